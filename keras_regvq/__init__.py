@@ -1,0 +1,34 @@
+"""Reg-VQ image tokenizers, the quantizers they are compared with, and how to train them.
+
+Importing the package is cheap: a subpackage (and with it keras, keras_hub or TensorFlow) is
+imported when it is first used.
+
+    import keras_regvq
+    tokenizer = keras_regvq.from_preset("my_tokenizer")
+    tokens = tokenizer.encode(images)
+"""
+
+import importlib
+
+from keras_regvq.version import __version__
+
+_SUBPACKAGES = ("data", "losses", "metrics", "models", "presets", "quantizers", "training")
+
+__all__ = ["__version__", "from_preset", *_SUBPACKAGES]
+
+
+def from_preset(preset, **overrides):
+    """Load whatever a preset holds: see `keras_regvq.presets.from_preset`."""
+    from keras_regvq import presets
+
+    return presets.from_preset(preset, **overrides)
+
+
+def __getattr__(name):
+    if name in _SUBPACKAGES:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted(__all__)

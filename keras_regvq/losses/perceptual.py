@@ -1,0 +1,39 @@
+"""Distances between deep features."""
+
+from keras import ops
+
+from keras_regvq.validation import refuse
+
+
+def unit_normalize(features, epsilon=1e-10):
+    """Scale feature vectors to length 1 along the channels, in float32; zero vectors stay zero."""
+    features = ops.cast(features, "float32")
+    # rsqrt(sum + eps) and not x / (norm + eps): the norm has no gradient at an all-zero vector,
+    # and ReLU features have many.
+    return features * ops.rsqrt(ops.sum(ops.square(features), axis=-1, keepdims=True) + epsilon)
+
+
+def perceptual_loss(original_features, reconstructed_features):
+    """Sum over layers of mean over positions of ||y / |y| - z / |z| ||^2.
+
+    The LPIPS form with all channels weighted alike. Zhang et al., "The Unreasonable Effectiveness
+    of Deep Features as a Perceptual Metric" (CVPR 2018).
+
+    Args:
+        original_features: list of (B, H_k, W_k, C_k), one a layer.
+        reconstructed_features: list of the same shapes.
+
+    Returns:
+        scalar, float32.
+    """
+    if len(original_features) != len(reconstructed_features) or not original_features:
+        refuse(
+            "reconstructed_features",
+            f"{len(reconstructed_features)} layers",
+            f"as many layers as original_features ({len(original_features)}), at least 1",
+        )
+    total = 0.0
+    for original, reconstructed in zip(original_features, reconstructed_features, strict=True):
+        difference = unit_normalize(original) - unit_normalize(reconstructed)
+        total = total + ops.mean(ops.sum(ops.square(difference), axis=-1))
+    return total

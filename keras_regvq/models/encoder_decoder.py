@@ -1,0 +1,93 @@
+"""VQ-GAN's encoder and decoder, each top to bottom in the order the data flows.
+
+The topology of taming-transformers (Esser et al., 2021): one level a channel multiplier, each
+level but the last halving the resolution.
+"""
+
+import keras
+from keras import layers
+
+from keras_regvq.models.blocks import AttentionBlock, ResidualBlock, Upsample, downsample
+from keras_regvq.models.group_norm import GroupNorm
+
+
+def build_encoder(
+    image_size,
+    base_channels,
+    channel_multipliers,
+    num_res_blocks,
+    attention_resolutions,
+    latent_channels,
+    embedding_channels,
+    dropout,
+    dtype,
+):
+    """Images (B, H, W, 3) in [-1, 1] -> features (B, H/f, W/f, embedding_channels).
+
+    Attention sits at the levels whose resolution for `image_size` (the trained height) is in
+    `attention_resolutions`, and in the middle; it follows the blocks to any other image size.
+    """
+    options = {"dtype": dtype}
+    inputs = keras.Input((None, None, 3), name="images", dtype="float32")
+    x = layers.Conv2D(base_channels, 3, padding="same", name="conv_in", **options)(inputs)
+    for level, multiplier in enumerate(channel_multipliers):
+        channels = base_channels * multiplier
+        for block in range(num_res_blocks):
+            x = ResidualBlock(channels, dropout, name=f"down_{level}_block_{block}", **options)(x)
+            if image_size // 2**level in attention_resolutions:
+                x = AttentionBlock(name=f"down_{level}_attention_{block}", **options)(x)
+        if level < len(channel_multipliers) - 1:
+            x = downsample(channels, name=f"down_{level}_downsample", **options)(x)
+
+    x = middle(x, channels, dropout, options)
+    x = GroupNorm(name="norm_out", **options)(x)
+    x = layers.Activation("silu", name="act_out", **options)(x)
+    x = layers.Conv2D(latent_channels, 3, padding="same", name="conv_out", **options)(x)
+    x = layers.Conv2D(embedding_channels, 1, name="quant_conv", **options)(x)
+    return keras.Model(inputs, x, name="encoder")
+
+
+def build_decoder(
+    image_size,
+    base_channels,
+    channel_multipliers,
+    num_res_blocks,
+    attention_resolutions,
+    latent_channels,
+    embedding_dim,
+    dropout,
+    dtype,
+):
+    """Embeddings (B, h, w, d) -> dict of "images" (B, f h, f w, 3), around [-1, 1], and "hidden".
+
+    "hidden" is the input of the last convolution, "conv_out": the adaptive adversarial weight
+    needs it. There is no tanh at the end. Levels count from the highest resolution, as in the
+    encoder, and run from the lowest; each has one residual block more than the encoder's.
+    """
+    options = {"dtype": dtype}
+    inputs = keras.Input((None, None, embedding_dim), name="embeddings", dtype="float32")
+    channels = base_channels * channel_multipliers[-1]
+    x = layers.Conv2D(latent_channels, 1, name="post_quant_conv", **options)(inputs)
+    x = layers.Conv2D(channels, 3, padding="same", name="conv_in", **options)(x)
+    x = middle(x, channels, dropout, options)
+
+    for level, multiplier in reversed(list(enumerate(channel_multipliers))):
+        channels = base_channels * multiplier
+        for block in range(num_res_blocks + 1):
+            x = ResidualBlock(channels, dropout, name=f"up_{level}_block_{block}", **options)(x)
+            if image_size // 2**level in attention_resolutions:
+                x = AttentionBlock(name=f"up_{level}_attention_{block}", **options)(x)
+        if level > 0:
+            x = Upsample(channels, name=f"up_{level}_upsample", **options)(x)
+
+    x = GroupNorm(name="norm_out", **options)(x)
+    hidden = layers.Activation("silu", name="act_out", **options)(x)
+    images = layers.Conv2D(3, 3, padding="same", name="conv_out", dtype="float32")(hidden)
+    return keras.Model(inputs, {"images": images, "hidden": hidden}, name="decoder")
+
+
+def middle(x, channels, dropout, options):
+    """Residual block, attention, residual block at the lowest resolution."""
+    x = ResidualBlock(channels, dropout, name="mid_block_1", **options)(x)
+    x = AttentionBlock(name="mid_attention_1", **options)(x)
+    return ResidualBlock(channels, dropout, name="mid_block_2", **options)(x)

@@ -1,0 +1,184 @@
+"""The tokenizer: images to discrete tokens and back."""
+
+import functools
+
+import keras
+import keras_hub
+import numpy as np
+from keras import ops
+
+from keras_regvq.models.encoder_decoder import build_decoder, build_encoder
+from keras_regvq.models.inference import CompiledFunction
+from keras_regvq.quantizers import Quantizer
+from keras_regvq.validation import (
+    check_images,
+    check_number,
+    check_positive_integer,
+    check_tokens,
+    describe,
+    refuse,
+    unit_float,
+)
+
+
+@keras.saving.register_keras_serializable(package="keras_regvq")
+class ImageTokenizer(keras_hub.models.Backbone):
+    """Encoder, quantizer and decoder with VQ-GAN's topology.
+
+    The defaults are the paper's size: 256-pixel images to 16 x 16 tokens (f16). Any image whose
+    height and width are multiples of `downsampling_factor` will do, not only `image_size`.
+
+    As a layer, `tokenizer(images)` maps float images (B, H, W, 3) in [0, 1] to a dict of "images"
+    in [0, 1] and "tokens" int32 (B, h, w). Train it with `keras_regvq.training.TokenizerTrainer`.
+
+    Args:
+        image_size: int or (height, width) it is made for; places the attention.
+        quantizer: a `keras_regvq.quantizers.Quantizer`.
+        base_channels: channels at full resolution.
+        channel_multipliers: one a level, from high to low resolution.
+        num_res_blocks: residual blocks a level of the encoder; the decoder has one more.
+        attention_resolutions: heights of the feature maps that attention works on.
+        latent_channels: channels between the encoder and decoder and the quantizer's 1x1
+            convolutions.
+        dropout: rate inside the residual blocks.
+        dtype: policy of encoder and decoder, e.g. "bfloat16"; default the global policy. The
+            quantizer and the last convolution stay float32.
+
+    Example:
+        quantizer = keras_regvq.quantizers.RegularizedQuantizer(1024, 256)
+        tokenizer = ImageTokenizer(256, quantizer)
+        tokens = tokenizer.encode(images)      # uint8 or float in [0, 1], (B, 256, 256, 3)
+        images = tokenizer.decode(tokens)      # float32 in [0, 1]
+
+    Reference: Esser et al., "Taming Transformers for High-Resolution Image Synthesis" (2021).
+    """
+
+    def __init__(
+        self,
+        image_size,
+        quantizer,
+        base_channels=128,
+        channel_multipliers=(1, 1, 2, 2, 4),
+        num_res_blocks=2,
+        attention_resolutions=(16,),
+        latent_channels=256,
+        dropout=0.0,
+        dtype=None,
+        **kwargs,
+    ):
+        if not isinstance(quantizer, Quantizer):
+            refuse("quantizer", describe(quantizer), "a keras_regvq.quantizers.Quantizer")
+        multipliers = tuple(
+            check_positive_integer("channel_multipliers", m) for m in channel_multipliers
+        )
+        if not multipliers:
+            refuse("channel_multipliers", "()", "at least one multiplier")
+        factor = 2 ** (len(multipliers) - 1)
+        image_size = check_image_size(image_size, factor)
+        architecture = {
+            "image_size": image_size[0],
+            "base_channels": check_positive_integer("base_channels", base_channels),
+            "channel_multipliers": multipliers,
+            "num_res_blocks": check_positive_integer("num_res_blocks", num_res_blocks),
+            "attention_resolutions": tuple(attention_resolutions),
+            "latent_channels": check_positive_integer("latent_channels", latent_channels),
+            "dropout": check_number("dropout", dropout, 0, 1),
+            "dtype": keras.dtype_policies.get(dtype or keras.config.dtype_policy()),
+        }
+        encoder = build_encoder(embedding_channels=quantizer.embedding_dim, **architecture)
+        decoder = build_decoder(embedding_dim=quantizer.embedding_dim, **architecture)
+
+        inputs = keras.Input((None, None, 3), name="images", dtype="float32")
+        quantized = quantizer(encoder(inputs * 2.0 - 1.0))
+        decoded = decoder(quantized["embeddings"])["images"]
+        outputs = {"images": to_unit_range(decoded), "tokens": quantized["tokens"]}
+        super().__init__(inputs, outputs, dtype=dtype, **kwargs)
+
+        self.encoder, self.quantizer, self.decoder = encoder, quantizer, decoder
+        self.image_size = image_size
+        self.architecture = architecture
+        self.downsampling_factor = factor
+
+    @property
+    def codebook_size(self):
+        return self.quantizer.codebook_size
+
+    @property
+    def token_grid(self):
+        """(h, w) of the tokens of an image of `image_size`."""
+        return tuple(side // self.downsampling_factor for side in self.image_size)
+
+    def encode(self, images, batch_size=32):
+        """Turn images into tokens.
+
+        Args:
+            images: (B, H, W, 3), uint8, or float in [0, 1]; H and W multiples of
+                `downsampling_factor`.
+            batch_size: images worked on at once.
+
+        Returns:
+            NumPy int32 (B, H / f, W / f), the best codes: nothing is sampled.
+
+        Raises:
+            ValueError: for a wrong shape, dtype or value range.
+        """
+        images = check_images("images", images, self.downsampling_factor)
+        return self._encoder_function.run(images, batch_size)
+
+    def decode(self, tokens, batch_size=32):
+        """Turn tokens, integers (B, h, w), into images, NumPy float32 (B, f h, f w, 3) in [0, 1].
+
+        Raises:
+            ValueError: for a wrong shape or dtype, or a token outside the codebook.
+        """
+        tokens = check_tokens("tokens", tokens, self.codebook_size)
+        return self._decoder_function.run(tokens, batch_size)
+
+    def reconstruct(self, images, batch_size=32):
+        """decode(encode(images)): what is left of images after tokenization."""
+        return self.decode(self.encode(images, batch_size), batch_size)
+
+    @functools.cached_property
+    def _encoder_function(self):
+        def encode(images):
+            images = ops.cast(unit_float(images), "float32")
+            return self.quantizer.best_tokens(self.encoder(images * 2.0 - 1.0))
+
+        return CompiledFunction(self, encode)
+
+    @functools.cached_property
+    def _decoder_function(self):
+        def decode(tokens):
+            return to_unit_range(self.decoder(self.quantizer.embed(tokens))["images"])
+
+        return CompiledFunction(self, decode)
+
+    def get_config(self):
+        config = super().get_config()
+        architecture = {k: v for k, v in self.architecture.items() if k not in ("dtype",)}
+        return {
+            **config,
+            **architecture,
+            "image_size": self.image_size,
+            "quantizer": keras.saving.serialize_keras_object(self.quantizer),
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        config = dict(config)
+        if isinstance(config.get("quantizer"), dict):
+            config["quantizer"] = keras.saving.deserialize_keras_object(config["quantizer"])
+        return super().from_config(config)
+
+
+def to_unit_range(images):
+    """[-1, 1] -> [0, 1], clipped."""
+    return ops.clip((images + 1.0) / 2.0, 0.0, 1.0)
+
+
+def check_image_size(image_size, factor):
+    """Return (height, width) as multiples of `factor`."""
+    sides = (image_size, image_size) if np.ndim(image_size) == 0 else tuple(image_size)
+    if len(sides) != 2 or any(check_positive_integer("image_size", s) % factor for s in sides):
+        refuse("image_size", repr(image_size), f"one or two multiples of {factor}")
+    return tuple(int(side) for side in sides)

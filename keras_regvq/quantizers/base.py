@@ -1,0 +1,121 @@
+"""What every quantizer is and returns."""
+
+import keras
+from keras import ops
+
+from keras_regvq.quantizers.codebook_scan import best_codes
+from keras_regvq.validation import check_positive_integer, check_tokens, describe, refuse
+
+
+class Quantizer(keras.layers.Layer):
+    """Base class: turns features (B, h, w, C) into entries of a codebook (N, d).
+
+    A subclass creates its own weights in `build`, says in `scores()` which affine map of the
+    features is largest at the code that it chooses, and in `choose_codes()` what it does while it
+    trains. It always computes in float32: distances and logits in half precision pick other
+    codes.
+
+    Args:
+        codebook_size: N, the number of codes.
+        embedding_dim: d, the width of a code.
+        codebook_initializer: a Keras initializer.
+        block_size: how many codes are worked on at once; bounds the memory, not the result.
+    """
+
+    def __init__(
+        self, codebook_size, embedding_dim, codebook_initializer, block_size=4096, **kwargs
+    ):
+        kwargs["dtype"] = "float32"
+        super().__init__(**kwargs)
+        self.codebook_size = check_positive_integer("codebook_size", codebook_size)
+        self.embedding_dim = check_positive_integer("embedding_dim", embedding_dim)
+        self.block_size = check_positive_integer("block_size", block_size)
+        self.codebook_initializer = keras.initializers.get(codebook_initializer)
+
+    def build(self, input_shape):
+        self.codebook = self.add_weight(
+            name="codebook",
+            shape=(self.codebook_size, self.embedding_dim),
+            initializer=self.codebook_initializer,
+        )
+
+    def scores(self):
+        """(kernel (C, N), bias (N,)) of the scores whose argmax is the best code."""
+        raise NotImplementedError(f"{type(self).__name__} must implement scores()")
+
+    def choose_codes(self, features, training):
+        """Quantize (B, L, C) features.
+
+        Returns:
+            dict of "embeddings" (B, L, d) with the training gradient, "tokens" and "best_tokens"
+            int32 (B, L), "mask" bool (B, L), and "losses", a dict of weighted scalars.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must implement choose_codes()")
+
+    def call(self, features, training=False):
+        """Quantize features.
+
+        Args:
+            features: float (B, h, w, C).
+            training: draw samples where the method does so; without it every position takes
+                its best code, and nothing is random.
+
+        Returns:
+            dict of "embeddings" (B, h, w, d); "tokens" int32 (B, h, w), the codes used;
+            "best_tokens" int32 (B, h, w), the argmax or nearest codes; "mask" bool (B, h, w),
+            True where the code was sampled; "perturbation" (B, h, w), squared distance between
+            the used and the best code's embeddings (no gradient); "losses", a dict of weighted
+            scalars.
+        """
+        batch, height, width, channels = ops.shape(features)
+        result = self.choose_codes(ops.reshape(features, (batch, height * width, channels)), training)
+        codebook = ops.stop_gradient(ops.convert_to_tensor(self.codebook))
+        difference = ops.take(codebook, result["tokens"], axis=0) - ops.take(
+            codebook, result["best_tokens"], axis=0
+        )
+        result["perturbation"] = ops.sum(ops.square(difference), axis=-1)
+        losses = result.pop("losses")
+        result = {
+            name: ops.reshape(value, (batch, height, width, *value.shape[2:]))
+            for name, value in result.items()
+        }
+        return {**result, "losses": losses}
+
+    def best_tokens(self, features):
+        """Tokens int32 (B, h, w) of features (B, h, w, C), as used at inference."""
+        batch, height, width, channels = ops.shape(features)
+        rows = ops.reshape(features, (batch, height * width, channels))
+        kernel, bias = self.scores()
+        return ops.reshape(best_codes(rows, kernel, bias, self.block_size), (batch, height, width))
+
+    def embed(self, tokens):
+        """Codebook entries (B, h, w, d) of tokens, integers (B, h, w) in [0, N)."""
+        if not keras.backend.is_keras_tensor(tokens) and not hasattr(tokens, "shape"):
+            tokens = check_tokens("tokens", tokens, self.codebook_size)
+        if not keras.backend.is_int_dtype(keras.backend.standardize_dtype(tokens.dtype)):
+            refuse("tokens", describe(tokens), "integers")
+        return ops.take(ops.convert_to_tensor(self.codebook), tokens, axis=0)
+
+    def compute_output_spec(self, features, training=False):
+        grid = tuple(features.shape[:-1])
+        if len(grid) != 3:
+            refuse("features", f"shape {tuple(features.shape)}", "shape (B, h, w, C)")
+        return {
+            "embeddings": keras.KerasTensor((*grid, self.embedding_dim), "float32"),
+            "tokens": keras.KerasTensor(grid, "int32"),
+            "best_tokens": keras.KerasTensor(grid, "int32"),
+            "mask": keras.KerasTensor(grid, "bool"),
+            "perturbation": keras.KerasTensor(grid, "float32"),
+            "losses": {name: keras.KerasTensor((), "float32") for name in self.loss_names},
+        }
+
+    def get_config(self):
+        config = super().get_config()
+        config.pop("dtype")
+        return {
+            **config,
+            "codebook_size": self.codebook_size,
+            "embedding_dim": self.embedding_dim,
+            "codebook_initializer": keras.initializers.serialize(self.codebook_initializer),
+            "block_size": self.block_size,
+        }

@@ -1,0 +1,74 @@
+"""Gumbel-VQ's quantizer: every position sampled."""
+
+import math
+
+import keras
+from keras import ops
+
+from keras_regvq.quantizers.codebook_scan import softmax_statistics
+from keras_regvq.quantizers.sampling import SamplingQuantizer
+from keras_regvq.validation import check_number
+
+
+@keras.saving.register_keras_serializable(package="keras_regvq")
+class GumbelQuantizer(SamplingQuantizer):
+    """Hard Gumbel-softmax at every position, with a KL term to the uniform distribution.
+
+    While it trains, the code of a position is argmax(l + g), g ~ Gumbel(0, 1), with the gradient
+    of softmax((l + g) / temperature). The loss "kl" is kl_weight times the mean over positions of
+    KL(softmax(l) || uniform). At inference the code is argmax(l): no noise. Usually the
+    temperature is annealed (`keras_regvq.training.TemperatureSchedule`). Jang et al. (2017);
+    Gumbel-VQ as in VQ-GAN and DALL-E.
+
+    Args:
+        codebook_size: N, the number of codes.
+        embedding_dim: d, the width of a code; the features may have another width.
+        temperature: of the Gumbel-softmax's gradient; above 0.
+        kl_weight: weight of the KL term.
+        codebook_initializer: a Keras initializer, default normal with deviation 1.
+        seed: makes the draws repeatable on one backend.
+        block_size: how many codes are worked on at once.
+    """
+
+    loss_names = ("kl",)
+
+    def __init__(
+        self,
+        codebook_size,
+        embedding_dim,
+        temperature=1.0,
+        kl_weight=5e-4,
+        codebook_initializer=None,
+        seed=None,
+        block_size=4096,
+        **kwargs,
+    ):
+        super().__init__(
+            codebook_size,
+            embedding_dim,
+            temperature,
+            codebook_initializer,
+            seed,
+            block_size,
+            **kwargs,
+        )
+        self.kl_weight = check_number("kl_weight", kl_weight)
+
+    def choose_codes(self, features, training):
+        if training:
+            result = self.look_up(features, self.gumbel_noise(*ops.shape(features)[:2]))
+        else:
+            result = self.look_up_best(features)
+        del result["frequencies"]
+        negative_entropy = softmax_statistics(features, *self.scores(), self.block_size)[1]
+        # KL(q || uniform) = log N + sum q log q
+        kl = ops.mean(negative_entropy) + math.log(self.codebook_size)
+        sampled = ops.ones_like if training else ops.zeros_like
+        return {
+            **result,
+            "mask": sampled(result["tokens"], dtype="bool"),
+            "losses": {"kl": self.kl_weight * kl},
+        }
+
+    def get_config(self):
+        return {**super().get_config(), "kl_weight": self.kl_weight}

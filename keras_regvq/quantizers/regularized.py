@@ -1,0 +1,122 @@
+"""Reg-VQ's quantizer: masked stochastic sampling with a prior on how often codes are used."""
+
+import keras
+from keras import ops
+
+from keras_regvq.losses.prior import kl_to_uniform
+from keras_regvq.quantizers.codebook_scan import softmax_statistics
+from keras_regvq.quantizers.sampling import SamplingQuantizer
+from keras_regvq.validation import check_choice, check_number
+
+
+@keras.saving.register_keras_serializable(package="keras_regvq")
+class RegularizedQuantizer(SamplingQuantizer):
+    """Regularized quantization: stochastic at masked positions, deterministic elsewhere.
+
+    While it trains, each image draws a fresh mask of exactly round(mask_ratio * h * w) positions.
+    There the code is argmax(l + g), g ~ Gumbel(0, 1), with the gradient of
+    softmax((l + g) / temperature); elsewhere it is argmax(l) with the gradient of softmax(l).
+    The loss "prior" is prior_weight * KL(P_post || uniform), P_post the mean use of the codes;
+    there is no codebook or commitment loss. At inference every position takes argmax(l).
+    mask_ratio 0 is a straight-through argmax, 1 the hard Gumbel-softmax. Zhang et al.,
+    "Regularized Vector Quantization for Tokenized Image Synthesis" (CVPR 2023), 3.1 and 3.2.
+
+    Args:
+        codebook_size: N, the number of codes.
+        embedding_dim: d, the width of a code; the features may have another width.
+        mask_ratio: share of sampled positions, in [0, 1].
+        temperature: of the Gumbel-softmax's gradient; above 0.
+        prior_weight: weight of the prior loss; 0 turns it off.
+        prior_scope: "image", P_post over the positions of an image, as in the paper, or "batch",
+            over all positions of the batch. With h * w < N the image's KL cannot reach zero.
+        prior_estimator: "hard", P_post of the chosen codes with straight-through gradients, as
+            in the paper, or "soft", the mean of softmax(l).
+        codebook_initializer: a Keras initializer, default normal with deviation 1.
+        seed: makes the draws repeatable on one backend.
+        block_size: how many codes are worked on at once.
+
+    Example:
+        quantizer = RegularizedQuantizer(codebook_size=1024, embedding_dim=256, mask_ratio=0.4)
+        result = quantizer(features, training=True)
+        result["tokens"], result["losses"]["prior"]
+    """
+
+    loss_names = ("prior",)
+
+    def __init__(
+        self,
+        codebook_size,
+        embedding_dim,
+        mask_ratio=0.4,
+        temperature=1.0,
+        prior_weight=0.01,
+        prior_scope="batch",
+        prior_estimator="soft",
+        codebook_initializer=None,
+        seed=None,
+        block_size=4096,
+        **kwargs,
+    ):
+        super().__init__(
+            codebook_size,
+            embedding_dim,
+            temperature,
+            codebook_initializer,
+            seed,
+            block_size,
+            **kwargs,
+        )
+        self.mask_ratio = check_number("mask_ratio", mask_ratio, 0, 1)
+        self.prior_weight = check_number("prior_weight", prior_weight)
+        self.prior_scope = check_choice("prior_scope", prior_scope, ("image", "batch"))
+        self.prior_estimator = check_choice("prior_estimator", prior_estimator, ("hard", "soft"))
+
+    def choose_codes(self, features, training):
+        if training:
+            result = self.choose_masked(features)
+        else:
+            result = self.look_up_best(features)
+            result["mask"] = ops.zeros_like(result["tokens"], dtype="bool")
+        posterior = result.pop("frequencies")
+        if self.prior_estimator == "soft":
+            posterior = softmax_statistics(features, *self.scores(), self.block_size)[0]
+        if self.prior_scope == "batch":
+            posterior = ops.mean(posterior, axis=0, keepdims=True)
+        prior = self.prior_weight * ops.mean(kl_to_uniform(posterior))
+        return {**result, "losses": {"prior": prior}}
+
+    def choose_masked(self, features):
+        """Sample a random subset of the positions of (B, L, C) features, look up the rest."""
+        batch, length = ops.shape(features)[:2]
+        sampled_count = round(self.mask_ratio * length)
+        # A random order of each image's positions: the first sampled_count are the mask. The
+        # order's own inverse puts the results back, and marks the mask, with exact counts.
+        uniform = keras.random.uniform((batch, length), seed=self.seed_generator)
+        order = ops.argsort(uniform, axis=-1)
+        rank = ops.argsort(order, axis=-1)
+        shuffled = ops.take_along_axis(features, order[..., None], axis=1)
+
+        parts = []
+        if sampled_count > 0:
+            noise = self.gumbel_noise(batch, sampled_count)
+            parts.append((sampled_count, self.look_up(shuffled[:, :sampled_count], noise)))
+        if sampled_count < length:
+            fixed_count = length - sampled_count
+            parts.append((fixed_count, self.look_up(shuffled[:, sampled_count:], None)))
+
+        frequencies = sum(part["frequencies"] * (count / length) for count, part in parts)
+        result = {"frequencies": frequencies, "mask": rank < sampled_count}
+        for name in ("tokens", "best_tokens", "embeddings"):
+            joined = ops.concatenate([part[name] for _, part in parts], axis=1)
+            index = rank[..., None] if name == "embeddings" else rank
+            result[name] = ops.take_along_axis(joined, index, axis=1)
+        return result
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "mask_ratio": self.mask_ratio,
+            "prior_weight": self.prior_weight,
+            "prior_scope": self.prior_scope,
+            "prior_estimator": self.prior_estimator,
+        }

@@ -1,0 +1,128 @@
+"""Quantizers that predict a distribution over the codes and draw from it while they train."""
+
+import keras
+from keras import ops
+
+from keras_regvq.quantizers.base import Quantizer
+from keras_regvq.quantizers.codebook_scan import (
+    code_blocks,
+    code_frequencies,
+    sample_codes,
+    straight_through_lookup,
+)
+from keras_regvq.validation import check_number, refuse
+
+
+class SamplingQuantizer(Quantizer):
+    """Base class: token logits l = features W + b, and straight-through sampling from them.
+
+    Owns the codebook, the 1x1 projection to logits, the temperature and the random state. The
+    temperature is a variable, so that a callback can change it between steps without retracing;
+    the random state is saved with the weights, so that a resumed run draws what the
+    uninterrupted one would have drawn.
+    """
+
+    def __init__(
+        self,
+        codebook_size,
+        embedding_dim,
+        temperature=1.0,
+        codebook_initializer=None,
+        seed=None,
+        block_size=4096,
+        **kwargs,
+    ):
+        if codebook_initializer is None:
+            codebook_initializer = keras.initializers.RandomNormal(stddev=1.0)
+        super().__init__(codebook_size, embedding_dim, codebook_initializer, block_size, **kwargs)
+        self.initial_temperature = check_number("temperature", temperature)
+        if self.initial_temperature == 0:
+            refuse("temperature", temperature, "a number above 0")
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        self.kernel = self.add_weight(
+            name="logits_kernel",
+            shape=(input_shape[-1], self.codebook_size),
+            initializer="glorot_uniform",
+        )
+        self.bias = self.add_weight(
+            name="logits_bias", shape=(self.codebook_size,), initializer="zeros"
+        )
+        self.temperature = self.add_weight(
+            name="temperature",
+            shape=(),
+            initializer=keras.initializers.Constant(self.initial_temperature),
+            trainable=False,
+        )
+
+    def scores(self):
+        # Copies, since a custom gradient on TensorFlow takes tensors and refuses variables.
+        return ops.copy(self.kernel), ops.copy(self.bias)
+
+    def gumbel_noise(self, batch, length):
+        """Gumbel(0, 1) noise for (B, L) positions: one (B, L, block) tensor a block of codes."""
+        noise = []
+        for start, stop in code_blocks(self.codebook_size, self.block_size):
+            uniform = keras.random.uniform((batch, length, stop - start), seed=self.seed_generator)
+            # Some backends draw an exact 0; the largest float32 below 1 bounds the other side.
+            uniform = ops.clip(uniform, 1e-20, 1.0 - 2.0**-24)
+            noise.append(-ops.log(-ops.log(uniform)))
+        return noise
+
+    def look_up(self, features, noise):
+        """Choose codes for (B, L, C) features: argmax of the logits, or of the noisy logits.
+
+        Returns:
+            dict of "embeddings" (B, L, d) and "frequencies" (B, N) with straight-through
+            gradients, "tokens" and "best_tokens" int32 (B, L).
+        """
+        kernel, bias = self.scores()
+        temperature = 1.0 if noise is None else ops.copy(self.temperature)
+        scan = sample_codes(features, kernel, bias, noise, temperature, self.block_size)
+        embeddings, frequencies = straight_through_lookup(
+            features,
+            kernel,
+            bias,
+            ops.copy(self.codebook),
+            scan,
+            noise,
+            temperature,
+            self.block_size,
+        )
+        return {
+            "embeddings": embeddings,
+            "frequencies": frequencies,
+            "tokens": scan["sampled"],
+            "best_tokens": scan["best"],
+        }
+
+    def look_up_best(self, features):
+        """`look_up` without noise and without the backward pass's needs: for inference."""
+        tokens = sample_codes(features, *self.scores(), None, 1.0, self.block_size)["best"]
+        return {
+            "embeddings": ops.take(ops.convert_to_tensor(self.codebook), tokens, axis=0),
+            "frequencies": code_frequencies(tokens, self.codebook_size),
+            "tokens": tokens,
+            "best_tokens": tokens,
+        }
+
+    def save_own_variables(self, store):
+        super().save_own_variables(store)
+        store["seed"] = ops.convert_to_numpy(self.seed_generator.state.value)
+
+    def load_own_variables(self, store):
+        arrays = {key: store[key] for key in store.keys()}
+        seed_state = arrays.pop("seed", None)  # files of other origin have none
+        super().load_own_variables(arrays)
+        if seed_state is not None:
+            self.seed_generator.state.assign(seed_state)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "temperature": self.initial_temperature,
+            "seed": self.seed,
+        }

@@ -1,0 +1,79 @@
+"""VQ-VAE's quantizer: the nearest code."""
+
+import keras
+from keras import ops
+
+from keras_regvq.quantizers.base import Quantizer
+from keras_regvq.quantizers.codebook_scan import best_codes
+from keras_regvq.validation import check_number, refuse
+
+
+@keras.saving.register_keras_serializable(package="keras_regvq")
+class VectorQuantizer(Quantizer):
+    """Nearest-neighbour vector quantization with a straight-through gradient.
+
+    For a feature e and its nearest code z: losses ||sg(e) - z||^2 ("codebook") and
+    beta ||e - sg(z)||^2 ("commitment"), each a mean over positions and channels; the gradient of
+    the decoder passes unchanged from z to e. van den Oord et al., "Neural Discrete Representation
+    Learning" (2017); the quantizer of VQ-GAN (Esser et al., 2021).
+
+    Args:
+        codebook_size: N, the number of codes.
+        embedding_dim: d; the features must have as many channels.
+        commitment_weight: beta.
+        codebook_initializer: default uniform in [-1/N, 1/N], as VQ-GAN does.
+        block_size: how many codes are compared at once.
+
+    Example:
+        quantizer = VectorQuantizer(codebook_size=1024, embedding_dim=256)
+        tokens = quantizer(features)["tokens"]   # (B, h, w)
+    """
+
+    loss_names = ("codebook", "commitment")
+
+    def __init__(
+        self,
+        codebook_size,
+        embedding_dim,
+        commitment_weight=0.25,
+        codebook_initializer=None,
+        block_size=4096,
+        **kwargs,
+    ):
+        if codebook_initializer is None:
+            edge = 1.0 / codebook_size
+            codebook_initializer = keras.initializers.RandomUniform(-edge, edge)
+        super().__init__(codebook_size, embedding_dim, codebook_initializer, block_size, **kwargs)
+        self.commitment_weight = check_number("commitment_weight", commitment_weight)
+
+    def build(self, input_shape):
+        if input_shape[-1] != self.embedding_dim:
+            refuse(
+                "features", f"{input_shape[-1]} channels", f"embedding_dim={self.embedding_dim}"
+            )
+        super().build(input_shape)
+
+    def scores(self):
+        # argmin ||e - z||^2 = argmax 2 e.z - ||z||^2
+        codebook = ops.convert_to_tensor(self.codebook)
+        return 2.0 * ops.transpose(codebook), -ops.sum(ops.square(codebook), axis=-1)
+
+    def choose_codes(self, features, training):
+        tokens = best_codes(features, *self.scores(), self.block_size)
+        chosen = ops.take(ops.convert_to_tensor(self.codebook), tokens, axis=0)
+        fixed_codes, fixed_features = map(ops.stop_gradient, (chosen, features))
+        commitment = ops.mean(ops.square(features - fixed_codes))
+        return {
+            # features - sg(features) is zero: the value is the code, the gradient the identity.
+            "embeddings": fixed_codes + (features - fixed_features),
+            "tokens": tokens,
+            "best_tokens": tokens,
+            "mask": ops.zeros_like(tokens, dtype="bool"),
+            "losses": {
+                "codebook": ops.mean(ops.square(fixed_features - chosen)),
+                "commitment": self.commitment_weight * commitment,
+            },
+        }
+
+    def get_config(self):
+        return {**super().get_config(), "commitment_weight": self.commitment_weight}

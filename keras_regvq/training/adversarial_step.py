@@ -1,0 +1,46 @@
+"""Both players of the adversarial game in one loss, cut at the reconstruction.
+
+The generator's losses reach the generator only through the reconstruction r, so that their
+gradient with respect to r is all it needs. With g that gradient, sum(sg(g) * r) has the same
+gradient for every weight of the generator: a surrogate that Keras's own trainer can differentiate
+on any backend. The adaptive weight needs the gradients of both losses at the last convolution's
+kernel: the convolution's own backward pass, applied to the two image gradients.
+"""
+
+from keras import ops
+
+from keras_regvq.training.autodiff import losses_and_gradient
+
+
+def last_kernel_gradient(hidden, kernel, image_gradient):
+    """Gradient for the last convolution's kernel (3, 3, C, 3).
+
+    Args:
+        hidden: the convolution's input (B, H, W, C).
+        kernel: its kernel.
+        image_gradient: gradient of a loss for the convolution's output (B, H, W, 3).
+    """
+    hidden = ops.stop_gradient(ops.cast(hidden, "float32"))
+
+    def projection(kernel):
+        return {"": ops.sum(image_gradient * ops.conv(hidden, kernel, padding="same"))}
+
+    return losses_and_gradient(projection, ops.copy(kernel))[1]
+
+
+def adaptive_weight(hidden, kernel, reconstruction_gradient, generator_gradient):
+    """lambda = |grad L_rec| / (|grad L_gan| + 1e-4) at the last kernel, clipped to [0, 1e4].
+
+    Esser et al. (2021), equation 7. Scalar, no gradient.
+    """
+    norms = [
+        ops.norm(ops.reshape(last_kernel_gradient(hidden, kernel, gradient), (-1,)))
+        for gradient in (reconstruction_gradient, generator_gradient)
+    ]
+    return ops.stop_gradient(ops.clip(norms[0] / (norms[1] + 1e-4), 0.0, 1e4))
+
+
+def surrogate(value, image_gradient, images):
+    """A scalar of the given value whose gradient for `images` is `image_gradient`."""
+    linear = ops.sum(ops.stop_gradient(image_gradient) * images)
+    return linear + ops.stop_gradient(value - linear)

@@ -1,0 +1,305 @@
+"""Training a tokenizer with `model.fit`, on every backend with Keras's own training step."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_regvq.losses import hinge_discriminator_loss, hinge_generator_loss
+from keras_regvq.metrics import PSNR, CodebookPerplexity, CodebookUsage
+from keras_regvq.models import ImageTokenizer
+from keras_regvq.training.adversarial_step import adaptive_weight, surrogate
+from keras_regvq.training.autodiff import losses_and_gradient, replica_count
+from keras_regvq.training.batches import check_first_images, images_of
+from keras_regvq.training.feature_losses import FeatureLosses
+from keras_regvq.training.two_player_optimizer import TwoPlayerOptimizer
+from keras_regvq.validation import (
+    check_choice,
+    check_image_shape_and_dtype,
+    check_number,
+    check_positive_integer,
+    describe,
+    refuse,
+    unit_float,
+)
+
+
+@keras.saving.register_keras_serializable(package="keras_regvq")
+class TokenizerTrainer(keras.Model):
+    """Trains an `ImageTokenizer` as VQ-GAN and Reg-VQ are trained.
+
+    The loss is L1 + perceptual + contrastive + the quantizer's losses + lambda * adversarial,
+    with VQ-GAN's adaptive lambda; the discriminator's hinge loss is added on the detached
+    reconstruction, so that one backward pass serves both players, each with its own optimizer.
+    The players step together from one forward pass (VQ-GAN runs the generator again for the
+    discriminator). The discriminator learns from the first step; its weight in the generator's
+    loss is 0 until `discriminator_start` and then grows linearly for `discriminator_ramp` steps.
+
+    `fit`, `evaluate` and the callbacks are Keras's own. Each logged loss is weighted: they add up
+    to "loss". Also logged: "psnr" (dB), "codebook_usage" and "codebook_perplexity" of the best
+    tokens over the whole epoch, and "adaptive_weight", lambda.
+
+    Args:
+        tokenizer: the ImageTokenizer to train, `.tokenizer` afterwards.
+        discriminator: maps images in [0, 1] to logits, e.g. `models.PatchDiscriminator()`;
+            None trains without an adversary.
+        feature_extractor: e.g. `models.VGG19Features("imagenet")`; None trains without
+            perceptual and contrastive loss.
+        l1_weight: factor of the mean absolute difference of images in [0, 1].
+        perceptual_weight: factor of the perceptual loss.
+        contrastive_weight: factor of the contrastive loss.
+        contrastive: "probabilistic" (Reg-VQ's PCL), "plain" or None.
+        adversarial_weight: factor of the adaptive weight.
+        discriminator_start: steps before the discriminator counts.
+        discriminator_ramp: steps until it counts fully.
+        contrastive_positions: positions a feature layer that the contrastive loss compares.
+        seed: of those positions.
+
+    Example:
+        trainer = TokenizerTrainer(tokenizer, l1_weight=2.0)
+        trainer.compile(optimizer=keras.optimizers.Adam(1e-3))
+        trainer.fit(images, batch_size=16, epochs=10)
+        trainer.tokenizer.save_to_preset("my_tokenizer")
+    """
+
+    def __init__(
+        self,
+        tokenizer,
+        discriminator=None,
+        feature_extractor=None,
+        l1_weight=2.0,
+        perceptual_weight=1.0,
+        contrastive_weight=0.1,
+        contrastive="probabilistic",
+        adversarial_weight=0.8,
+        discriminator_start=0,
+        discriminator_ramp=1000,
+        contrastive_positions=256,
+        seed=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if not isinstance(tokenizer, ImageTokenizer):
+            refuse("tokenizer", describe(tokenizer), "a keras_regvq.models.ImageTokenizer")
+        self.tokenizer = tokenizer
+        self.discriminator = discriminator
+        self.feature_extractor = feature_extractor
+        if feature_extractor is not None:
+            feature_extractor.trainable = False
+        self.settings = {
+            "l1_weight": check_number("l1_weight", l1_weight),
+            "perceptual_weight": check_number("perceptual_weight", perceptual_weight),
+            "contrastive_weight": check_number("contrastive_weight", contrastive_weight),
+            "contrastive": check_choice(
+                "contrastive", contrastive, ("probabilistic", "plain", None)
+            ),
+            "adversarial_weight": check_number("adversarial_weight", adversarial_weight),
+            "discriminator_start": int(check_number("discriminator_start", discriminator_start)),
+            "discriminator_ramp": int(check_number("discriminator_ramp", discriminator_ramp)),
+            "contrastive_positions": check_positive_integer(
+                "contrastive_positions", contrastive_positions
+            ),
+            "seed": seed,
+        }
+        self.feature_losses = feature_extractor and FeatureLosses(
+            feature_extractor,
+            perceptual_weight,
+            contrastive_weight,
+            contrastive,
+            contrastive_positions,
+            seed,
+        )
+        # The losses' random state must be an attribute of a layer to be tracked.
+        self.seed_generator = self.feature_losses and self.feature_losses.seed_generator
+        self.step = self.add_weight(
+            name="step", shape=(), dtype="int32", initializer="zeros", trainable=False
+        )
+        self.psnr = PSNR(name="psnr")
+        self.usage = CodebookUsage(tokenizer.codebook_size, name="codebook_usage")
+        self.perplexity = CodebookPerplexity(tokenizer.codebook_size, name="codebook_perplexity")
+        self.loss_trackers = {name: keras.metrics.Mean(name) for name in self._logged_losses()}
+        self.built = True
+
+    def _logged_losses(self):
+        names = ["l1", *self.tokenizer.quantizer.loss_names]
+        if self.feature_losses:
+            names += ["perceptual"] * (self.feature_losses.perceptual_weight > 0)
+            names += ["contrastive"] * (self.feature_losses.contrastive is not None)
+        if self.discriminator is not None:
+            names += ["generator", "discriminator", "adaptive_weight"]
+        return names
+
+    def compile(self, optimizer="adam", discriminator_optimizer=None, **kwargs):
+        """Configure training.
+
+        Args:
+            optimizer: the tokenizer's, a keras Optimizer or its name. Weight averaging is its
+                `use_ema=True`, gradient accumulation its `gradient_accumulation_steps`.
+            discriminator_optimizer: the discriminator's; default a copy of `optimizer`.
+            **kwargs: of `keras.Model.compile` (jit_compile, run_eagerly, steps_per_execution,
+                auto_scale_loss).
+        """
+        optimizer = keras.optimizers.get(optimizer)
+        if self.discriminator is not None:
+            if discriminator_optimizer is None:
+                discriminator_optimizer = type(optimizer).from_config(optimizer.get_config())
+            optimizer = TwoPlayerOptimizer(
+                optimizer,
+                keras.optimizers.get(discriminator_optimizer),
+                self.discriminator.trainable_variables,
+            )
+        elif discriminator_optimizer is not None:
+            refuse(
+                "discriminator_optimizer",
+                describe(discriminator_optimizer),
+                "None, since this trainer has no discriminator",
+            )
+        super().compile(optimizer=optimizer, **kwargs)
+
+    def fit(self, x=None, *args, **kwargs):
+        """`keras.Model.fit` on images.
+
+        Args:
+            x: images (B, H, W, 3), uint8 or float in [0, 1]; or a dataset that yields batches of
+                them, bare or in a dict under "images".
+
+        Raises:
+            ValueError: if the first images have a wrong shape, dtype or value range.
+        """
+        for argument, data in (("x", x), ("validation_data", kwargs.get("validation_data"))):
+            check_first_images(argument, data, self.tokenizer.downsampling_factor)
+        return super().fit(x, *args, **kwargs)
+
+    def call(self, inputs, training=False):
+        """Reconstruct a batch.
+
+        Args:
+            inputs: images (B, H, W, 3), uint8 or float in [0, 1], bare or under "images".
+
+        Returns:
+            dict of what the quantizer returns, its losses as vectors of length 1, and
+            "originals" in [0, 1], "decoded" around [-1, 1] and "hidden", the last convolution's
+            input.
+        """
+        images = images_of(inputs)
+        check_image_shape_and_dtype("images", images, self.tokenizer.downsampling_factor)
+        originals = ops.cast(unit_float(images), "float32")
+        features = self.tokenizer.encoder(originals * 2.0 - 1.0, training=training)
+        quantized = self.tokenizer.quantizer(features, training=training)
+        decoded = self.tokenizer.decoder(quantized["embeddings"], training=training)
+        losses = {name: ops.reshape(v, (1,)) for name, v in quantized["losses"].items()}
+        return {
+            **quantized,
+            "losses": losses,
+            "originals": originals,
+            "decoded": decoded["images"],
+            "hidden": decoded["hidden"],
+        }
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """The whole objective of one step, as a scalar for Keras to differentiate."""
+        originals, decoded = y_pred["originals"], y_pred["decoded"]
+        losses = {name: ops.squeeze(v) for name, v in y_pred["losses"].items()}
+        total = sum(losses.values())
+
+        terms, gradient = losses_and_gradient(self._reconstruction_losses(y_pred), decoded)
+        losses.update(terms)
+        value = sum(terms.values())
+        if self.discriminator is not None:
+            adversarial, generator_gradient = losses_and_gradient(self._generator_loss, decoded)
+            kernel = self.tokenizer.decoder.get_layer("conv_out").kernel
+            weight = adaptive_weight(y_pred["hidden"], kernel, gradient, generator_gradient)
+            scale = self.settings["adversarial_weight"] * self._ramp() * weight
+            losses["generator"] = scale * adversarial["generator"]
+            losses["discriminator"] = hinge_discriminator_loss(
+                self.discriminator(originals, training=training),
+                self.discriminator(
+                    ops.stop_gradient(self._unit_range(decoded)), training=training
+                ),
+            )
+            gradient = gradient + scale * generator_gradient
+            value = value + losses["generator"]
+            total = total + losses["discriminator"]
+            self.loss_trackers["adaptive_weight"].update_state(weight)
+        total = total + surrogate(value, gradient, decoded)
+
+        self._update_metrics(y_pred, losses)
+        if training:
+            self.step.assign_add(1)
+        return total / replica_count()
+
+    def _reconstruction_losses(self, y_pred):
+        """The function decoded -> {name: weighted loss} of this batch."""
+        originals = y_pred["originals"]
+        prepared = self.feature_losses and self.feature_losses.prepare(
+            originals, y_pred["perturbation"]
+        )
+
+        def reconstruction_losses(decoded):
+            images = self._unit_range(decoded)
+            difference = ops.mean(ops.abs(originals - images))
+            losses = {"l1": self.settings["l1_weight"] * difference}
+            if self.feature_losses:
+                losses.update(self.feature_losses(images, prepared))
+            return losses
+
+        return reconstruction_losses
+
+    def _generator_loss(self, decoded):
+        logits = self.discriminator(self._unit_range(decoded), training=False)
+        return {"generator": hinge_generator_loss(logits)}
+
+    @staticmethod
+    def _unit_range(decoded):
+        """[-1, 1] -> [0, 1], not clipped: a clipped pixel would have no gradient."""
+        return (decoded + 1.0) / 2.0
+
+    def _ramp(self):
+        """0 before `discriminator_start`, 1 after another `discriminator_ramp` steps."""
+        past = ops.cast(self.step - self.settings["discriminator_start"], "float32")
+        return ops.clip((past + 1.0) / max(self.settings["discriminator_ramp"], 1), 0.0, 1.0)
+
+    def _update_metrics(self, y_pred, losses):
+        for name, loss in losses.items():
+            self.loss_trackers[name].update_state(loss)
+        reconstruction = ops.clip(self._unit_range(y_pred["decoded"]), 0.0, 1.0)
+        self.psnr.update_state(y_pred["originals"], ops.stop_gradient(reconstruction))
+        self.usage.update_state(y_pred["best_tokens"])
+        self.perplexity.update_state(y_pred["best_tokens"])
+
+    def save_own_variables(self, store):
+        super().save_own_variables(store)
+        if self.seed_generator is not None:
+            store["seed"] = np.asarray(ops.convert_to_numpy(self.seed_generator.state.value))
+
+    def load_own_variables(self, store):
+        arrays = {key: store[key] for key in store.keys()}
+        seed_state = arrays.pop("seed", None)
+        super().load_own_variables(arrays)
+        if seed_state is not None and self.seed_generator is not None:
+            self.seed_generator.state.assign(seed_state)
+
+    def get_config(self):
+        serialize = keras.saving.serialize_keras_object
+        return {
+            **super().get_config(),
+            "tokenizer": serialize(self.tokenizer),
+            "discriminator": serialize(self.discriminator),
+            "feature_extractor": serialize(self.feature_extractor),
+            **self.settings,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        deserialize = keras.saving.deserialize_keras_object
+        networks = ("tokenizer", "discriminator", "feature_extractor")
+        return cls(**{**config, **{name: deserialize(config[name]) for name in networks}})
+
+    def get_compile_config(self):
+        """What `keras.saving.load_model` compiles again: the players' optimizers apart."""
+        config = super().get_compile_config() or {}
+        optimizer = getattr(self.optimizer, "inner_optimizer", self.optimizer)
+        serialize = keras.saving.serialize_keras_object
+        if isinstance(optimizer, TwoPlayerOptimizer):
+            config["optimizer"] = serialize(optimizer.generator_optimizer)
+            config["discriminator_optimizer"] = serialize(optimizer.discriminator_optimizer)
+        return config

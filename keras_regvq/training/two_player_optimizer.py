@@ -1,0 +1,97 @@
+"""Two optimizers that Keras sees as one."""
+
+import keras
+
+
+@keras.saving.register_keras_serializable(package="keras_regvq")
+class TwoPlayerOptimizer(keras.optimizers.Optimizer):
+    """Gives the discriminator's gradients to one optimizer and all others to another.
+
+    Being one optimizer, it is compiled, saved, restored and loss-scaled as one. Setting
+    `learning_rate` sets both players'; it reads as the generator's.
+
+    Args:
+        generator_optimizer: a keras Optimizer.
+        discriminator_optimizer: another instance.
+        discriminator_variables: the variables that the second one updates.
+    """
+
+    def __init__(
+        self, generator_optimizer, discriminator_optimizer, discriminator_variables=(), name=None
+    ):
+        super().__init__(learning_rate=0.0, name=name)
+        self.generator_optimizer = generator_optimizer
+        self.discriminator_optimizer = discriminator_optimizer
+        self._discriminator_ids = {id(variable) for variable in discriminator_variables}
+
+    @property
+    def optimizers(self):
+        """Both players' optimizers: Keras's callbacks look for this name."""
+        return [self.generator_optimizer, self.discriminator_optimizer]
+
+    def _split(self, variables, values):
+        """Sort `values` into the generator's and the discriminator's by their variables."""
+        of_discriminator = [id(variable) in self._discriminator_ids for variable in variables]
+        pairs = list(zip(of_discriminator, values, strict=True))
+        return [[value for player, value in pairs if player is wanted] for wanted in (False, True)]
+
+    def build(self, variables):
+        super().build(variables)
+        for optimizer, own in zip(self.optimizers, self._split(variables, variables), strict=True):
+            if own:
+                optimizer.build(own)
+
+    @property
+    def variables(self):
+        return [*self._variables, *(v for player in self.optimizers for v in player.variables)]
+
+    def apply(self, grads, trainable_variables=None):
+        variables = list(trainable_variables or self._trainable_variables)
+        if not self.built:
+            self.build(variables)
+        grads_of, variables_of = self._split(variables, grads), self._split(variables, variables)
+        for optimizer, own_grads, own in zip(
+            self.optimizers, grads_of, variables_of, strict=True
+        ):
+            if own:
+                optimizer.apply(own_grads, own)
+        self._iterations.assign_add(1)
+
+    def finalize_variable_values(self, var_list):
+        for optimizer, own in zip(self.optimizers, self._split(var_list, var_list), strict=True):
+            if own:
+                optimizer.finalize_variable_values(own)
+                if optimizer.use_ema:
+                    # On JAX the variable now shares its average's buffer, and the next fit would
+                    # hand both to XLA as buffers to overwrite.
+                    for variable in own:
+                        variable.assign(keras.ops.copy(variable.value))
+
+    @property
+    def learning_rate(self):
+        return self.generator_optimizer.learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, value):
+        for optimizer in self.optimizers:
+            optimizer.learning_rate = value
+
+    def set_weights(self, weights):
+        for variable, value in zip(self.variables, weights, strict=True):
+            variable.assign(value)
+
+    def get_config(self):
+        serialize = keras.optimizers.serialize
+        return {
+            "name": self.name,
+            "generator_optimizer": serialize(self.generator_optimizer),
+            "discriminator_optimizer": serialize(self.discriminator_optimizer),
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        players = ("generator_optimizer", "discriminator_optimizer")
+        optimizers = {
+            name: keras.optimizers.deserialize(config[name], custom_objects) for name in players
+        }
+        return cls(**{**config, **optimizers})

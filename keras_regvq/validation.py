@@ -1,0 +1,109 @@
+"""Checks of what users hand in: each failure is a ValueError with argument, received, expected."""
+
+import keras
+import numpy as np
+
+
+def describe(value):
+    """Say in a few words what `value` is: its shape and dtype if it has them."""
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        dtype = keras.backend.standardize_dtype(value.dtype)
+        return f"an array of shape {tuple(value.shape)} and dtype {dtype}"
+    return f"{value!r} of type {type(value).__name__}"
+
+
+def refuse(argument, received, expected):
+    """Raise the ValueError that every check of this package ends in."""
+    raise ValueError(f"Argument `{argument}` is wrong. Received: {received}. Expected: {expected}.")
+
+
+def check_positive_integer(argument, value):
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        refuse(argument, repr(value), "an integer of at least 1")
+    return int(value)
+
+
+def check_number(argument, value, low=0.0, high=float("inf")):
+    """Return `value` as a float; it must be a finite number in [low, high]."""
+    real = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    if not real or not np.isfinite(value) or not low <= value <= high:
+        interval = f"[{low}, {high}]" if np.isfinite(high) else f"at least {low}"
+        refuse(argument, repr(value), f"a number, {interval}")
+    return float(value)
+
+
+def check_choice(argument, value, choices):
+    if value not in choices:
+        refuse(argument, repr(value), f"one of {', '.join(map(repr, choices))}")
+    return value
+
+
+def check_image_shape_and_dtype(argument, images, factor=1):
+    """Check what is known of images without looking at their values.
+
+    Args:
+        argument: name to put in the error.
+        images: array or tensor, (B, H, W, 3).
+        factor: what H and W must be multiples of.
+    """
+    expected = "images of shape (B, H, W, 3), uint8 or float in [0, 1]"
+    if not hasattr(images, "shape") or not hasattr(images, "dtype"):
+        refuse(argument, describe(images), expected)
+    shape, dtype = tuple(images.shape), keras.backend.standardize_dtype(images.dtype)
+    if len(shape) != 4 or shape[-1] != 3 or 0 in shape:
+        refuse(argument, describe(images), expected)
+    if dtype != "uint8" and not keras.backend.is_float_dtype(dtype):
+        refuse(argument, describe(images), expected)
+    if any(side is not None and side % factor for side in shape[1:3]):
+        refuse(argument, describe(images), f"{expected}, with H and W multiples of {factor}")
+
+
+def check_images(argument, images, factor=1):
+    """Check concrete images and return them as a NumPy array: uint8, or float in [0, 1].
+
+    Raises:
+        ValueError: for a wrong rank, channel count, dtype, size or value range.
+    """
+    if not hasattr(images, "shape"):
+        images = np.asarray(images)
+    check_image_shape_and_dtype(argument, images, factor)
+    images = keras.ops.convert_to_numpy(images)
+    if images.dtype != np.uint8:
+        images = images.astype("float32")
+        low, high = float(images.min()), float(images.max())
+        # Resizing overshoots by rounding errors; a [-1, 1] or [0, 255] picture is far outside.
+        if not (low >= -1e-3 and high <= 1 + 1e-3):
+            refuse(
+                argument,
+                f"float values from {low:.4g} to {high:.4g}",
+                "uint8 values, or floats in [0, 1]",
+            )
+    return images
+
+
+def check_tokens(argument, tokens, codebook_size, rank=3):
+    """Check concrete tokens and return them as an int32 NumPy array.
+
+    Raises:
+        ValueError: for a wrong rank, a dtype that is not integer, or a token outside the codebook.
+    """
+    shape = "(B, h, w)" if rank == 3 else f"rank {rank}"
+    expected = f"integer tokens {shape} in [0, {codebook_size - 1}]"
+    tokens = tokens if hasattr(tokens, "shape") else np.asarray(tokens)
+    if len(tokens.shape) != rank or 0 in tuple(tokens.shape):
+        refuse(argument, describe(tokens), expected)
+    if not keras.backend.is_int_dtype(keras.backend.standardize_dtype(tokens.dtype)):
+        refuse(argument, describe(tokens), expected)
+    tokens = keras.ops.convert_to_numpy(tokens)
+    low, high = int(tokens.min()), int(tokens.max())
+    if low < 0 or high >= codebook_size:
+        refuse(argument, f"tokens from {low} to {high}", expected)
+    return tokens.astype("int32")
+
+
+def unit_float(images):
+    """Convert uint8 images to floats in [0, 1]; floats pass through. Works inside a graph."""
+    images = keras.ops.convert_to_tensor(images)
+    if keras.backend.standardize_dtype(images.dtype) == "uint8":
+        return keras.ops.cast(images, "float32") / 255.0
+    return images
