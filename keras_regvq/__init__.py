@@ -17,11 +17,11 @@ _SUBPACKAGES = ("data", "losses", "metrics", "models", "presets", "quantizers", 
 __all__ = ["__version__", "from_preset", *_SUBPACKAGES]
 
 
-def from_preset(preset, **overrides):
+def from_preset(preset, load_weights=None, **overrides):
     """Load whatever a preset holds: see `keras_regvq.presets.from_preset`."""
     from keras_regvq import presets
 
-    return presets.from_preset(preset, **overrides)
+    return presets.from_preset(preset, load_weights, **overrides)
 
 
 def __getattr__(name):

@@ -101,18 +101,14 @@ class Upsample(layers.Layer):
     def __init__(self, channels, **kwargs):
         super().__init__(**kwargs)
         self.channels = channels
-        self.conv = layers.Conv2D(
-            channels, 3, padding="same", name="conv", dtype=self.dtype_policy
-        )
+        self.conv = layers.Conv2D(channels, 3, padding="same", name="conv", dtype=self.dtype_policy)
 
     def build(self, input_shape):
         self.conv.build(input_shape)
 
     def call(self, inputs):
         batch, height, width, channels = ops.shape(inputs)
-        x = ops.broadcast_to(
-            inputs[:, :, None, :, None, :], (batch, height, 2, width, 2, channels)
-        )
+        x = ops.broadcast_to(inputs[:, :, None, :, None, :], (batch, height, 2, width, 2, channels))
         return self.conv(ops.reshape(x, (batch, 2 * height, 2 * width, channels)))
 
     def compute_output_shape(self, input_shape):

@@ -39,9 +39,7 @@ class GroupNorm(keras.layers.Layer):
     def call(self, inputs):
         # Copies, since a custom gradient on TensorFlow takes tensors and refuses variables.
         gamma, beta = ops.copy(self.gamma), ops.copy(self.beta)
-        outputs = group_norm(
-            ops.cast(inputs, "float32"), gamma, beta, self.groups, self.epsilon
-        )
+        outputs = group_norm(ops.cast(inputs, "float32"), gamma, beta, self.groups, self.epsilon)
         return ops.cast(outputs, self.compute_dtype)
 
     def compute_output_shape(self, input_shape):

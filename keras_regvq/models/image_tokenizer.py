@@ -3,12 +3,12 @@
 import functools
 
 import keras
-import keras_hub
 import numpy as np
 from keras import ops
 
 from keras_regvq.models.encoder_decoder import build_decoder, build_encoder
-from keras_regvq.models.inference import CompiledFunction
+from keras_regvq.models.inference import BatchedFunction
+from keras_regvq.models.preset_model import PresetModel
 from keras_regvq.quantizers import Quantizer
 from keras_regvq.validation import (
     check_images,
@@ -22,7 +22,7 @@ from keras_regvq.validation import (
 
 
 @keras.saving.register_keras_serializable(package="keras_regvq")
-class ImageTokenizer(keras_hub.models.Backbone):
+class ImageTokenizer(PresetModel):
     """Encoder, quantizer and decoder with VQ-GAN's topology.
 
     The defaults are the paper's size: 256-pixel images to 16 x 16 tokens (f16). Any image whose
@@ -123,7 +123,7 @@ class ImageTokenizer(keras_hub.models.Backbone):
             ValueError: for a wrong shape, dtype or value range.
         """
         images = check_images("images", images, self.downsampling_factor)
-        return self._encoder_function.run(images, batch_size)
+        return self._encode(images, batch_size)
 
     def decode(self, tokens, batch_size=32):
         """Turn tokens, integers (B, h, w), into images, NumPy float32 (B, f h, f w, 3) in [0, 1].
@@ -132,26 +132,26 @@ class ImageTokenizer(keras_hub.models.Backbone):
             ValueError: for a wrong shape or dtype, or a token outside the codebook.
         """
         tokens = check_tokens("tokens", tokens, self.codebook_size)
-        return self._decoder_function.run(tokens, batch_size)
+        return self._decode(tokens, batch_size)
 
     def reconstruct(self, images, batch_size=32):
         """decode(encode(images)): what is left of images after tokenization."""
         return self.decode(self.encode(images, batch_size), batch_size)
 
     @functools.cached_property
-    def _encoder_function(self):
+    def _encode(self):
         def encode(images):
             images = ops.cast(unit_float(images), "float32")
             return self.quantizer.best_tokens(self.encoder(images * 2.0 - 1.0))
 
-        return CompiledFunction(self, encode)
+        return BatchedFunction(self, encode)
 
     @functools.cached_property
-    def _decoder_function(self):
+    def _decode(self):
         def decode(tokens):
             return to_unit_range(self.decoder(self.quantizer.embed(tokens))["images"])
 
-        return CompiledFunction(self, decode)
+        return BatchedFunction(self, decode)
 
     def get_config(self):
         config = super().get_config()

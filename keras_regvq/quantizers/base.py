@@ -68,7 +68,9 @@ class Quantizer(keras.layers.Layer):
             scalars.
         """
         batch, height, width, channels = ops.shape(features)
-        result = self.choose_codes(ops.reshape(features, (batch, height * width, channels)), training)
+        result = self.choose_codes(
+            ops.reshape(features, (batch, height * width, channels)), training
+        )
         codebook = ops.stop_gradient(ops.convert_to_tensor(self.codebook))
         difference = ops.take(codebook, result["tokens"], axis=0) - ops.take(
             codebook, result["best_tokens"], axis=0

@@ -81,9 +81,7 @@ def _keep_larger(running, logits, start):
     return ops.where(larger, value, running[0]), ops.where(larger, token, running[1])
 
 
-def straight_through_lookup(
-    features, kernel, bias, codebook, scan, noise, temperature, block_size
-):
+def straight_through_lookup(features, kernel, bias, codebook, scan, noise, temperature, block_size):
     """Look up the sampled codes; let the backward pass see the softmax.
 
     Forward, with p the one-hot rows of the sampled codes: embeddings = p @ codebook and
@@ -120,7 +118,10 @@ def straight_through_lookup(
                 return block + d_frequencies[:, None, start:stop] / length
 
             softmax = (noise, temperature, log_normalizer, block_size)
-            return (*_softmax_gradients(features, kernel, bias, softmax, upstream_block), d_codebook)
+            return (
+                *_softmax_gradients(features, kernel, bias, softmax, upstream_block),
+                d_codebook,
+            )
 
         return _pack(embeddings, frequencies), backward
 

@@ -48,9 +48,7 @@ class VectorQuantizer(Quantizer):
 
     def build(self, input_shape):
         if input_shape[-1] != self.embedding_dim:
-            refuse(
-                "features", f"{input_shape[-1]} channels", f"embedding_dim={self.embedding_dim}"
-            )
+            refuse("features", f"{input_shape[-1]} channels", f"embedding_dim={self.embedding_dim}")
         super().build(input_shape)
 
     def scores(self):

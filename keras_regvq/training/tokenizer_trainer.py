@@ -212,9 +212,7 @@ class TokenizerTrainer(keras.Model):
             losses["generator"] = scale * adversarial["generator"]
             losses["discriminator"] = hinge_discriminator_loss(
                 self.discriminator(originals, training=training),
-                self.discriminator(
-                    ops.stop_gradient(self._unit_range(decoded)), training=training
-                ),
+                self.discriminator(ops.stop_gradient(self._unit_range(decoded)), training=training),
             )
             gradient = gradient + scale * generator_gradient
             value = value + losses["generator"]

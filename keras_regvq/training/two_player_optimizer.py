@@ -50,9 +50,7 @@ class TwoPlayerOptimizer(keras.optimizers.Optimizer):
         if not self.built:
             self.build(variables)
         grads_of, variables_of = self._split(variables, grads), self._split(variables, variables)
-        for optimizer, own_grads, own in zip(
-            self.optimizers, grads_of, variables_of, strict=True
-        ):
+        for optimizer, own_grads, own in zip(self.optimizers, grads_of, variables_of, strict=True):
             if own:
                 optimizer.apply(own_grads, own)
         self._iterations.assign_add(1)

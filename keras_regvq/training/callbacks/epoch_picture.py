@@ -1,0 +1,114 @@
+"""Pictures written while training, to PNG files and TensorBoard."""
+
+import io
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from keras_regvq.training.pictures import image_grid, usage_histogram
+from keras_regvq.validation import check_images, check_positive_integer
+
+
+class EpochPicture(keras.callbacks.Callback):
+    """Base: writes `picture()` to DIRECTORY/NAME_0001.png every `every` epochs.
+
+    Args:
+        directory: where to write; made if missing.
+        name: start of the file names, and TensorBoard's tag.
+        every: epochs between pictures.
+        log_dir: also write TensorBoard events there; needs the package tensorboard.
+    """
+
+    def __init__(self, directory, name, every=1, log_dir=None):
+        super().__init__()
+        self.directory, self.name = Path(directory), name
+        self.every = check_positive_integer("every", every)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.writer = None
+        if log_dir is not None:
+            from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+            self.writer = EventFileWriter(str(log_dir))
+
+    def picture(self):
+        """The PIL image of this epoch."""
+        raise NotImplementedError(f"{type(self).__name__} must implement picture()")
+
+    @property
+    def tokenizer(self):
+        synchronize(self.model)
+        return self.model.tokenizer
+
+    def on_epoch_end(self, epoch, logs=None):
+        if (epoch + 1) % self.every:
+            return
+        picture = self.picture()
+        picture.save(self.directory / f"{self.name}_{epoch + 1:04d}.png")
+        if self.writer is not None:
+            self.writer.add_event(_image_event(self.name, picture, epoch))
+            self.writer.flush()
+
+    def on_train_end(self, logs=None):
+        if self.writer is not None:
+            self.writer.flush()
+
+
+class ReconstructionGrid(EpochPicture):
+    """Images above their reconstructions, every epoch.
+
+    Args:
+        images: (B, H, W, 3), uint8 or float in [0, 1].
+        directory, every, log_dir: as in `EpochPicture`.
+    """
+
+    def __init__(self, images, directory, every=1, log_dir=None):
+        super().__init__(directory, "reconstructions", every, log_dir)
+        self.images = check_images("images", images)
+
+    def picture(self):
+        return image_grid([self.images, self.tokenizer.reconstruct(self.images)])
+
+
+class CodebookHistogram(EpochPicture):
+    """How often each code is used to encode the given images, every epoch.
+
+    Args:
+        images: (B, H, W, 3), uint8 or float in [0, 1].
+        directory, every, log_dir: as in `EpochPicture`.
+    """
+
+    def __init__(self, images, directory, every=1, log_dir=None):
+        super().__init__(directory, "codebook", every, log_dir)
+        self.images = check_images("images", images)
+
+    def picture(self):
+        tokenizer = self.tokenizer
+        tokens = tokenizer.encode(self.images)
+        counts = np.bincount(tokens.ravel(), minlength=tokenizer.codebook_size)
+        return usage_histogram(counts, f"{np.mean(counts > 0):.0%} of the codes used")
+
+
+def synchronize(model):
+    """Bring the model's variables up to date in the middle of a fit.
+
+    On JAX Keras keeps them inside the compiled loop between epochs; elsewhere nothing is to do.
+    """
+    getattr(model, "jax_state_sync", lambda: None)()
+
+
+def _image_event(tag, picture, step):
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    image = Summary.Image(
+        height=picture.height,
+        width=picture.width,
+        colorspace=3,
+        encoded_image_string=buffer.getvalue(),
+    )
+    summary = Summary(value=[Summary.Value(tag=tag, image=image)])
+    return Event(wall_time=time.time(), step=step, summary=summary)

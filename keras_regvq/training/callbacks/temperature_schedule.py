@@ -1,0 +1,49 @@
+"""Annealing the quantizer's temperature."""
+
+import keras
+import numpy as np
+
+from keras_regvq.quantizers.sampling import SamplingQuantizer
+from keras_regvq.training.callbacks.epoch_picture import synchronize
+from keras_regvq.validation import check_positive_integer, describe, refuse
+
+
+class TemperatureSchedule(keras.callbacks.Callback):
+    """Sets the temperature of a sampling quantizer by the number of training steps.
+
+    Args:
+        schedule: a `keras.optimizers.schedules.LearningRateSchedule`, or a function, from the
+            step (int) to the temperature, a number above 0.
+        every: steps between settings.
+
+    Example:
+        # Gumbel-VQ: from 1 to 1/16 in 20,000 steps
+        TemperatureSchedule(lambda step: max(1 / 16, 2.0 ** (-step / 5000)))
+    """
+
+    def __init__(self, schedule, every=100):
+        super().__init__()
+        if not callable(schedule):
+            refuse("schedule", describe(schedule), "a LearningRateSchedule or a function of a step")
+        self.schedule = schedule
+        self.every = check_positive_integer("every", every)
+
+    def on_train_begin(self, logs=None):
+        self.quantizer = self.model.tokenizer.quantizer
+        if not isinstance(self.quantizer, SamplingQuantizer):
+            refuse(
+                "schedule",
+                f"a model with a {type(self.quantizer).__name__}",
+                "one with a RegularizedQuantizer or GumbelQuantizer, which have a temperature",
+            )
+        # The trainer's own counter, so that a resumed run goes on where it was.
+        self.steps = int(self.model.step.numpy())
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if self.steps % self.every == 0 or batch == 0:
+            temperature = float(self.schedule(self.steps))
+            if not (np.isfinite(temperature) and temperature > 0):
+                refuse("schedule", f"{temperature} at step {self.steps}", "temperatures above 0")
+            synchronize(self.model)
+            self.quantizer.temperature.assign(temperature)
+        self.steps += 1
