@@ -3,6 +3,24 @@
 import keras
 import numpy as np
 
+from keras_regvq.refusal import check_choice, check_integer, refuse
+
+__all__ = [
+    "check_choice",
+    "check_image_shape_and_dtype",
+    "check_images",
+    "check_number",
+    "check_positive_integer",
+    "check_tokens",
+    "describe",
+    "refuse",
+    "unit_float",
+]
+
+
+def check_positive_integer(argument, value):
+    return check_integer(argument, value, 1)
+
 
 def describe(value):
     """Say in a few words what `value` is: its shape and dtype if it has them."""
@@ -12,17 +30,6 @@ def describe(value):
     return f"{value!r} of type {type(value).__name__}"
 
 
-def refuse(argument, received, expected):
-    """Raise the ValueError that every check of this package ends in."""
-    raise ValueError(f"Argument `{argument}` is wrong. Received: {received}. Expected: {expected}.")
-
-
-def check_positive_integer(argument, value):
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        refuse(argument, repr(value), "an integer of at least 1")
-    return int(value)
-
-
 def check_number(argument, value, low=0.0, high=float("inf")):
     """Return `value` as a float; it must be a finite number in [low, high]."""
     real = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
@@ -30,12 +37,6 @@ def check_number(argument, value, low=0.0, high=float("inf")):
         interval = f"[{low}, {high}]" if np.isfinite(high) else f"at least {low}"
         refuse(argument, repr(value), f"a number, {interval}")
     return float(value)
-
-
-def check_choice(argument, value, choices):
-    if value not in choices:
-        refuse(argument, repr(value), f"one of {', '.join(map(repr, choices))}")
-    return value
 
 
 def check_image_shape_and_dtype(argument, images, factor=1):

@@ -36,7 +36,7 @@ class BatchedFunction:
 
 class _FunctionModel(keras.Model):
     def __init__(self, owner, function):
-        super().__init__()
+        super().__init__(name=f"{owner.name}_{function.__name__}")
         self.owner, self.function = owner, function
         self.built = True
 

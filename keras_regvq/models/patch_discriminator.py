@@ -32,7 +32,7 @@ class PatchDiscriminator(keras.Model):
         x = inputs * 2.0 - 1.0
         for layer in range(num_layers + 1):
             channels = base_channels * min(2**layer, 8)
-            # Explicit padding: 4x4 with stride 1 and one pixel around shrinks by 1, "same" does not.
+            # Explicit padding: 4x4 with stride 1 shrinks by one pixel, which "same" would not.
             x = layers.ZeroPadding2D(1, **policy)(x)
             x = layers.Conv2D(
                 channels,

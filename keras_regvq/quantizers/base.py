@@ -1,6 +1,7 @@
 """What every quantizer is and returns."""
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_regvq.quantizers.codebook_scan import best_codes
@@ -33,10 +34,16 @@ class Quantizer(keras.layers.Layer):
         self.codebook_initializer = keras.initializers.get(codebook_initializer)
 
     def build(self, input_shape):
+        if len(input_shape) != 4:
+            refuse("features", f"shape {tuple(input_shape)}", "shape (B, h, w, C)")
+        self.feature_channels = input_shape[-1]
+        # No weight here is autocast: inside the call of a half-precision model `best_tokens`
+        # and `embed` would see half-precision codes.
         self.codebook = self.add_weight(
             name="codebook",
             shape=(self.codebook_size, self.embedding_dim),
             initializer=self.codebook_initializer,
+            autocast=False,
         )
 
     def scores(self):
@@ -67,10 +74,8 @@ class Quantizer(keras.layers.Layer):
             the used and the best code's embeddings (no gradient); "losses", a dict of weighted
             scalars.
         """
-        batch, height, width, channels = ops.shape(features)
-        result = self.choose_codes(
-            ops.reshape(features, (batch, height * width, channels)), training
-        )
+        rows, grid = self.flatten_grid(features)
+        result = self.choose_codes(rows, training)
         codebook = ops.stop_gradient(ops.convert_to_tensor(self.codebook))
         difference = ops.take(codebook, result["tokens"], axis=0) - ops.take(
             codebook, result["best_tokens"], axis=0
@@ -78,21 +83,27 @@ class Quantizer(keras.layers.Layer):
         result["perturbation"] = ops.sum(ops.square(difference), axis=-1)
         losses = result.pop("losses")
         result = {
-            name: ops.reshape(value, (batch, height, width, *value.shape[2:]))
-            for name, value in result.items()
+            name: ops.reshape(value, (*grid, *value.shape[2:])) for name, value in result.items()
         }
         return {**result, "losses": losses}
 
     def best_tokens(self, features):
         """Tokens int32 (B, h, w) of features (B, h, w, C), as used at inference."""
-        batch, height, width, channels = ops.shape(features)
-        rows = ops.reshape(features, (batch, height * width, channels))
+        rows, grid = self.flatten_grid(features)
         kernel, bias = self.scores()
-        return ops.reshape(best_codes(rows, kernel, bias, self.block_size), (batch, height, width))
+        return ops.reshape(best_codes(rows, kernel, bias, self.block_size), grid)
+
+    def flatten_grid(self, features):
+        """(B, h, w, C) -> the rows (B, h * w, C), and (B, h, w)."""
+        shape = tuple(features.shape)
+        if len(shape) != 4 or shape[-1] != self.feature_channels:
+            refuse("features", f"shape {shape}", f"shape (B, h, w, {self.feature_channels})")
+        batch, height, width, channels = ops.shape(features)
+        return ops.reshape(features, (batch, height * width, channels)), (batch, height, width)
 
     def embed(self, tokens):
         """Codebook entries (B, h, w, d) of tokens, integers (B, h, w) in [0, N)."""
-        if not keras.backend.is_keras_tensor(tokens) and not hasattr(tokens, "shape"):
+        if not hasattr(tokens, "shape") or isinstance(tokens, np.ndarray):
             tokens = check_tokens("tokens", tokens, self.codebook_size)
         if not keras.backend.is_int_dtype(keras.backend.standardize_dtype(tokens.dtype)):
             refuse("tokens", describe(tokens), "integers")

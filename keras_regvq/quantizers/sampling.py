@@ -47,15 +47,17 @@ class SamplingQuantizer(Quantizer):
             name="logits_kernel",
             shape=(input_shape[-1], self.codebook_size),
             initializer="glorot_uniform",
+            autocast=False,
         )
         self.bias = self.add_weight(
-            name="logits_bias", shape=(self.codebook_size,), initializer="zeros"
+            name="logits_bias", shape=(self.codebook_size,), initializer="zeros", autocast=False
         )
         self.temperature = self.add_weight(
             name="temperature",
             shape=(),
             initializer=keras.initializers.Constant(self.initial_temperature),
             trainable=False,
+            autocast=False,
         )
 
     def scores(self):

@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_regvq.quantizers.base import Quantizer
 from keras_regvq.quantizers.codebook_scan import best_codes
-from keras_regvq.validation import check_number, refuse
+from keras_regvq.validation import check_number, check_positive_integer, refuse
 
 
 @keras.saving.register_keras_serializable(package="keras_regvq")
@@ -41,7 +41,7 @@ class VectorQuantizer(Quantizer):
         **kwargs,
     ):
         if codebook_initializer is None:
-            edge = 1.0 / codebook_size
+            edge = 1.0 / check_positive_integer("codebook_size", codebook_size)
             codebook_initializer = keras.initializers.RandomUniform(-edge, edge)
         super().__init__(codebook_size, embedding_dim, codebook_initializer, block_size, **kwargs)
         self.commitment_weight = check_number("commitment_weight", commitment_weight)

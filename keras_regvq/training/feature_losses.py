@@ -63,7 +63,7 @@ class FeatureLosses:
         return ops.cast(order[: self.positions], "int32")
 
     def __call__(self, reconstruction, prepared):
-        """Weighted losses of a reconstruction (B, H, W, 3): {"perceptual": ..., "contrastive": ...}.
+        """Weighted losses "perceptual" and "contrastive" of a reconstruction (B, H, W, 3).
 
         The contrastive loss is the mean over the layers.
         """

@@ -267,18 +267,30 @@ def test_dropout_and_batch_statistics_stay_off_while_a_model_around_it_trains():
         np.testing.assert_array_equal(a, b)
 
 
-def test_mixed_precision_computes_in_bfloat16_on_images_normalized_in_float32(tensors, files):
+@pytest.fixture
+def mixed_precision():
     keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
-        extractor = VGG19Features(files[".safetensors"])
-    finally:
-        keras.config.set_dtype_policy("float32")
+    yield
+    keras.config.set_dtype_policy("float32")
+
+
+def test_mixed_precision_computes_in_bfloat16_with_float32_weights(tensors, files, mixed_precision):
+    extractor = VGG19Features(files[".safetensors"])
     images = random_images()
     features = extractor(images)
     assert {keras.backend.standardize_dtype(feature.dtype) for feature in features} == {"bfloat16"}
     assert {variable.dtype for variable in extractor.variables} == {"float32"}
     references = torch_features(tensors, torch.from_numpy(images))
     assert max(relative_errors([ops.cast(f, "float32") for f in features], references)) < 0.05
+
+
+def test_mixed_precision_does_not_round_the_images_before_they_are_normalized(mixed_precision):
+    inputs = keras.Input((None, None, 3), dtype="float32")
+    network = keras.Model(inputs, keras.layers.Identity(name="same", dtype="float32")(inputs))
+    images = random_images()
+    (caffe,) = FeatureExtractor(network, ["same"], preprocessing="caffe")(images)
+    expected = 255 * images[..., ::-1] - np.array([103.939, 116.779, 123.68], "float32")
+    np.testing.assert_allclose(numpy_list([caffe])[0], expected, atol=1e-4)
 
 
 def test_config_and_weights_give_the_same_network_back(extractor, files, tmp_path):

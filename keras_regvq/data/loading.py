@@ -1,0 +1,145 @@
+"""`load`: one way to name scenes, folders, TensorFlow Datasets and arrays."""
+
+from keras_regvq.data.arrays import ArrayExamples, open_npz
+from keras_regvq.data.folders import FolderExamples
+from keras_regvq.data.pipeline import FIELDS, batch_dataset, example_dataset
+from keras_regvq.refusal import check_choice, check_integer, refuse
+from keras_regvq.data.scenes import SceneExamples
+from keras_regvq.data.tfds import open_tfds
+
+_SOURCES = '"scenes", "folder:DIR", "tfds:NAME" or "npz:FILE"'
+_OPTIONS = {
+    "scenes": ("first_seed",),
+    "folder": ("min_size", "verify"),
+    "tfds": ("data_dir", "download", "splits"),
+    "npz": (),
+}
+
+
+def load(
+    source,
+    split="train",
+    image_size=64,
+    batch_size=32,
+    fields=("images",),
+    shuffle=None,
+    seed=0,
+    drop_remainder=None,
+    num_examples=None,
+    cache=None,
+    **options,
+):
+    """Opens a data set as a `tf.data.Dataset` of dicts, for `fit` on every backend.
+
+    Example:
+
+    ```python
+    train = load("scenes", image_size=64, batch_size=32, fields=("images", "labels"))
+    photos = load("folder:photos", split="test", image_size=256, batch_size=8)
+    ```
+
+    Args:
+        source: "scenes": procedural pictures (see `scene`). "folder:DIR": picture files (see
+            `folders.FolderExamples` for the layout). "tfds:NAME": TensorFlow Datasets (see
+            `tfds.open_tfds`). "npz:FILE": arrays (see `arrays.open_npz`).
+        split: "train" or "test".
+        image_size: Side in pixels. Pictures are scaled, anti-aliased, until their shorter side is
+            this long, and cropped to the centre; label maps likewise, by the nearest label.
+        batch_size: Examples per batch, or None for single examples.
+        fields: Which of "images" (uint8 (B, H, W, 3)), "labels" (int32 (B, H, W)) and "captions"
+            (strings (B,)) the dicts hold. Of several captions each pass draws one.
+        shuffle: Whether each pass has another order; None: for split "train" only.
+        seed: Integer >= 0; the same seed gives the same passes.
+        drop_remainder: Whether a smaller last batch is left out; None: for split "train" only (if
+            there is another batch).
+        num_examples: At most so many examples. For scenes: exactly so many, 2000 for training and
+            500 for testing if None.
+        cache: Whether what was read stays in memory; None: if that takes less than 1 GiB.
+        **options: for scenes `first_seed=0`; for folders `min_size` (images with a shorter side
+            are skipped; default a quarter of `image_size`) and `verify=False` (True decodes every
+            image once beforehand); for TFDS `data_dir=None`, `download=True` and `splits=None` (a
+            dict of TFDS split names for "train" and "test").
+
+    Returns:
+        A `tf.data.Dataset` of known cardinality.
+
+    Raises:
+        ValueError: for an argument that does not fit, or data that cannot be used.
+        ImportError: for "tfds:" without tensorflow-datasets.
+    """
+    kind, location = _parse_source(source)
+    check_choice("split", split, ("train", "test"))
+    image_size = check_integer("image_size", image_size, 16 if kind == "scenes" else 1)
+    if batch_size is not None:
+        check_integer("batch_size", batch_size, 1)
+    if num_examples is not None:
+        check_integer("num_examples", num_examples, 1)
+    seed, fields = check_integer("seed", seed, 0), check_fields(fields)
+    for name in options:
+        if name not in _OPTIONS[kind]:
+            allowed = ", ".join(_OPTIONS[kind]) or "no further argument"
+            refuse(name, repr(options[name]), f"for source {source!r}: {allowed}")
+    shuffle = split == "train" if shuffle is None else shuffle
+    if kind == "tfds":
+        dataset, count = open_tfds(
+            location, split, image_size, fields, shuffle, seed, num_examples, cache, **options
+        )
+    else:
+        if kind == "scenes":
+            examples = SceneExamples(split, image_size, num_examples, **options)
+        elif kind == "folder":
+            examples = FolderExamples(location, split, image_size, fields, num_examples, **options)
+        else:
+            examples = open_npz(location, split, image_size, fields, num_examples)
+        dataset, count = example_dataset(examples, fields, shuffle, seed, cache), len(examples)
+    return batch_dataset(dataset, count, batch_size, drop_remainder, split == "train")
+
+
+def from_arrays(
+    images,
+    labels=None,
+    captions=None,
+    image_size=None,
+    batch_size=32,
+    shuffle=True,
+    seed=0,
+    drop_remainder=None,
+    cache=None,
+):
+    """Makes the dataset that `load` makes from arrays at hand; it has the fields that are given.
+
+    Args:
+        images: uint8, or float in [0, 1], (N, H, W, 3) or (N, H, W, 1).
+        labels: integers (N, H, W).
+        captions: N strings, or (N, K) strings of which each pass draws one of K.
+        image_size: Side that images and labels are scaled and cropped to; None: as they are.
+        batch_size, shuffle, seed, drop_remainder, cache: as in `load`; `drop_remainder` None leaves
+            a smaller last batch out where `shuffle` is set.
+
+    Returns:
+        A `tf.data.Dataset` of known cardinality.
+    """
+    if image_size is not None:
+        check_integer("image_size", image_size, 1)
+    if batch_size is not None:
+        check_integer("batch_size", batch_size, 1)
+    check_integer("seed", seed, 0)
+    examples = ArrayExamples(images, labels, captions, image_size)
+    fields = examples.fields
+    dataset = example_dataset(examples, fields, shuffle, seed, cache)
+    return batch_dataset(dataset, len(examples), batch_size, drop_remainder, shuffle)
+
+
+def check_fields(fields):
+    """Returns `fields`, a name or several, as a tuple of different names."""
+    names = tuple(fields) if isinstance(fields, (list, tuple)) else (fields,)
+    if not names or len(set(names)) < len(names) or any(name not in FIELDS for name in names):
+        refuse("fields", repr(fields), f"some of {', '.join(map(repr, FIELDS))}, each once")
+    return names
+
+
+def _parse_source(source):
+    kind, _, location = source.partition(":") if isinstance(source, str) else ("", "", "")
+    if kind not in _OPTIONS or bool(location) == (kind == "scenes"):
+        refuse("source", repr(source), _SOURCES)
+    return kind, location

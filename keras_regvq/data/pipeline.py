@@ -1,0 +1,97 @@
+"""From examples that can be read by number to a `tf.data.Dataset` of batches."""
+
+import numpy as np
+
+from keras_regvq.refusal import refuse
+
+FIELDS = ("images", "labels", "captions")
+
+_CACHE_LIMIT = 2**30  # bytes: what fits below this is kept in memory unless `cache` says otherwise
+
+
+def tensorflow():
+    """Imports TensorFlow, which tf.data is a part of, only when a dataset is made."""
+    import tensorflow as tf
+
+    return tf
+
+
+def example_dataset(examples, fields, shuffle, seed, cache):
+    """Reads `examples` into a `tf.data.Dataset` of dicts of single examples.
+
+    Args:
+        examples: Has `len`, `size` (height, width), and `read(index, fields)`, a dict of "images"
+            uint8 (height, width, 3), "labels" int32 (height, width) and "captions", a tuple of
+            strings of which each pass draws one. `parallel` says that threads read faster than
+            one: true of what decodes files, not of what runs in Python.
+        fields: Names of the fields to read.
+        shuffle: Whether each pass has its own order (numbers are shuffled, so memory is no limit).
+        seed: Integer >= 0, for the order and the choice of captions.
+        cache: Whether what was read stays in memory; None: if that takes less than 1 GiB.
+    """
+    tf = tensorflow()
+    height, width = examples.size
+    if should_cache(cache, len(examples), height, width, fields):
+        examples = _Remembered(examples)
+    kinds = {"images": tf.uint8, "labels": tf.int32, "captions": tf.string}
+    shapes = {"images": (height, width, 3), "labels": (height, width), "captions": ()}
+
+    def read(index, draw):
+        example = examples.read(int(index), fields)
+        if "captions" in example:
+            texts = example["captions"]
+            example = {**example, "captions": texts[int(draw) % len(texts)].encode()}
+        return [np.asarray(example[name]) for name in fields]
+
+    def to_tensors(index, draw):
+        values = tf.numpy_function(read, [index, draw], [kinds[name] for name in fields])
+        return {
+            name: tf.ensure_shape(value, shapes[name])
+            for name, value in zip(fields, values, strict=True)
+        }
+
+    numbers = tf.data.Dataset.range(len(examples))
+    if shuffle:
+        numbers = numbers.shuffle(len(examples), seed=seed)
+    draws = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=bool(shuffle))
+    workers = tf.data.AUTOTUNE if examples.parallel else None
+    return tf.data.Dataset.zip(numbers, draws).map(to_tensors, num_parallel_calls=workers)
+
+
+def batch_dataset(dataset, count, batch_size, drop_remainder, for_training):
+    """Batches `dataset` of `count` examples, or leaves single examples if `batch_size` is None.
+
+    `drop_remainder` None drops a smaller last batch for training, where equal shapes keep a
+    compiled step from being compiled again, unless that would leave nothing.
+    """
+    tf = tensorflow()
+    if batch_size is not None:
+        if drop_remainder is None:
+            drop_remainder = for_training and count >= batch_size
+        if drop_remainder and count < batch_size:
+            refuse("batch_size", f"{batch_size} with drop_remainder=True", f"at most {count}")
+        dataset = dataset.batch(batch_size, drop_remainder=drop_remainder)
+    return dataset.prefetch(tf.data.AUTOTUNE)
+
+
+def should_cache(cache, count, height, width, fields):
+    if cache is not None:
+        return cache
+    bytes_per_pixel = 3 * ("images" in fields) + 4 * ("labels" in fields)
+    return count * height * width * bytes_per_pixel < _CACHE_LIMIT
+
+
+class _Remembered:
+    """Examples that are read once and kept."""
+
+    def __init__(self, examples):
+        self.parallel = examples.parallel
+        self._examples, self._kept = examples, {}
+
+    def __len__(self):
+        return len(self._examples)
+
+    def read(self, index, fields):
+        if index not in self._kept:
+            self._kept[index] = self._examples.read(index, fields)
+        return self._kept[index]

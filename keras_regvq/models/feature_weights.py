@@ -1,0 +1,250 @@
+"""VGG-19 with weights from files of other projects.
+
+Every format ends as {layer name: (kernel (3, 3, in, out), bias (out,))}, checked tensor by tensor.
+"""
+
+import importlib
+import os
+import random
+from typing import NamedTuple
+
+import h5py
+import numpy as np
+from keras_hub.models import VGGBackbone
+
+from keras_regvq.validation import check_choice, refuse
+
+VGG19_REPEATS = (2, 2, 4, 4, 4)
+VGG19_FILTERS = (64, 128, 256, 512, 512)
+
+
+class Convolution(NamedTuple):
+    """One 3x3 convolution: its Keras layer name, where it stands, and its kernel's shape."""
+
+    layer: str
+    position: int  # among the convolutions, which is how a .weights.h5 file numbers them
+    torchvision_index: int  # in torchvision's `features`, which also counts ReLUs and pools
+    kernel_shape: tuple
+
+
+def vgg19_convolutions(deepest_layer="block5_conv4"):
+    """List the convolutions of VGG-19 (configuration E of arXiv 1409.1556), first to `deepest`."""
+    convolutions, index, channels = [], 0, 3
+    for block, (repeats, filters) in enumerate(zip(VGG19_REPEATS, VGG19_FILTERS, strict=True), 1):
+        for number in range(1, repeats + 1):
+            layer = f"block{block}_conv{number}"
+            shape = (3, 3, channels, filters)
+            convolutions.append(Convolution(layer, len(convolutions), index, shape))
+            if layer == deepest_layer:
+                return convolutions
+            index, channels = index + 2, filters
+        index += 1
+    raise AssertionError(f"VGG-19 has no convolution {deepest_layer!r}")
+
+
+def load_vgg19(weights, layer_names, seed):
+    """Build VGG-19 with the weights that `VGG19Features` was asked for.
+
+    Args:
+        weights: None, "imagenet", the address or folder of a KerasHub preset, or a file.
+        layer_names: the layers wanted; the network may end behind the deepest one.
+        seed: seed of random weights.
+
+    Returns:
+        a keras.Model, and "imagenet", "caffe" or None (unknown): the preprocessing of its weights.
+
+    Raises:
+        ValueError, ImportError: see `VGG19Features`.
+    """
+    every_layer = [convolution.layer for convolution in vgg19_convolutions()]
+    if not layer_names:
+        refuse("layer_names", repr(layer_names), "at least one name")
+    for layer_name in layer_names:
+        check_choice("layer_names", layer_name, every_layer)
+    convolutions = vgg19_convolutions(max(layer_names, key=every_layer.index))
+
+    preset = _preset_of(weights)
+    if preset is not None:
+        network = VGGBackbone.from_preset(preset)
+        for convolution in convolutions:
+            _check_layer(network, convolution, weights)
+        return network, "imagenet"
+
+    if weights is None:
+        arrays, preprocessing = random_vgg19_weights(convolutions, seed), "imagenet"
+    else:
+        arrays, preprocessing = read_vgg19_weights(os.fspath(weights), convolutions)
+    # What lies behind the deepest layer is not even built.
+    blocks = [int(convolution.layer[len("block")]) for convolution in convolutions]
+    repeats = [blocks.count(block) for block in sorted(set(blocks))]
+    network = VGGBackbone(repeats, list(VGG19_FILTERS[: len(repeats)]))
+    for layer_name, arrays_of_layer in arrays.items():
+        network.get_layer(layer_name).set_weights(arrays_of_layer)
+    return network, preprocessing
+
+
+def _preset_of(weights):
+    """The KerasHub preset that `weights` names, or None if it is None or a file."""
+    if weights is None:
+        return None
+    if not isinstance(weights, (str, os.PathLike)):
+        refuse("weights", repr(weights), "None, 'imagenet', a path or the address of a preset")
+    path = os.fspath(weights)
+    if path == "imagenet":
+        return "vgg_19_imagenet"
+    if "://" in path:
+        return path
+    if os.path.isdir(path):
+        if not os.path.exists(os.path.join(path, "config.json")):
+            refuse("weights", f"the folder {path!r}", "a KerasHub preset, with a config.json")
+        return path
+    if not os.path.isfile(path):
+        refuse("weights", repr(path), "None, 'imagenet', or a file or folder that exists")
+    return None
+
+
+def _check_layer(network, convolution, weights):
+    expected = f"a VGG-19 network, whose {convolution.layer} has shape {convolution.kernel_shape}"
+    layers = {layer.name: layer for layer in network.layers}
+    if convolution.layer not in layers:
+        refuse("weights", f"{weights!r}, without {convolution.layer}", expected)
+    shape = tuple(layers[convolution.layer].kernel.shape)
+    if shape != convolution.kernel_shape:
+        refuse("weights", f"{weights!r}, whose {convolution.layer} has shape {shape}", expected)
+
+
+def random_vgg19_weights(convolutions, seed=None):
+    """He-normal kernels and zero biases, drawn by NumPy: equal on every backend for one seed.
+
+    Args:
+        convolutions: what `vgg19_convolutions` lists.
+        seed: integer. None takes one from Python's generator, as Keras' own initializers do, so
+            that `keras.utils.set_random_seed` decides.
+    """
+    generator = np.random.default_rng(random.randrange(2**31) if seed is None else seed)
+    arrays = {}
+    for convolution in convolutions:
+        shape = convolution.kernel_shape
+        kernel = generator.standard_normal(shape, dtype="float32")
+        kernel *= np.float32(np.sqrt(2 / np.prod(shape[:3])))
+        arrays[convolution.layer] = kernel, np.zeros(shape[3], "float32")
+    return arrays
+
+
+def read_vgg19_weights(path, convolutions):
+    """Read the weights of `convolutions` from a file; other tensors in it are left alone.
+
+    Args:
+        path: torchvision's `.pth` (or `.pt`) or the same tensors as `.safetensors`; a legacy
+            Keras `.h5` (keras.applications); a Keras 3 `.weights.h5`.
+        convolutions: what `vgg19_convolutions` lists.
+
+    Returns:
+        {layer name: (kernel, bias)}, float32, and the preprocessing that such a file was trained
+        with: "imagenet" (torchvision), "caffe" (legacy Keras), or None where the format does not
+        tell (`.weights.h5`, which both KerasHub's and keras.applications' networks write).
+
+    Raises:
+        ValueError: for another suffix, a damaged file, a pickle that holds more than tensors, or
+            a tensor that is missing or has the wrong shape.
+        ImportError: if the package that reads the format is not installed.
+    """
+    name = os.path.basename(path).lower()
+    suffix = next((suffix for suffix in _FORMATS if name.endswith(suffix)), None)
+    if suffix is None:
+        refuse("weights", f"the file {path!r}", f"a file that ends in {', '.join(_FORMATS)}")
+    read, tensor_names, to_keras, preprocessing = _FORMATS[suffix]
+    wanted = [name for convolution in convolutions for name in tensor_names(convolution)]
+    try:
+        tensors = read(path, wanted)
+    except ImportError:
+        raise
+    except Exception as error:  # a damaged file can fail anywhere inside its reader
+        raise ValueError(
+            f"Argument `weights` is wrong. Received: the file {path!r}, which cannot be read as "
+            f"{suffix} ({type(error).__name__}: {error}). Expected: an intact file of tensors."
+        ) from error
+
+    arrays = {}
+    for convolution in convolutions:
+        kernel_name, bias_name = tensor_names(convolution)
+        kernel_shape = tuple(convolution.kernel_shape[axis] for axis in np.argsort(to_keras))
+        kernel = _checked(tensors, kernel_name, kernel_shape, path)
+        bias = _checked(tensors, bias_name, convolution.kernel_shape[3:], path)
+        arrays[convolution.layer] = np.ascontiguousarray(kernel.transpose(to_keras)), bias
+    return arrays, preprocessing
+
+
+def _checked(tensors, name, shape, path):
+    expected = f"a VGG-19 file, where {name!r} has shape {shape}"
+    if name not in tensors:
+        refuse("weights", f"the file {path!r} without the tensor {name!r}", expected)
+    if tensors[name].shape != shape:
+        received = f"the file {path!r} with {name!r} of shape {tensors[name].shape}"
+        refuse("weights", received, expected)
+    return tensors[name].astype("float32")
+
+
+def _read_torch(path, wanted):
+    try:
+        torch = importlib.import_module("torch")
+    except ImportError as error:
+        raise ImportError("Reading a .pth file needs the package 'torch'") from error
+    if tuple(int(part) for part in torch.__version__.split(".")[:2]) < (2, 6):
+        # Before 2.6 a crafted file ran code in spite of weights_only (CVE-2025-32434).
+        raise ImportError(f"Reading a .pth file safely needs torch>=2.6, not {torch.__version__}")
+    tensors = torch.load(path, map_location="cpu", weights_only=True)
+    return {name: tensors[name].detach().float().numpy() for name in wanted if name in tensors}
+
+
+def _read_safetensors(path, wanted):
+    try:
+        safetensors = importlib.import_module("safetensors")
+    except ImportError as error:
+        raise ImportError("Reading a .safetensors file needs the package 'safetensors'") from error
+    with safetensors.safe_open(path, framework="numpy") as file:
+        present = set(file.keys())
+        return {name: file.get_tensor(name) for name in wanted if name in present}
+
+
+def _read_keras_weights(path, wanted):
+    with h5py.File(path, "r") as file:
+        return {name: file[name][()] for name in wanted if name in file}
+
+
+def _read_legacy_keras(path, wanted):
+    tensors = {}
+    with h5py.File(path, "r") as file:
+        root = file["model_weights"] if "model_weights" in file else file  # a whole model, or not
+        for layer in {name.split("/")[0] for name in wanted} & set(root):
+            # The names inside differ between Keras versions; their order does not.
+            weight_names = root[layer].attrs.get("weight_names", ())
+            for kind, weight_name in zip(("kernel", "bias"), weight_names, strict=False):
+                tensors[f"{layer}/{kind}"] = root[layer][weight_name][()]
+    return tensors
+
+
+def _torchvision_names(convolution):
+    prefix = f"features.{convolution.torchvision_index}"
+    return f"{prefix}.weight", f"{prefix}.bias"
+
+
+def _keras_weights_names(convolution):
+    number = f"_{convolution.position}" if convolution.position else ""
+    return f"layers/conv2d{number}/vars/0", f"layers/conv2d{number}/vars/1"
+
+
+def _legacy_keras_names(convolution):
+    return f"{convolution.layer}/kernel", f"{convolution.layer}/bias"
+
+
+# suffix: reader, names of (kernel, bias), axes that bring the kernel to (3, 3, in, out),
+# preprocessing. The longer of two suffixes comes first.
+_AS_IT_IS, _FROM_TORCH = (0, 1, 2, 3), (2, 3, 1, 0)
+_FORMATS = {
+    ".pth": (_read_torch, _torchvision_names, _FROM_TORCH, "imagenet"),
+    ".pt": (_read_torch, _torchvision_names, _FROM_TORCH, "imagenet"),
+    ".safetensors": (_read_safetensors, _torchvision_names, _FROM_TORCH, "imagenet"),
+    ".weights.h5": (_read_keras_weights, _keras_weights_names, _AS_IT_IS, None),
+    ".h5": (_read_legacy_keras, _legacy_keras_names, _AS_IT_IS, "caffe"),
+}

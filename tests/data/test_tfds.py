@@ -1,0 +1,145 @@
+"""TensorFlow Datasets that the tests prepare themselves: no network."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from keras_regvq.data import load
+
+tfds = pytest.importorskip("tensorflow_datasets")
+
+TEXTS = (["one"], ["two", "zwei"], [])
+
+
+def picture(i):
+    """White on the left and grey on the right, wider than high, and the map of its halves."""
+    image = np.full((12, 24, 3), 255, np.uint8)
+    image[:, 12:] = 10 * i
+    labels = np.zeros((12, 24, 1), np.uint8)
+    labels[:, 12:] = 100 + i
+    return image, labels
+
+
+class RegvqPictures(tfds.core.GeneratorBasedBuilder):
+    """Pictures with label maps and nested captions in the splits train and validation."""
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def _info(self):
+        features = tfds.features.FeaturesDict(
+            {
+                "image": tfds.features.Image(shape=(None, None, 3)),
+                "segmentation_mask": tfds.features.Image(shape=(None, None, 1)),
+                "captions": tfds.features.Sequence({"id": np.int64, "text": tfds.features.Text()}),
+            }
+        )
+        return self.dataset_info_from_configs(features=features)
+
+    def _split_generators(self, dl_manager):
+        return {"train": self._generate_examples(0, 6), "validation": self._generate_examples(6, 9)}
+
+    def _generate_examples(self, first, end):
+        for i in range(first, end):
+            image, labels = picture(i)
+            texts = [{"id": k, "text": text} for k, text in enumerate(TEXTS[i % 3])]
+            yield i, {"image": image, "segmentation_mask": labels, "captions": texts}
+
+
+class RegvqDigits(tfds.core.GeneratorBasedBuilder):
+    """Grey pictures with a class, as MNIST has them, in the split train alone."""
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def _info(self):
+        features = tfds.features.FeaturesDict(
+            {
+                "image": tfds.features.Image(shape=(8, 8, 1)),
+                "label": tfds.features.ClassLabel(num_classes=10),
+            }
+        )
+        return self.dataset_info_from_configs(features=features)
+
+    def _split_generators(self, dl_manager):
+        return {"train": self._generate_examples()}
+
+    def _generate_examples(self):
+        for i in range(20):
+            yield i, {"image": np.full((8, 8, 1), i, np.uint8), "label": i % 10}
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("tfds")
+    for builder in (RegvqPictures, RegvqDigits):
+        builder(data_dir=directory).download_and_prepare()
+    return str(directory)
+
+
+def test_images_label_maps_and_nested_captions_are_found(data_dir):
+    fields = ("images", "labels", "captions")
+    dataset = load("tfds:regvq_pictures", "test", 8, 2, fields, data_dir=data_dir, download=False)
+    batches = list(dataset.as_numpy_iterator())
+    assert len(dataset) == 2 and [len(b["images"]) for b in batches] == [2, 1]
+    images, labels, captions = (np.concatenate([b[name] for b in batches]) for name in fields)
+    assert images.dtype == np.uint8 and labels.dtype == np.int32 and images.shape == (3, 8, 8, 3)
+    for image, label, caption in zip(images, labels, captions, strict=True):
+        number = int(label[0, -1]) - 100
+        assert number in (6, 7, 8)
+        assert (label[:, :4] == 0).all() and (label[:, 4:] == 100 + number).all()
+        assert (image[:, :2] >= 253).all() and np.abs(
+            image[:, 6:].astype(int) - 10 * number
+        ).max() < 3
+        assert caption.decode() in (TEXTS[number % 3] or [""])
+
+
+def test_training_passes_shuffle_and_draw_among_captions(data_dir):
+    dataset = load(
+        "tfds:regvq_pictures", "train", 8, None, ("labels", "captions"), seed=2, data_dir=data_dir
+    )
+    assert len(dataset) == 6
+    passes = [[(int(e["labels"][0, -1]), e["captions"]) for e in dataset] for _ in range(8)]
+    orders = [[number for number, _ in one] for one in passes]
+    assert all(sorted(order) == [100, 101, 102, 103, 104, 105] for order in orders)
+    assert len(set(map(tuple, orders))) > 1
+    drawn = {bytes(text.numpy()) for one in passes for _, text in one}
+    assert drawn == {b"one", b"two", b"zwei", b""}
+
+
+def test_grey_images_become_rgb_and_train_alone_is_split(data_dir):
+    options = {"image_size": 8, "batch_size": None, "data_dir": data_dir, "download": False}
+    train, test = (load("tfds:regvq_digits", split, **options) for split in ("train", "test"))
+    assert len(train) == 18 and len(test) == 2
+    values = [{int(e["images"][0, 0, 0]) for e in d.as_numpy_iterator()} for d in (train, test)]
+    assert values[0] | values[1] == set(range(20)) and not values[0] & values[1]
+    assert next(iter(train))["images"].shape == (8, 8, 3)
+    assert len(load("tfds:regvq_digits", "train", num_examples=3, **options)) == 3
+    chosen = load("tfds:regvq_digits", "test", splits={"test": "train[:50%]"}, **options)
+    assert len(chosen) == 10
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "message"),
+    [
+        ("tfds:no_such_dataset_anywhere", {}, "`source`.*no_such_dataset_anywhere"),
+        ("tfds:regvq_digits", {"fields": ("labels",)}, "`fields`.*'labels'.*label"),
+        ("tfds:regvq_digits", {"fields": ("captions",)}, "`fields`.*'captions'.*text feature"),
+        ("tfds:regvq_digits", {"splits": {"train": "nope"}}, "`splits`.*nope"),
+        ("tfds:regvq_digits", {"splits": "train"}, "`splits`"),
+        ("tfds:regvq_digits", {"verify": True}, "`verify`"),
+    ],
+)
+def test_what_does_not_fit_is_an_error(data_dir, source, options, message):
+    with pytest.raises(ValueError, match=message):
+        load(source, data_dir=data_dir, download=False, **options)
+
+
+def test_data_that_is_not_there_is_an_error_without_download(tmp_path):
+    with pytest.raises(ValueError, match="`source`.*not prepared.*download=True"):
+        load("tfds:regvq_digits", data_dir=str(tmp_path), download=False)
+
+
+def test_a_missing_tensorflow_datasets_names_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
+    with pytest.raises(ImportError, match=r"keras_regvq\[tfds\]"):
+        load("tfds:regvq_digits")

@@ -1,0 +1,134 @@
+"""Our quantizers and the one-hot PyTorch reference, with the same weights and the same draws."""
+
+import keras
+import numpy as np
+import torch
+
+from benchmarks.plain_torch import quantizers as plain
+from keras_regvq.quantizers import GumbelQuantizer, RegularizedQuantizer, VectorQuantizer
+from tests.gradients import assert_close, layer_gradients
+
+BATCH, HEIGHT, WIDTH, CHANNELS = 2, 3, 4, 5
+LENGTH = HEIGHT * WIDTH
+CODES, CODE_WIDTH = 11, 3
+GRIDS = ("tokens", "best_tokens", "mask")
+
+
+def make(quantizer_class, rng, channels=CHANNELS, **arguments):
+    """A built quantizer with random weights, all of order 1."""
+    layer = quantizer_class(CODES, CODE_WIDTH, **arguments)
+    layer.build((None, None, None, channels))
+    for variable in layer.trainable_variables:
+        variable.assign(rng.normal(size=variable.shape).astype("float32"))
+    return layer
+
+
+class ScriptedDraws:
+    """Stands in for keras.random.uniform: given numbers, on every backend and in any blocks."""
+
+    def __init__(self, rng, sampled_count, batch=BATCH, length=LENGTH, codes=CODES):
+        self.order = rng.uniform(size=(batch, length)).astype("float32")
+        self.uniform = rng.uniform(1e-3, 1 - 1e-3, size=(batch, sampled_count, codes))
+        self.uniform = self.uniform.astype("float32")
+        self.column = 0
+
+    def __call__(self, shape, *arguments, **keywords):
+        if len(shape) == 2:
+            assert tuple(shape) == self.order.shape
+            return keras.ops.convert_to_tensor(self.order)
+        codes = self.uniform.shape[-1]
+        start, self.column = self.column, (self.column + shape[-1]) % codes
+        block = self.uniform[..., start : start + shape[-1]]
+        assert tuple(shape) == block.shape
+        return keras.ops.convert_to_tensor(block)
+
+    @property
+    def gumbel(self):
+        return -np.log(-np.log(self.uniform.astype("float64")))
+
+    def mask_and_noise(self):
+        """Mask (B, L), and noise (B, L, N) at its positions, as the mask's order says."""
+        sampled = np.argsort(self.order, axis=-1)[:, : self.uniform.shape[1]]
+        mask = np.zeros(self.order.shape, bool)
+        noise = np.zeros((*self.order.shape, self.uniform.shape[-1]))
+        np.put_along_axis(mask, sampled, True, axis=1)
+        np.put_along_axis(noise, sampled[..., None], self.gumbel, axis=1)
+        return mask, noise
+
+
+def loss_with(upstream):
+    """embeddings . upstream + all the quantizer's own losses."""
+    upstream = keras.ops.convert_to_tensor(upstream)
+
+    def loss(outputs):
+        return keras.ops.sum(outputs["embeddings"] * upstream) + sum(outputs["losses"].values())
+
+    return loss
+
+
+def differentiate(layer, features, upstream, **arguments):
+    """Run ours: (outputs as NumPy arrays, value, gradients by name)."""
+    captured = {}
+
+    def loss(outputs):
+        captured.update({name: outputs[name] for name in GRIDS})
+        # Beside the value: on JAX the floats of the traced call are no arrays.
+        return loss_with(upstream)(outputs)
+
+    value, gradients = layer_gradients(layer, features, loss, **arguments)
+    outputs = {name: keras.ops.convert_to_numpy(captured[name]) for name in GRIDS}
+    return outputs, value, gradients
+
+
+def reference(layer, features, upstream, draws=None, training=True):
+    """Run PyTorch's in float64: (outputs, losses and embeddings too, value, gradients)."""
+    config = layer.get_config()
+    weights = {v.name: keras.ops.convert_to_numpy(v.value) for v in layer.trainable_variables}
+    common = dict(feature_channels=features.shape[-1], temperature=config.get("temperature"))
+    if isinstance(layer, VectorQuantizer):
+        module = plain.VectorQuantizer(CODES, CODE_WIDTH, config["commitment_weight"])
+    elif isinstance(layer, GumbelQuantizer):
+        module = plain.GumbelQuantizer(CODES, CODE_WIDTH, kl_weight=config["kl_weight"], **common)
+    else:
+        assert isinstance(layer, RegularizedQuantizer)
+        names = ("mask_ratio", "prior_weight", "prior_scope", "prior_estimator")
+        options = {name: config[name] for name in names}
+        module = plain.RegularizedQuantizer(CODES, CODE_WIDTH, **options, **common)
+    module = module.double().train(training)
+
+    parameters = {"codebook": getattr(module, "embed", getattr(module, "embedding", None)).weight}
+    parameters["codebook"].data = torch.tensor(weights["codebook"]).double()
+    if hasattr(module, "proj"):
+        module.proj.weight.data = torch.tensor(weights["logits_kernel"].T)[..., None, None].double()
+        module.proj.bias.data = torch.tensor(weights["logits_bias"]).double()
+        parameters["logits_kernel"] = module.proj.weight
+        parameters["logits_bias"] = module.proj.bias
+
+    inputs = torch.tensor(features).double().requires_grad_()
+    arguments = {}
+    if draws is not None and isinstance(layer, GumbelQuantizer):
+        arguments["noise"] = torch.tensor(draws.gumbel)
+    elif draws is not None:
+        mask, noise = draws.mask_and_noise()
+        mask = torch.tensor(mask.reshape(len(mask), *features.shape[1:3]))
+        arguments.update(noise=torch.tensor(noise), mask=mask)
+    result = module(inputs.permute(0, 3, 1, 2), **arguments)
+    embeddings = result["embeddings"].permute(0, 2, 3, 1)
+    value = (embeddings * torch.tensor(upstream)).sum() + sum(result["losses"].values())
+    parameters["inputs"] = inputs
+    pulls = torch.autograd.grad(value, list(parameters.values()))
+    gradients = {name: pull.numpy() for name, pull in zip(parameters, pulls, strict=True)}
+    if "logits_kernel" in gradients:
+        gradients["logits_kernel"] = gradients["logits_kernel"][:, :, 0, 0].T
+
+    outputs = {name: result[name].numpy() for name in (*GRIDS, "perturbation")}
+    outputs["embeddings"] = embeddings.detach().numpy()
+    outputs["losses"] = {name: loss.item() for name, loss in result["losses"].items()}
+    return outputs, value.item(), gradients
+
+
+def assert_same_gradients(actual, expected):
+    assert set(actual) == set(expected)
+    for name in expected:
+        assert np.abs(expected[name]).max() > 1e-3, f"the test says nothing about {name}"
+        assert_close(actual[name], expected[name], message=f"gradient of {name}")

@@ -1,0 +1,55 @@
+"""Tiny models: 16-pixel images, 64 tokens, networks that compile in seconds on JAX."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_regvq.models import FeatureExtractor, ImageTokenizer, PatchDiscriminator
+from keras_regvq.quantizers import RegularizedQuantizer
+from keras_regvq.training import TokenizerTrainer
+
+CODES = 12
+
+
+def make_tokenizer(quantizer=None, **options):
+    quantizer = quantizer or RegularizedQuantizer(CODES, 6, seed=3)
+    sizes = {
+        "base_channels": 8,
+        "channel_multipliers": (1, 2),
+        "num_res_blocks": 1,
+        "attention_resolutions": (),
+        "latent_channels": 8,
+    }
+    return ImageTokenizer(16, quantizer, **{**sizes, **options})
+
+
+def make_features():
+    """Two convolutions in place of VGG-19's sixteen."""
+    inputs = keras.Input((None, None, 3))
+    low = keras.layers.Conv2D(4, 3, padding="same", activation="relu", name="low")(inputs)
+    high = keras.layers.Conv2D(6, 3, 2, padding="same", activation="relu", name="high")(low)
+    return FeatureExtractor(keras.Model(inputs, [low, high]), ["low", "high"])
+
+
+def make_trainer(quantizer=None, discriminator=True, features=True, **settings):
+    return TokenizerTrainer(
+        make_tokenizer(quantizer),
+        PatchDiscriminator(4, 1) if discriminator else None,
+        make_features() if features else None,
+        **{"discriminator_ramp": 1, "seed": 5, **settings},
+    )
+
+
+def weights_of(model):
+    """Copies of a model's weights, in order."""
+    return [np.array(keras.ops.convert_to_numpy(variable)) for variable in model.variables]
+
+
+def differences(first, second):
+    """The largest absolute difference of two lists of arrays."""
+    return max(float(np.abs(a - b).max()) for a, b in zip(first, second, strict=True))
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.random.default_rng(0).random((8, 16, 16, 3), dtype="float32")
