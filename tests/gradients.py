@@ -1,4 +1,6 @@
-"""Value and gradients of a scalar function, on whichever backend runs."""
+"""Outputs of a layer, and gradients of a scalar function, on whichever backend runs."""
+
+import functools
 
 import keras
 import numpy as np
@@ -17,8 +19,26 @@ def value_and_gradients(function, *arrays):
         (float, list of NumPy arrays of the arguments' shapes). Where nothing depends on an
         argument its gradient is zero.
     """
-    value, gradients = _differentiate(function, [_tensor(array) for array in arrays], [])
-    return value, gradients
+
+    def without_outputs(*tensors):
+        return function(*tensors), None
+
+    return _differentiate(without_outputs, [_tensor(array) for array in arrays], [])[:2]
+
+
+def layer_outputs(layer, inputs, **call_arguments):
+    """Call a built layer: its outputs as NumPy arrays."""
+    inputs = _tensor(inputs)
+    if BACKEND != "jax":
+        outputs = layer(inputs, **call_arguments)
+    else:
+        call = _compiled_call(layer, tuple(call_arguments.items()))
+        state = [variable.value for variable in layer.non_trainable_variables]
+        weights = [variable.value for variable in layer.trainable_variables]
+        outputs, new_state = call(weights, state, inputs)
+        for variable, value in zip(layer.non_trainable_variables, new_state, strict=True):
+            variable.assign(value)
+    return keras.tree.map_structure(_numpy, outputs)
 
 
 def layer_gradients(layer, inputs, loss, **call_arguments):
@@ -30,25 +50,27 @@ def layer_gradients(layer, inputs, loss, **call_arguments):
         loss: maps the layer's outputs to a scalar tensor.
 
     Returns:
-        (float, {"inputs": gradient, name of a trainable variable: gradient}).
+        (outputs as NumPy arrays, float, {"inputs": gradient, name of a variable: gradient}).
     """
     variables = layer.trainable_variables
+    state = layer.non_trainable_variables
 
     def function(inputs, *values):
         if BACKEND != "jax":
-            return loss(layer(inputs, **call_arguments))
-        state = layer.non_trainable_variables
-        outputs, new_state = layer.stateless_call(
-            list(values), [variable.value for variable in state], inputs, **call_arguments
-        )
-        # As the other backends do, leave the random state behind that the call left.
-        for variable, value in zip(state, new_state, strict=True):
-            variable.assign(value)
-        return loss(outputs)
+            outputs, new_state = layer(inputs, **call_arguments), []
+        else:
+            outputs, new_state = layer.stateless_call(
+                values, [variable.value for variable in state], inputs, **call_arguments
+            )
+        return loss(outputs), (outputs, new_state)
 
-    value, gradients = _differentiate(function, [_tensor(inputs)], variables)
+    value, gradients, (outputs, new_state) = _differentiate(function, [_tensor(inputs)], variables)
+    # Leave the random state behind that a call on the other backends leaves.
+    for variable, new_value in zip(state, new_state, strict=False):
+        variable.assign(new_value)
     names = ["inputs"] + [variable.name for variable in variables]
-    return value, dict(zip(names, gradients, strict=True))
+    outputs = keras.tree.map_structure(_numpy, outputs)
+    return outputs, value, dict(zip(names, gradients, strict=True))
 
 
 def assert_close(actual, expected, relative=1e-5, message=""):
@@ -74,12 +96,19 @@ def _numpy(value):
 if BACKEND == "jax":
     import jax
 
+    # Each test compiles its own small function: compiling fast counts, running fast does not.
+    _jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+
+    @functools.lru_cache(maxsize=4)
+    def _compiled_call(layer, call_arguments):
+        return _jit(functools.partial(layer.stateless_call, **dict(call_arguments)))
+
     def _differentiate(function, tensors, variables):
         arguments = tensors + [variable.value for variable in variables]
-        value, gradients = jax.value_and_grad(function, argnums=tuple(range(len(arguments))))(
-            *arguments
-        )
-        return float(value), [_numpy(gradient) for gradient in gradients]
+        every = tuple(range(len(arguments)))
+        differentiated = jax.value_and_grad(function, argnums=every, has_aux=True)
+        (value, extra), gradients = _jit(differentiated)(*arguments)
+        return float(value), [_numpy(gradient) for gradient in gradients], extra
 
 elif BACKEND == "tensorflow":
     import tensorflow as tf
@@ -87,10 +116,11 @@ elif BACKEND == "tensorflow":
     def _differentiate(function, tensors, variables):
         with tf.GradientTape() as tape:
             tape.watch(tensors)
-            value = function(*tensors)
+            value, extra = function(*tensors)
         arguments = tensors + [variable.value for variable in variables]
         gradients = tape.gradient(value, arguments, unconnected_gradients="zero")
-        return float(value), [_numpy(tf.convert_to_tensor(gradient)) for gradient in gradients]
+        gradients = [_numpy(tf.convert_to_tensor(gradient)) for gradient in gradients]
+        return float(value), gradients, extra
 
 else:
     import torch
@@ -98,11 +128,12 @@ else:
     def _differentiate(function, tensors, variables):
         arguments = [tensor.detach().requires_grad_() for tensor in tensors]
         with torch.enable_grad():
-            value = function(*arguments)
+            value, extra = function(*arguments)
         arguments += [variable.value for variable in variables]
-        if not value.requires_grad:
-            return float(value), [_numpy(torch.zeros_like(argument)) for argument in arguments]
-        gradients = torch.autograd.grad(
-            value, arguments, allow_unused=True, materialize_grads=True
-        )
-        return float(value.detach()), [_numpy(gradient) for gradient in gradients]
+        if value.requires_grad:
+            gradients = torch.autograd.grad(
+                value, arguments, allow_unused=True, materialize_grads=True
+            )
+        else:  # nothing depends on anything
+            gradients = [torch.zeros_like(argument) for argument in arguments]
+        return float(value.detach()), [_numpy(gradient) for gradient in gradients], extra

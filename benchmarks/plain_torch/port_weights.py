@@ -104,9 +104,7 @@ def vgg19_names(features, keras_features):
         for number in range(1, count + 1)
     ]
     convolutions = [
-        index
-        for index, block in enumerate(features.features)
-        if isinstance(block, torch.nn.Conv2d)
+        index for index, block in enumerate(features.features) if isinstance(block, torch.nn.Conv2d)
     ]
     names = {}
     for index, layer in zip(convolutions, layers, strict=False):  # block5_conv4 is behind relu5_3

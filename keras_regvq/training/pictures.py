@@ -35,6 +35,24 @@ def image_grid(rows, scale=1, gap=2):
     return grid
 
 
+def codebook_picture(tokenizer, columns=32):
+    """Show what each code stands for: it fills a 3 x 3 token grid, and the middle is shown.
+
+    Args:
+        tokenizer: ImageTokenizer.
+        columns: codes a row.
+
+    Returns:
+        PIL.Image, one patch of f x f pixels a code, in the codebook's order.
+    """
+    codes = np.arange(tokenizer.codebook_size, dtype="int32")
+    factor = tokenizer.downsampling_factor
+    images = tokenizer.decode(np.broadcast_to(codes[:, None, None], (len(codes), 3, 3)))
+    patches = images[:, factor : 2 * factor, factor : 2 * factor]
+    rows = [patches[start : start + columns] for start in range(0, len(patches), columns)]
+    return image_grid(rows, scale=max(1, 16 // factor), gap=1)
+
+
 def usage_histogram(counts, title=""):
     """Plot how often each code is used, sorted from the most to the least used.
 

@@ -56,28 +56,14 @@ class ScriptedDraws:
         return mask, noise
 
 
-def loss_with(upstream):
-    """embeddings . upstream + all the quantizer's own losses."""
+def differentiate(layer, features, upstream, **arguments):
+    """Run ours: (outputs as NumPy arrays, embeddings . upstream + all losses, its gradients)."""
     upstream = keras.ops.convert_to_tensor(upstream)
 
     def loss(outputs):
         return keras.ops.sum(outputs["embeddings"] * upstream) + sum(outputs["losses"].values())
 
-    return loss
-
-
-def differentiate(layer, features, upstream, **arguments):
-    """Run ours: (outputs as NumPy arrays, value, gradients by name)."""
-    captured = {}
-
-    def loss(outputs):
-        captured.update({name: outputs[name] for name in GRIDS})
-        # Beside the value: on JAX the floats of the traced call are no arrays.
-        return loss_with(upstream)(outputs)
-
-    value, gradients = layer_gradients(layer, features, loss, **arguments)
-    outputs = {name: keras.ops.convert_to_numpy(captured[name]) for name in GRIDS}
-    return outputs, value, gradients
+    return layer_gradients(layer, features, loss, **arguments)
 
 
 def reference(layer, features, upstream, draws=None, training=True):

@@ -1,0 +1,72 @@
+"""Train a Reg-VQ tokenizer on procedural scenes, look at what it learned, keep it as a preset.
+
+    python recipes/quickstart.py
+
+No arguments, no downloads, no GPU: under five minutes on two cores. KERAS_BACKEND chooses
+tensorflow, jax or torch. The loss is L1 and the prior regularization; perceptual, contrastive and
+adversarial losses need a trained VGG-19 and longer runs: see train_tokenizer.py.
+"""
+
+import time
+from pathlib import Path
+
+import keras
+from evaluation import evaluate, write_report
+
+import keras_regvq
+
+STEPS_PER_EPOCH, EPOCHS, BATCH_SIZE = 100, 6, 16
+OUTPUT = Path("runs/quickstart")
+
+
+def main():
+    start = time.perf_counter()
+    keras.utils.set_random_seed(0)
+    print("Painting scenes ...", flush=True)
+    train = keras_regvq.data.scenes(1600, size=64, split="train")["images"]
+    test = keras_regvq.data.scenes(256, size=64, split="test")["images"]
+
+    print(f"Building the tokenizer on {keras.backend.backend()} ...", flush=True)
+    tokenizer = keras_regvq.from_preset("regvq_f8_256")
+    trainer = keras_regvq.training.TokenizerTrainer(tokenizer)
+    schedule = keras.optimizers.schedules.CosineDecay(2e-3, EPOCHS * STEPS_PER_EPOCH, alpha=0.05)
+    trainer.compile(keras.optimizers.Adam(schedule))
+
+    print("Training (the first step compiles) ...", flush=True)
+    history = trainer.fit(
+        train,
+        batch_size=BATCH_SIZE,
+        epochs=EPOCHS,
+        validation_data=test[:64],
+        validation_batch_size=BATCH_SIZE,
+        callbacks=[
+            keras_regvq.training.ReconstructionGrid(test[:8], OUTPUT / "pictures"),
+            keras_regvq.training.LowUsageWarning(patience=EPOCHS - 1),
+        ],
+    ).history
+
+    print("Measuring on held-out scenes ...", flush=True)
+    numbers, tokens = evaluate(tokenizer, test)
+    tokenizer.save_to_preset(str(OUTPUT / "preset"))
+    facts = {
+        "Backend": keras.backend.backend(),
+        "Tokens per image": "{} x {}".format(*tokenizer.token_grid),
+        "Codes": tokenizer.codebook_size,
+        "Parameters": f"{tokenizer.count_params():,}",
+        "Steps": f"{EPOCHS * STEPS_PER_EPOCH} of {BATCH_SIZE} images",
+        "Time": f"{time.perf_counter() - start:.0f} s",
+    }
+    page = write_report(
+        OUTPUT, "Reg-VQ quickstart", tokenizer, test, numbers, tokens, history, facts
+    )
+    print(
+        f"\nHeld-out scenes: PSNR {numbers['psnr']:.2f} dB, SSIM {numbers['ssim']:.3f}, "
+        f"{numbers['codebook_usage']:.1%} of the codes used, "
+        f"perplexity {numbers['codebook_perplexity']:.1f}; {facts['Time']} in all.\n"
+        f"Report: {page.resolve()}\n"
+        f'Preset: keras_regvq.from_preset("{OUTPUT / "preset"}")'
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,222 @@
+"""Train an image tokenizer on your images.
+
+    python recipes/train_tokenizer.py --data folder:photos --image-size 256 --steps 100000 \\
+        --features imagenet --discriminator --output runs/photos
+
+    python recipes/train_tokenizer.py --quantizer vqgan --steps 2000   # scenes, small
+
+Writes pictures and logs while it trains, a preset and a report (index.html) at the end. An
+interrupted run goes on at its last finished epoch with the same command and --resume.
+"""
+
+import argparse
+import itertools
+import math
+import shutil
+from pathlib import Path
+
+import keras
+import numpy as np
+from evaluation import evaluate, write_report
+
+import keras_regvq
+from keras_regvq.models import ImageTokenizer, PatchDiscriminator, VGG19Features
+from keras_regvq.quantizers import GumbelQuantizer, RegularizedQuantizer, VectorQuantizer
+from keras_regvq.training import (
+    CodebookHistogram,
+    LowUsageWarning,
+    ReconstructionGrid,
+    TemperatureSchedule,
+    TokenizerTrainer,
+)
+
+
+def parse_arguments(arguments=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+
+    def option(group, name, default, help, **kwargs):
+        kind = {} if "action" in kwargs else {"type": kwargs.pop("type", type(default))}
+        group.add_argument(name, default=default, help=f"{help} [{default}]", **kind, **kwargs)
+
+    data = parser.add_argument_group("data")
+    option(data, "--data", "scenes", "scenes, folder:DIR, npz:FILE or tfds:NAME")
+    option(data, "--image-size", 64, "side in pixels")
+    option(data, "--batch-size", 16, "images a step")
+    option(data, "--num-examples", None, "use at most so many training images", type=int)
+
+    model = parser.add_argument_group("tokenizer")
+    option(
+        model, "--preset", None, "start from a preset; the options of this group are then unused",
+        type=str,
+    )  # fmt: skip
+    option(model, "--base-channels", 32, "channels at full resolution")
+    option(model, "--channel-multipliers", [1, 1, 2, 4], "one a level", nargs="+", type=int)
+    option(model, "--num-res-blocks", 1, "residual blocks a level")
+    option(model, "--attention-resolutions", [], "feature map heights", nargs="*", type=int)
+    option(model, "--latent-channels", 64, "channels around the quantizer")
+
+    quantizer = parser.add_argument_group("quantizer (unused with --preset)")
+    option(quantizer, "--quantizer", "regvq", "method", choices=("regvq", "vqgan", "gumbelvq"))
+    option(quantizer, "--codebook-size", 256, "codes")
+    option(quantizer, "--embedding-dim", 64, "width of a code")
+    option(quantizer, "--mask-ratio", 0.4, "regvq: share of sampled positions")
+    option(quantizer, "--prior-weight", 0.01, "regvq: weight of the prior on code usage")
+    option(quantizer, "--prior-scope", "batch", "regvq", choices=("image", "batch"))
+    option(quantizer, "--prior-estimator", "soft", "regvq", choices=("hard", "soft"))
+    option(quantizer, "--commitment-weight", 0.25, "vqgan: beta")
+    option(quantizer, "--kl-weight", 5e-4, "gumbelvq: weight of the KL term")
+    option(quantizer, "--final-temperature", 1.0, "anneal from 1 to this, exponentially")
+
+    loss = parser.add_argument_group("losses")
+    option(loss, "--l1-weight", 2.0, "mean absolute difference, images in [0, 1]")
+    option(loss, "--features", None, "VGG-19 weights: imagenet, or a file", type=str)
+    option(loss, "--perceptual-weight", 1.0, "with --features")
+    option(loss, "--contrastive", "probabilistic", "with --features",
+           choices=("probabilistic", "plain", "none"))  # fmt: skip
+    option(loss, "--contrastive-weight", 0.1, "with --features")
+    option(loss, "--discriminator", False, "train against a PatchGAN", action="store_true")
+    option(loss, "--adversarial-weight", 0.8, "factor of the adaptive weight")
+    option(loss, "--discriminator-start", 0, "steps before the discriminator counts")
+    option(loss, "--discriminator-ramp", 1000, "steps until it counts fully")
+
+    training = parser.add_argument_group("training")
+    option(training, "--steps", 1000, "training steps")
+    option(training, "--epoch-steps", 100, "steps between reports and backups")
+    option(training, "--learning-rate", 2e-3, "Adam's, decayed by a cosine")
+    option(training, "--ema", 0.0, "decay of the averaged weights that are kept; 0 for none")
+    option(training, "--precision", "float32", "dtype policy",
+           choices=("float32", "mixed_bfloat16", "mixed_float16"))  # fmt: skip
+    option(training, "--accumulate", 1, "batches a weight update")
+    option(training, "--seed", 0, "random seed")
+    option(training, "--output", Path("runs/tokenizer"), "directory", type=Path)
+    option(training, "--resume", False, "continue the run in --output", action="store_true")
+    return parser.parse_args(arguments)
+
+
+def build_quantizer(args):
+    size = (args.codebook_size, args.embedding_dim)
+    if args.quantizer == "vqgan":
+        return VectorQuantizer(*size, commitment_weight=args.commitment_weight)
+    if args.quantizer == "gumbelvq":
+        return GumbelQuantizer(*size, kl_weight=args.kl_weight, seed=args.seed)
+    return RegularizedQuantizer(
+        *size,
+        mask_ratio=args.mask_ratio,
+        prior_weight=args.prior_weight,
+        prior_scope=args.prior_scope,
+        prior_estimator=args.prior_estimator,
+        seed=args.seed,
+    )
+
+
+def build_trainer(args):
+    if args.preset:
+        tokenizer = keras_regvq.from_preset(args.preset)
+    else:
+        tokenizer = ImageTokenizer(
+            args.image_size,
+            build_quantizer(args),
+            base_channels=args.base_channels,
+            channel_multipliers=args.channel_multipliers,
+            num_res_blocks=args.num_res_blocks,
+            attention_resolutions=args.attention_resolutions,
+            latent_channels=args.latent_channels,
+        )
+    trainer = TokenizerTrainer(
+        tokenizer,
+        PatchDiscriminator() if args.discriminator else None,
+        VGG19Features(args.features) if args.features else None,
+        l1_weight=args.l1_weight,
+        perceptual_weight=args.perceptual_weight,
+        contrastive_weight=args.contrastive_weight,
+        contrastive=None if args.contrastive == "none" else args.contrastive,
+        adversarial_weight=args.adversarial_weight,
+        discriminator_start=args.discriminator_start,
+        discriminator_ramp=args.discriminator_ramp,
+        seed=args.seed,
+    )
+    trainer.compile(build_optimizer(args), build_optimizer(args) if args.discriminator else None)
+    return trainer
+
+
+def build_optimizer(args):
+    updates = math.ceil(args.steps / args.accumulate)
+    return keras.optimizers.Adam(
+        keras.optimizers.schedules.CosineDecay(args.learning_rate, updates, alpha=0.05),
+        beta_1=0.5 if args.discriminator else 0.9,  # VQ-GAN's against an adversary
+        beta_2=0.9 if args.discriminator else 0.999,
+        gradient_accumulation_steps=args.accumulate if args.accumulate > 1 else None,
+        use_ema=args.ema > 0,
+        ema_momentum=args.ema or 0.99,
+    )
+
+
+def load_data(args, split, num_examples, batch_size):
+    return keras_regvq.data.load(
+        args.data,
+        split=split,
+        image_size=args.image_size,
+        batch_size=batch_size,
+        num_examples=num_examples,
+        seed=args.seed,
+    )
+
+
+def held_out_images(args, count=256):
+    """At most `count` test images as one array."""
+    batches = load_data(args, "test", count, 1).as_numpy_iterator()
+    return np.concatenate([batch["images"] for batch in itertools.islice(batches, count)])
+
+
+def main(arguments=None):
+    args = parse_arguments(arguments)
+    backup = args.output / "backup"
+    if backup.exists() and not args.resume:
+        raise SystemExit(
+            f"{args.output} holds an unfinished run: add --resume to continue it, or name another "
+            "--output."
+        )
+    keras.utils.set_random_seed(args.seed)
+    keras.config.set_dtype_policy(args.precision)
+    args.output.mkdir(parents=True, exist_ok=True)
+
+    train = load_data(args, "train", args.num_examples, args.batch_size).repeat()
+    test = held_out_images(args)
+    trainer = build_trainer(args)
+    callbacks = [
+        keras.callbacks.BackupAndRestore(backup),
+        keras.callbacks.CSVLogger(args.output / "log.csv", append=args.resume),
+        ReconstructionGrid(test[:8], args.output / "pictures"),
+        CodebookHistogram(test[:64], args.output / "pictures"),
+        LowUsageWarning(patience=5),
+    ]
+    if args.final_temperature != 1:
+        decay = math.log(args.final_temperature) / args.steps
+        callbacks.append(TemperatureSchedule(lambda step: math.exp(decay * step)))
+    history = trainer.fit(
+        train,
+        steps_per_epoch=args.epoch_steps,
+        epochs=math.ceil(args.steps / args.epoch_steps),
+        validation_data=test[:64],
+        validation_batch_size=args.batch_size,
+        callbacks=callbacks,
+    ).history
+
+    numbers, tokens = evaluate(trainer.tokenizer, test)
+    trainer.tokenizer.save_to_preset(str(args.output / "preset"))
+    facts = {name: str(value) for name, value in vars(args).items()}
+    facts["backend"] = keras.backend.backend()
+    title = f"Tokenizer of {args.data}"
+    page = write_report(
+        args.output, title, trainer.tokenizer, test, numbers, tokens, history, facts
+    )
+    shutil.rmtree(backup, ignore_errors=True)
+    print(", ".join(f"{name} {value:.4g}" for name, value in numbers.items()))
+    print(f"Report: {page.resolve()}\nPreset: {(args.output / 'preset').resolve()}")
+    return numbers
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# Sets up .venv on first use, then does one thing in it:
+#   bash run.sh quickstart        train a Reg-VQ tokenizer on procedural scenes (one backend)
+#   bash run.sh tests [ARGS]      lint, then the test suite on tensorflow, jax and torch in turn
+# KERAS_BACKEND picks the quickstart's backend (default tensorflow); ARGS go to pytest.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+task=${1:-}
+shift || true
+
+setup() {  # setup EXTRA: once per extra and per change of the pinned versions
+    local stamp=".venv/installed-$1"
+    if [ ! -e "$stamp" ] || [ constraints.txt -nt "$stamp" ] || [ pyproject.toml -nt "$stamp" ]; then
+        echo "Installing keras_regvq[$1] into .venv ..."
+        [ -x .venv/bin/python ] || python3 -m venv .venv
+        .venv/bin/python -m pip install --quiet --disable-pip-version-check \
+            --constraint constraints.txt --editable ".[$1]"
+        touch "$stamp"
+    fi
+}
+
+export TF_CPP_MIN_LOG_LEVEL=${TF_CPP_MIN_LOG_LEVEL:-3}
+# JAX compiles for minutes and keeps the result.
+export JAX_COMPILATION_CACHE_DIR=${JAX_COMPILATION_CACHE_DIR:-$PWD/.cache/jax}
+export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.1
+
+case "$task" in
+quickstart)
+    export KERAS_BACKEND=${KERAS_BACKEND:-tensorflow}
+    setup "$KERAS_BACKEND"
+    .venv/bin/python recipes/quickstart.py "$@"
+    ;;
+tests)
+    setup test
+    .venv/bin/ruff check .
+    .venv/bin/ruff format --check .
+    failed=0
+    # One backend after the other: PyTorch slows down many times when anything else runs.
+    for backend in tensorflow jax torch; do
+        echo "== $backend"
+        KERAS_BACKEND=$backend .venv/bin/python -m pytest -q "$@" || failed=1
+    done
+    exit $failed
+    ;;
+*)
+    sed -n '2,5s/^# \{0,1\}//p' "$0"
+    exit 2
+    ;;
+esac

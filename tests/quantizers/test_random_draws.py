@@ -1,0 +1,186 @@
+"""What is sampled while a quantizer trains, and that nothing is at inference.
+
+The seeds are fixed; each bound is the 0.9999 quantile of the statistic, so that a right
+implementation on another backend or version passes too.
+"""
+
+import itertools
+
+import keras
+import numpy as np
+import pytest
+
+from keras_regvq.quantizers import GumbelQuantizer, RegularizedQuantizer, VectorQuantizer
+from tests.gradients import assert_close, layer_gradients, layer_outputs
+from tests.quantizers.reference import make
+
+SAMPLERS = [RegularizedQuantizer, GumbelQuantizer]
+
+
+def chi_square(counts, probabilities):
+    expected = counts.sum() * probabilities
+    return (np.square(counts - expected) / expected).sum()
+
+
+def nearly_flat(quantizer, rng, **options):
+    """A quantizer whose logits are all close: noise changes nearly every token."""
+    layer = make(quantizer, rng, **options)
+    layer.kernel.assign(1e-3 * layer.kernel)
+    layer.bias.assign(1e-3 * layer.bias)
+    return layer
+
+
+# Of 15 positions; 4.5 rounds to the even 4, and 7.5 to 8.
+@pytest.mark.parametrize(("mask_ratio", "count"), [(0.01, 0), (0.3, 4), (0.5, 8), (0.99, 15)])
+def test_every_image_has_exactly_round_ratio_times_positions_sampled(mask_ratio, count, rng):
+    layer = make(RegularizedQuantizer, rng, mask_ratio=mask_ratio)
+    features = rng.normal(size=(6, 5, 3, 5)).astype("float32")
+    outputs = layer_outputs(layer, features, training=True)
+    assert outputs["mask"].shape == (6, 5, 3) and outputs["mask"].dtype == bool
+    np.testing.assert_array_equal(outputs["mask"].sum(axis=(1, 2)), count)
+    unmasked = ~outputs["mask"]
+    np.testing.assert_array_equal(outputs["tokens"][unmasked], outputs["best_tokens"][unmasked])
+
+
+def test_masks_differ_between_images_and_between_steps(rng):
+    layer = make(RegularizedQuantizer, rng, seed=5)
+    features = np.repeat(rng.normal(size=(1, 5, 6, 5)), 8, axis=0).astype("float32")
+    masks = [layer_outputs(layer, features, training=True)["mask"] for _ in range(2)]
+    # 30 positions, 12 sampled: equal masks have a chance of 1e-8 a pair.
+    assert len({mask.tobytes() for mask in np.concatenate(masks)}) == 16
+
+
+def test_every_subset_of_positions_is_equally_likely(rng):
+    layer = make(RegularizedQuantizer, rng, mask_ratio=0.5, seed=11)
+    masks = layer_outputs(layer, np.zeros((4000, 2, 3, 5), "float32"), training=True)["mask"]
+    subsets = list(itertools.combinations(range(6), 3))
+    counts = np.zeros(len(subsets))
+    for mask in masks.reshape(4000, 6):
+        counts[subsets.index(tuple(np.flatnonzero(mask)))] += 1
+    assert len(subsets) == 20
+    assert chi_square(counts, np.full(20, 1 / 20)) < 50.8  # 19 degrees of freedom
+
+
+@pytest.mark.parametrize(
+    ("quantizer", "options", "positions"),
+    [
+        (RegularizedQuantizer, dict(mask_ratio=0.5), 5000),
+        (RegularizedQuantizer, dict(mask_ratio=0.5, block_size=5), 5000),
+        (GumbelQuantizer, {}, 10000),
+    ],
+    ids=["regularized", "regularized-in-blocks", "gumbel"],
+)
+def test_codes_are_drawn_from_the_softmax_of_the_logits(quantizer, options, positions, rng):
+    # The temperature shapes the gradient, not the draw.
+    layer = make(quantizer, rng, temperature=0.5, seed=13, **options)
+    logits = rng.normal(size=11).astype("float32")
+    layer.bias.assign(logits)
+    outputs = layer_outputs(layer, np.zeros((4, 50, 50, 5), "float32"), training=True)
+    counts = np.bincount(outputs["tokens"][outputs["mask"]], minlength=11)
+    assert counts.sum() == positions
+    probabilities = np.exp(logits) / np.exp(logits).sum()
+    assert chi_square(counts, probabilities) < 35.6  # 10 degrees of freedom
+    # What this test would see if the temperature, or no noise, were in the draw.
+    sharpened = np.exp(2 * logits) / np.exp(2 * logits).sum()
+    assert chi_square(counts, sharpened) > 1000
+    assert (outputs["best_tokens"] == logits.argmax()).all()
+
+
+@pytest.mark.parametrize("quantizer", SAMPLERS)
+def test_draws_at_different_positions_and_steps_are_independent(quantizer, rng):
+    options = dict(mask_ratio=1.0) if quantizer is RegularizedQuantizer else {}
+    layer = make(quantizer, rng, seed=17, **options)
+    layer.bias.assign(np.zeros(11, "float32"))
+    features = np.zeros((2, 40, 50, 5), "float32")
+    first, second = (layer_outputs(layer, features, training=True)["tokens"] for _ in range(2))
+    pairs = {
+        "positions": (first[:, :, :-1], first[:, :, 1:]),
+        "images": (first[0], first[1]),
+        "steps": (first, second),
+    }
+    for name, (left, right) in pairs.items():
+        equal = (left == right).mean()
+        deviation = np.sqrt(1 / 11 * 10 / 11 / left.size)
+        assert abs(equal - 1 / 11) < 4 * deviation, f"tokens of two {name} agree {equal:.3f}"
+
+
+@pytest.mark.parametrize("quantizer", SAMPLERS)
+def test_inference_is_deterministic_and_draws_nothing(quantizer, rng, no_randomness):
+    """Gumbel noise left on at inference is a known defect of other systems."""
+    layer = nearly_flat(quantizer, rng)
+    features = rng.normal(size=(2, 3, 4, 5)).astype("float32")
+    before = keras.ops.convert_to_numpy(layer.seed_generator.state.value)
+    outputs = layer_outputs(layer, features)  # training is off unless it is asked for
+    again = layer_outputs(layer, features, training=False)
+    assert len(outputs) == 6
+    for name, value in outputs.items():
+        np.testing.assert_array_equal(again[name], value)
+    logits = features @ keras.ops.convert_to_numpy(layer.kernel.value)
+    logits = logits + keras.ops.convert_to_numpy(layer.bias.value)
+    np.testing.assert_array_equal(outputs["tokens"], logits.argmax(-1))
+    np.testing.assert_array_equal(outputs["best_tokens"], outputs["tokens"])
+    assert not outputs["mask"].any()
+    assert not outputs["perturbation"].any()
+    after = keras.ops.convert_to_numpy(layer.seed_generator.state.value)
+    np.testing.assert_array_equal(after, before)
+    tokens = keras.ops.convert_to_numpy(layer.best_tokens(features))
+    np.testing.assert_array_equal(tokens, outputs["tokens"])
+
+
+@pytest.mark.parametrize("quantizer", SAMPLERS)
+def test_training_does_sample_where_inference_does_not(quantizer, rng):
+    layer = nearly_flat(quantizer, rng)
+    features = rng.normal(size=(2, 3, 4, 5)).astype("float32")
+    outputs = layer_outputs(layer, features, training=True)
+    masked = outputs["mask"]
+    assert (outputs["tokens"] != outputs["best_tokens"])[masked].mean() > 0.5
+
+
+def test_the_vector_quantizer_is_the_same_in_training_and_draws_nothing(rng, no_randomness):
+    layer = make(VectorQuantizer, rng, channels=3)
+    features = rng.normal(size=(2, 3, 4, 3)).astype("float32")
+    training, inference = (layer_outputs(layer, features, training=t) for t in (True, False))
+    for name, value in inference.items():
+        np.testing.assert_array_equal(training[name], value)
+    assert not inference["mask"].any() and not inference["perturbation"].any()
+
+
+@pytest.mark.parametrize("quantizer", SAMPLERS)
+def test_the_perturbation_is_the_squared_distance_of_used_and_best_code(quantizer, rng):
+    layer = nearly_flat(quantizer, rng)
+    features = rng.normal(size=(2, 3, 4, 5)).astype("float32")
+    outputs = layer_outputs(layer, features, training=True)
+    codebook = keras.ops.convert_to_numpy(layer.codebook.value).astype("float64")
+    difference = codebook[outputs["tokens"]] - codebook[outputs["best_tokens"]]
+    expected = np.square(difference).sum(-1)
+    assert (expected > 0).any()
+    assert_close(outputs["perturbation"], expected)
+    assert not outputs["perturbation"][~outputs["mask"]].any()
+
+
+@pytest.mark.parametrize("quantizer", SAMPLERS)
+def test_no_gradient_flows_through_the_perturbation(quantizer, rng):
+    layer = nearly_flat(quantizer, rng)
+    features = rng.normal(size=(2, 3, 4, 5)).astype("float32")
+    _, value, gradients = layer_gradients(
+        layer, features, lambda outputs: keras.ops.sum(outputs["perturbation"]), training=True
+    )
+    assert value > 0
+    assert set(gradients) == {"inputs", "codebook", "logits_kernel", "logits_bias"}
+    assert not any(gradient.any() for gradient in gradients.values())
+
+
+@pytest.mark.parametrize("quantizer", SAMPLERS)
+def test_the_seed_decides_the_draws(quantizer, rng):
+    features = rng.normal(size=(2, 3, 4, 5)).astype("float32")
+    first = nearly_flat(quantizer, rng, seed=1)
+
+    def draws(seed):
+        layer = nearly_flat(quantizer, rng, seed=seed)
+        layer.set_weights(first.get_weights())
+        return [layer_outputs(layer, features, training=True)["tokens"] for _ in range(2)]
+
+    one, same, other = draws(1), draws(1), draws(2)
+    np.testing.assert_array_equal(one, same)
+    assert (one[0] != one[1]).any(), "two steps drew the same"
+    assert (one[0] != other[0]).any(), "two seeds drew the same"

@@ -1,0 +1,181 @@
+"""Mixed precision, accumulation, clipping, averaging and learning rates, for both players."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_regvq.quantizers import VectorQuantizer
+from keras_regvq.training import TwoPlayerOptimizer
+from tests.training.conftest import CODES, differences, make_trainer, weights_of
+
+
+@pytest.fixture
+def policy():
+    """Sets the global dtype policy for one test."""
+    before = keras.config.dtype_policy()
+    yield keras.config.set_dtype_policy
+    keras.config.set_dtype_policy(before)
+
+
+def fit(trainer, images, **options):
+    options = {"batch_size": 4, "shuffle": False, "verbose": 0, **options}
+    return trainer.fit(images, **options).history
+
+
+def players_weights(trainer):
+    return [weights_of(player) for player in (trainer.tokenizer, trainer.discriminator)]
+
+
+def test_mixed_bfloat16_trains_and_spares_quantizer_and_last_convolutions(policy, images):
+    policy("mixed_bfloat16")
+    trainer = make_trainer()
+    networks = trainer.tokenizer.encoder, trainer.tokenizer.decoder, trainer.discriminator
+    in_bfloat16 = [
+        [layer.name for layer in network.layers if layer.compute_dtype == "bfloat16"]
+        for network in networks
+    ]
+    assert "conv_in" in in_bfloat16[0] and "conv_out" in in_bfloat16[0]
+    assert "conv_in" in in_bfloat16[1] and "conv_out" not in in_bfloat16[1]
+    assert "conv_0" in in_bfloat16[2] and "conv_out" not in in_bfloat16[2]
+    assert trainer.tokenizer.quantizer.compute_dtype == "float32"
+    assert {variable.dtype for variable in trainer.trainable_variables} == {"float32"}
+
+    before = players_weights(trainer)
+    trainer.compile(keras.optimizers.Adam(1e-3))
+    history = fit(trainer, images, epochs=2)
+    assert all(np.isfinite(values).all() for values in history.values()), history
+    for old, new in zip(before, players_weights(trainer), strict=True):
+        assert differences(old, new) > 1e-4
+
+
+def test_mixed_float16_scales_the_loss_and_skips_an_overflow_for_both_players(policy, images):
+    policy("mixed_float16")
+    trainer = make_trainer()
+    trainer.compile(keras.optimizers.Adam(1e-3))
+    assert isinstance(trainer.optimizer, keras.optimizers.LossScaleOptimizer)
+    assert isinstance(trainer.optimizer.inner_optimizer, TwoPlayerOptimizer)
+    history = fit(trainer, images)
+    assert all(np.isfinite(values).all() for values in history.values()), history
+    before = players_weights(trainer)
+    fit(trainer, images)
+    for old, new in zip(before, players_weights(trainer), strict=True):
+        assert differences(old, new) > 1e-4
+
+    before = players_weights(trainer)
+    momenta = [np.array(keras.ops.convert_to_numpy(v)) for v in inner_variables(trainer)]
+    trainer.optimizer.dynamic_scale.assign(1e38)
+    fit(trainer, images[:4])
+    for old, new in zip(before, players_weights(trainer), strict=True):
+        assert differences(old, new) == 0.0
+    after = [np.array(keras.ops.convert_to_numpy(v)) for v in inner_variables(trainer)]
+    assert differences(momenta, after) == 0.0
+    scale = float(keras.ops.convert_to_numpy(trainer.optimizer.dynamic_scale))
+    np.testing.assert_allclose(scale, 0.5e38, rtol=1e-6)
+
+
+def inner_variables(trainer):
+    return [v for each in trainer.optimizer.inner_optimizer.optimizers for v in each.variables]
+
+
+def test_a_forward_pass_that_overflows_is_skipped_and_does_not_stop_training(policy, images):
+    policy("mixed_float16")
+    trainer = make_trainer()
+    trainer.compile(keras.optimizers.Adam(1e-3))
+    kernel = trainer.tokenizer.decoder.get_layer("conv_in").kernel
+    kernel.assign(kernel * 1e6)
+    before = players_weights(trainer)
+    fit(trainer, images[:4])
+    for old, new in zip(before, players_weights(trainer), strict=True):
+        assert differences(old, new) == 0.0
+
+
+def nearest_code_trainer(**settings):
+    """No random draws, and no loss but means over the batch: batches can be taken apart."""
+    keras.utils.set_random_seed(4)
+    settings = {"contrastive": None, "adversarial_weight": 0.0, **settings}
+    return make_trainer(VectorQuantizer(CODES, 6), **settings)
+
+
+def test_accumulated_half_batches_move_both_players_as_the_whole_batch(images):
+    trainers = [nearest_code_trainer() for _ in range(2)]
+    before = players_weights(trainers[0])
+    assert differences(weights_of(trainers[0]), weights_of(trainers[1])) == 0.0
+    for trainer, steps in zip(trainers, (1, 2), strict=True):
+        trainer.compile(
+            keras.optimizers.SGD(0.5, gradient_accumulation_steps=steps if steps > 1 else None)
+        )
+        fit(trainer, images[:4], batch_size=4 // steps)
+    moved = [players_weights(trainer) for trainer in trainers]
+    for old, whole, halves in zip(before, *moved, strict=True):
+        assert differences(old, whole) > 1e-2
+        assert differences(whole, halves) < 1e-6
+
+
+def test_gradients_are_clipped_for_each_player_by_its_own_optimizer(images):
+    trainer = nearest_code_trainer()
+    players = trainer.tokenizer, trainer.discriminator
+    trainer.compile(
+        keras.optimizers.SGD(1.0, clipnorm=1e-3), keras.optimizers.SGD(1.0, global_clipnorm=1e-2)
+    )
+    before = [[np.array(keras.ops.convert_to_numpy(v)) for v in p.trainable_variables] for p in players]
+    fit(trainer, images[:4])
+    norms = [
+        [
+            np.linalg.norm(np.array(keras.ops.convert_to_numpy(variable)) - old)
+            for variable, old in zip(player.trainable_variables, olds, strict=True)
+        ]
+        for player, olds in zip(players, before, strict=True)
+    ]
+    np.testing.assert_allclose(np.linalg.norm(norms[1]), 1e-2, rtol=1e-3)
+    np.testing.assert_allclose(np.max(norms[0]), 1e-3, rtol=1e-2)
+    assert np.linalg.norm(norms[0]) > 2e-3  # each variable was clipped, not all of them together
+
+
+class RecordWeights(keras.callbacks.Callback):
+    def on_train_begin(self, logs=None):
+        self.weights = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        trainable = self.model.tokenizer.trainable_variables
+        self.weights.append([np.array(keras.ops.convert_to_numpy(v)) for v in trainable])
+
+
+@pytest.mark.parametrize("discriminator", [True, False])
+def test_averaged_weights_are_the_exponential_average_of_the_steps(discriminator, images):
+    trainer = make_trainer(discriminator=discriminator, features=False)
+    trainer.compile(
+        keras.optimizers.SGD(0.5, use_ema=True, ema_momentum=0.75),
+        keras.optimizers.SGD(0.5) if discriminator else None,
+    )
+    record = RecordWeights()
+    average = None
+    for _ in range(2):  # the second fit goes on from the averaged weights
+        fit(trainer, images, batch_size=2, callbacks=[record])
+        for weights in record.weights:
+            if average is None:
+                average = weights
+            average = [0.75 * a + 0.25 * w for a, w in zip(average, weights, strict=True)]
+        final = [
+            np.array(keras.ops.convert_to_numpy(v)) for v in trainer.tokenizer.trainable_variables
+        ]
+        assert differences(record.weights[-1], final) > 1e-3
+        assert differences(average, final) < 1e-6
+
+
+def test_learning_rate_callbacks_reach_both_players(images):
+    trainer = make_trainer(features=False)
+    trainer.compile(keras.optimizers.SGD(0.5), keras.optimizers.SGD(0.25))
+    scheduler = keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2)
+    fit(trainer, images, epochs=2, callbacks=[scheduler])
+    assert learning_rates(trainer) == [0.125, 0.125]
+    plateau = keras.callbacks.ReduceLROnPlateau("loss", factor=0.5, patience=1, min_delta=1e9)
+    history = fit(trainer, images, epochs=2, callbacks=[plateau])
+    assert learning_rates(trainer) == [0.0625, 0.0625]
+    assert history["learning_rate"] == [0.125, 0.125]
+
+
+def learning_rates(trainer):
+    return [
+        float(keras.ops.convert_to_numpy(each.learning_rate))
+        for each in trainer.optimizer.optimizers
+    ]
