@@ -11,40 +11,49 @@ import time
 from pathlib import Path
 
 import keras
-from evaluation import evaluate, write_report
-
 import keras_regvq
+from evaluation import evaluate, write_report
+from keras_regvq.training import LowUsageWarning, ReconstructionGrid, TokenizerTrainer
 
+PRESET = "regvq_f4_256"
 STEPS_PER_EPOCH, EPOCHS, BATCH_SIZE = 100, 6, 16
 OUTPUT = Path("runs/quickstart")
+
+
+def paint_scenes():
+    """Training and held-out images, uint8 (n, 64, 64, 3)."""
+    train = keras_regvq.data.scenes(STEPS_PER_EPOCH * BATCH_SIZE, size=64, split="train")
+    test = keras_regvq.data.scenes(256, size=64, split="test")
+    return train["images"], test["images"]
+
+
+def train_tokenizer(tokenizer, train, test, callbacks=()):
+    """Train in place; returns the history of losses and metrics."""
+    trainer = TokenizerTrainer(tokenizer)
+    schedule = keras.optimizers.schedules.CosineDecay(2e-3, EPOCHS * STEPS_PER_EPOCH, alpha=0.05)
+    trainer.compile(keras.optimizers.Adam(schedule))
+    return trainer.fit(
+        train,
+        batch_size=BATCH_SIZE,
+        epochs=EPOCHS,
+        validation_data=test[:64],
+        validation_batch_size=BATCH_SIZE,
+        callbacks=list(callbacks),
+    ).history
 
 
 def main():
     start = time.perf_counter()
     keras.utils.set_random_seed(0)
     print("Painting scenes ...", flush=True)
-    train = keras_regvq.data.scenes(1600, size=64, split="train")["images"]
-    test = keras_regvq.data.scenes(256, size=64, split="test")["images"]
-
+    train, test = paint_scenes()
     print(f"Building the tokenizer on {keras.backend.backend()} ...", flush=True)
-    tokenizer = keras_regvq.from_preset("regvq_f8_256")
-    trainer = keras_regvq.training.TokenizerTrainer(tokenizer)
-    schedule = keras.optimizers.schedules.CosineDecay(2e-3, EPOCHS * STEPS_PER_EPOCH, alpha=0.05)
-    trainer.compile(keras.optimizers.Adam(schedule))
-
+    tokenizer = keras_regvq.from_preset(PRESET)
     print("Training (the first step compiles) ...", flush=True)
-    history = trainer.fit(
-        train,
-        batch_size=BATCH_SIZE,
-        epochs=EPOCHS,
-        validation_data=test[:64],
-        validation_batch_size=BATCH_SIZE,
-        callbacks=[
-            keras_regvq.training.ReconstructionGrid(test[:8], OUTPUT / "pictures"),
-            keras_regvq.training.LowUsageWarning(patience=EPOCHS - 1),
-        ],
-    ).history
-
+    pictures = ReconstructionGrid(test[:8], OUTPUT / "pictures")
+    history = train_tokenizer(
+        tokenizer, train, test, [pictures, LowUsageWarning(patience=EPOCHS - 1)]
+    )
     print("Measuring on held-out scenes ...", flush=True)
     numbers, tokens = evaluate(tokenizer, test)
     tokenizer.save_to_preset(str(OUTPUT / "preset"))

@@ -83,6 +83,8 @@ def assert_close(actual, expected, relative=1e-5, message=""):
 
 
 def _tensor(array):
+    if keras.ops.is_tensor(array):
+        return array
     array = np.asarray(array)
     if array.dtype == np.float64:
         array = array.astype("float32")

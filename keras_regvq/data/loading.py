@@ -3,9 +3,9 @@
 from keras_regvq.data.arrays import ArrayExamples, open_npz
 from keras_regvq.data.folders import FolderExamples
 from keras_regvq.data.pipeline import FIELDS, batch_dataset, example_dataset
-from keras_regvq.refusal import check_choice, check_integer, refuse
 from keras_regvq.data.scenes import SceneExamples
 from keras_regvq.data.tfds import open_tfds
+from keras_regvq.refusal import check_choice, check_integer, refuse
 
 _SOURCES = '"scenes", "folder:DIR", "tfds:NAME" or "npz:FILE"'
 _OPTIONS = {

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from keras_regvq.refusal import check_choice, check_integer
 from keras_regvq.data.scene_captions import caption
 from keras_regvq.data.scene_landscape import CLOUD, FIRST_OBJECT, HILL, MOON, SUN
 from keras_regvq.data.scene_painter import paint
 from keras_regvq.data.scene_plan import GROUNDS, HELD_OUT, KINDS, SPLITS, plan_scene
+from keras_regvq.refusal import check_choice, check_integer
 
 SCENE_CLASSES = ("sky", "cloud", "sun", "moon", "hill", *GROUNDS, *KINDS)
 """Names of the label maps' 16 classes, in order."""

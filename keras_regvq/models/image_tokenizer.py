@@ -64,7 +64,8 @@ class ImageTokenizer(PresetModel):
         latent_channels=256,
         dropout=0.0,
         dtype=None,
-        **kwargs,
+        name=None,
+        trainable=True,
     ):
         if not isinstance(quantizer, Quantizer):
             refuse("quantizer", describe(quantizer), "a keras_regvq.quantizers.Quantizer")
@@ -92,7 +93,7 @@ class ImageTokenizer(PresetModel):
         quantized = quantizer(encoder(inputs * 2.0 - 1.0))
         decoded = decoder(quantized["embeddings"])["images"]
         outputs = {"images": to_unit_range(decoded), "tokens": quantized["tokens"]}
-        super().__init__(inputs, outputs, dtype=dtype, **kwargs)
+        super().__init__(inputs, outputs, dtype=dtype, name=name, trainable=trainable)
 
         self.encoder, self.quantizer, self.decoder = encoder, quantizer, decoder
         self.image_size = image_size

@@ -23,7 +23,7 @@ class PatchDiscriminator(keras.Model):
         dtype: policy; the last convolution stays float32.
     """
 
-    def __init__(self, base_channels=64, num_layers=3, dtype=None, **kwargs):
+    def __init__(self, base_channels=64, num_layers=3, dtype=None, name=None, trainable=True):
         base_channels = check_positive_integer("base_channels", base_channels)
         num_layers = check_positive_integer("num_layers", num_layers)
         policy = {"dtype": keras.dtype_policies.get(dtype or keras.config.dtype_policy())}
@@ -47,7 +47,7 @@ class PatchDiscriminator(keras.Model):
             x = layers.LeakyReLU(0.2, **policy)(x)
         x = layers.ZeroPadding2D(1, **policy)(x)
         logits = layers.Conv2D(1, 4, name="conv_out", dtype="float32")(x)
-        super().__init__(inputs, logits, **kwargs)
+        super().__init__(inputs, logits, name=name, trainable=trainable)
         self.base_channels, self.num_layers = base_channels, num_layers
         self.policy = policy["dtype"]
 

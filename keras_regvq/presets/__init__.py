@@ -1,9 +1,9 @@
 """Presets: whole models by name, from a directory or from a hub."""
 
 import keras_regvq.models  # noqa: F401  registers the classes that presets name
-from keras_regvq.models.preset_model import PresetModel, builtin_presets
+from keras_regvq.models.preset_model import BUILTIN_DIRECTORY, PresetModel, builtin_presets
 
-__all__ = ["builtin_presets", "from_preset"]
+__all__ = ["BUILTIN_DIRECTORY", "builtin_presets", "from_preset"]
 
 
 def from_preset(preset, load_weights=None, **overrides):

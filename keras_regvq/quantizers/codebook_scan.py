@@ -115,7 +115,7 @@ def straight_through_lookup(features, kernel, bias, codebook, scan, noise, tempe
 
             def upstream_block(start, stop, log_probabilities):
                 block = ops.matmul(d_embeddings, ops.transpose(codebook[start:stop]))
-                return block + d_frequencies[:, None, start:stop] / length
+                return block + d_frequencies[:, None, start:stop] / ops.cast(length, "float32")
 
             softmax = (noise, temperature, log_normalizer, block_size)
             return (
@@ -159,7 +159,7 @@ def softmax_statistics(features, kernel, bias, block_size):
 
             def upstream_block(start, stop, log_q):
                 # The constant of d(q log q)/dq = log q + 1 falls out in p * (a - sum p a).
-                block = d_means[:, None, start:stop] / length
+                block = d_means[:, None, start:stop] / ops.cast(length, "float32")
                 return block + d_entropy[..., None] * log_q
 
             softmax = (None, 1.0, log_normalizer, block_size)
@@ -181,7 +181,7 @@ def code_frequencies(tokens, codebook_size, dtype="float32"):
         ops.reshape(image * codebook_size + tokens, (-1,)),
         num_segments=batch * codebook_size,
     )
-    return ops.reshape(counts, (batch, codebook_size)) / ops.cast(length, dtype)
+    return ops.reshape(counts, (batch, codebook_size)) / ops.cast(ops.maximum(length, 1), dtype)
 
 
 def _softmax_gradients(features, kernel, bias, softmax, upstream_block):

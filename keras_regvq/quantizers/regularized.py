@@ -88,7 +88,7 @@ class RegularizedQuantizer(SamplingQuantizer):
     def choose_masked(self, features):
         """Sample a random subset of the positions of (B, L, C) features, look up the rest."""
         batch, length = ops.shape(features)[:2]
-        sampled_count = round(self.mask_ratio * length)
+        sampled_count = rounded_share(self.mask_ratio, length)
         # A random order of each image's positions: the first sampled_count are the mask. The
         # order's own inverse puts the results back, and marks the mask, with exact counts.
         uniform = keras.random.uniform((batch, length), seed=self.seed_generator)
@@ -96,18 +96,19 @@ class RegularizedQuantizer(SamplingQuantizer):
         rank = ops.argsort(order, axis=-1)
         shuffled = ops.take_along_axis(features, order[..., None], axis=1)
 
-        parts = []
-        if sampled_count > 0:
-            noise = self.gumbel_noise(batch, sampled_count)
-            parts.append((sampled_count, self.look_up(shuffled[:, :sampled_count], noise)))
-        if sampled_count < length:
-            fixed_count = length - sampled_count
-            parts.append((fixed_count, self.look_up(shuffled[:, sampled_count:], None)))
+        parts, frequencies = [], 0.0
+        for sampled, count in ((True, sampled_count), (False, length - sampled_count)):
+            if isinstance(count, int) and count == 0:
+                continue
+            positions = shuffled[:, :sampled_count] if sampled else shuffled[:, sampled_count:]
+            noise = self.gumbel_noise(batch, count) if sampled else None
+            parts.append(self.look_up(positions, noise))
+            share = ops.cast(count, "float32") / ops.cast(length, "float32")
+            frequencies = frequencies + share * parts[-1]["frequencies"]
 
-        frequencies = sum(part["frequencies"] * (count / length) for count, part in parts)
         result = {"frequencies": frequencies, "mask": rank < sampled_count}
         for name in ("tokens", "best_tokens", "embeddings"):
-            joined = ops.concatenate([part[name] for _, part in parts], axis=1)
+            joined = ops.concatenate([part[name] for part in parts], axis=1)
             index = rank[..., None] if name == "embeddings" else rank
             result[name] = ops.take_along_axis(joined, index, axis=1)
         return result
@@ -120,3 +121,10 @@ class RegularizedQuantizer(SamplingQuantizer):
             "prior_scope": self.prior_scope,
             "prior_estimator": self.prior_estimator,
         }
+
+
+def rounded_share(ratio, length):
+    """round(ratio * length), also where a graph knows the length only when it runs."""
+    if isinstance(length, int):
+        return round(ratio * length)
+    return ops.cast(ops.round(ratio * ops.cast(length, "float64")), "int32")

@@ -52,9 +52,9 @@ KINDS = {
     "uint8 array": lambda integers, floats: {"x": integers, "batch_size": 4},
     "dict of arrays": lambda integers, floats: {"x": {"images": floats}, "batch_size": 4},
     "tf.data of dicts with labels": lambda integers, floats: {
-        "x": tf.data.Dataset.from_tensor_slices(
-            {"images": integers, "labels": np.zeros(8)}
-        ).batch(4)
+        "x": tf.data.Dataset.from_tensor_slices({"images": integers, "labels": np.zeros(8)}).batch(
+            4
+        )
     },
     "tf.data of tuples": lambda integers, floats: {
         "x": tf.data.Dataset.from_tensor_slices((floats, np.zeros(8))).batch(4)

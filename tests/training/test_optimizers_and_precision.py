@@ -117,7 +117,9 @@ def test_gradients_are_clipped_for_each_player_by_its_own_optimizer(images):
     trainer.compile(
         keras.optimizers.SGD(1.0, clipnorm=1e-3), keras.optimizers.SGD(1.0, global_clipnorm=1e-2)
     )
-    before = [[np.array(keras.ops.convert_to_numpy(v)) for v in p.trainable_variables] for p in players]
+    before = [
+        [np.array(keras.ops.convert_to_numpy(v)) for v in p.trainable_variables] for p in players
+    ]
     fit(trainer, images[:4])
     norms = [
         [

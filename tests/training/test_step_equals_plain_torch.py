@@ -6,6 +6,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from keras_hub.models import VGGBackbone  # noqa: E402
+
 from benchmarks.plain_torch import quantizers as plain_quantizers  # noqa: E402
 from benchmarks.plain_torch import vgg_and_patchgan as plain_networks  # noqa: E402
 from benchmarks.plain_torch.port_weights import (  # noqa: E402
@@ -17,8 +19,6 @@ from benchmarks.plain_torch.port_weights import (  # noqa: E402
 )
 from benchmarks.plain_torch.train_step import PlainTrainer  # noqa: E402
 from benchmarks.plain_torch.vqgan import VQGAN  # noqa: E402
-from keras_hub.models import VGGBackbone  # noqa: E402
-
 from keras_regvq.models import ImageTokenizer, PatchDiscriminator, VGG19Features  # noqa: E402
 from keras_regvq.quantizers import (  # noqa: E402
     GumbelQuantizer,

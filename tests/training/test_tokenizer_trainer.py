@@ -4,10 +4,10 @@ import keras
 import numpy as np
 import pytest
 
-from keras_regvq.models import FeatureExtractor, ImageTokenizer
-from keras_regvq.quantizers import RegularizedQuantizer, VectorQuantizer
+from keras_regvq.models import FeatureExtractor
+from keras_regvq.quantizers import VectorQuantizer
 from keras_regvq.training import TokenizerTrainer
-from tests.training.conftest import CODES, differences, make_features, make_trainer, weights_of
+from tests.training.conftest import CODES, differences, make_trainer, weights_of
 
 BACKEND = keras.backend.backend()
 LOSSES = {"l1", "perceptual", "contrastive", "prior", "generator", "discriminator"}

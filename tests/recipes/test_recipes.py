@@ -1,0 +1,91 @@
+import csv
+import importlib
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from skimage.metrics import peak_signal_noise_ratio
+
+import keras_regvq
+
+SMALL = (
+    "--base-channels 8 --channel-multipliers 1 2 --image-size 16 --codebook-size 16 "
+    "--embedding-dim 8 --latent-channels 8 --batch-size 4 --num-examples 8 --epoch-steps 2"
+).split()
+
+
+def test_the_quickstart_writes_a_report_and_a_preset(monkeypatch, capsys):
+    quickstart = importlib.import_module("quickstart")
+    monkeypatch.setattr(quickstart, "STEPS_PER_EPOCH", 2)
+    monkeypatch.setattr(quickstart, "EPOCHS", 2)
+    monkeypatch.setattr(quickstart, "BATCH_SIZE", 4)
+    scenes = keras_regvq.data.scenes
+
+    def few_scenes(count, **options):
+        return scenes(8, **options)
+
+    monkeypatch.setattr(keras_regvq.data, "scenes", few_scenes)
+    quickstart.main()
+
+    printed = capsys.readouterr().out
+    page = Path("runs/quickstart/index.html").read_text()
+    assert page.count("data:image/png;base64,") == 4
+    assert "runs/quickstart/index.html" in printed
+    tokenizer = keras_regvq.from_preset("runs/quickstart/preset")
+    images = scenes(8, size=64, split="test")["images"]
+    results = json.loads(Path("runs/quickstart/results.json").read_text())
+    expected = np.mean(
+        [
+            peak_signal_noise_ratio(image / np.float32(255), other, data_range=1.0)
+            for image, other in zip(images, tokenizer.reconstruct(images), strict=True)
+        ]
+    )
+    assert results["numbers"]["psnr"] == pytest.approx(expected, abs=1e-3)
+    assert f"{expected:.2f} dB" in page
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--quantizer", "vqgan"],
+        ["--quantizer", "gumbelvq", "--final-temperature", "0.1", "--ema", "0.9"],
+    ],
+)
+def test_train_tokenizer_trains_each_quantizer(options):
+    recipe = importlib.import_module("train_tokenizer")
+    numbers = recipe.main([*SMALL, "--steps", "4", *options])
+    assert set(numbers) == {"psnr", "ssim", "codebook_usage", "codebook_perplexity"}
+    assert all(np.isfinite(value) for value in numbers.values())
+    assert Path("runs/tokenizer/index.html").is_file()
+    assert keras_regvq.from_preset("runs/tokenizer/preset").codebook_size == 16
+
+
+def test_train_tokenizer_goes_on_where_it_was_interrupted(monkeypatch):
+    recipe = importlib.import_module("train_tokenizer")
+
+    class Interrupt(recipe.LowUsageWarning):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 2:
+                raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recipe, "LowUsageWarning", Interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            recipe.main([*SMALL, "--steps", "6"])
+    with pytest.raises(SystemExit, match="--resume"):
+        recipe.main([*SMALL, "--steps", "6"])
+    keras.backend.clear_session()
+    recipe.main([*SMALL, "--steps", "6", "--resume"])
+    with open("runs/tokenizer/log.csv") as file:
+        assert [int(row["epoch"]) for row in csv.DictReader(file)] == [0, 1, 2]
+
+
+def test_help_names_every_option_with_its_default(capsys):
+    recipe = importlib.import_module("train_tokenizer")
+    with pytest.raises(SystemExit):
+        recipe.parse_arguments(["--help"])
+    text = capsys.readouterr().out
+    for expected in ("--data", "[scenes]", "--mask-ratio", "[0.4]", "--resume", "--precision"):
+        assert expected in text

@@ -1,0 +1,108 @@
+import warnings
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from keras_regvq.models import ImageTokenizer
+from keras_regvq.quantizers import GumbelQuantizer, VectorQuantizer
+from keras_regvq.training import (
+    CodebookHistogram,
+    LowUsageWarning,
+    ReconstructionGrid,
+    TemperatureSchedule,
+    TokenizerTrainer,
+)
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3), dtype="uint8")
+
+
+@pytest.fixture(scope="module")
+def trainer():
+    tokenizer = ImageTokenizer(16, GumbelQuantizer(16, 8, seed=1), 8, (1, 2), 1, (), 8)
+    trainer = TokenizerTrainer(tokenizer)
+    trainer.compile(keras.optimizers.Adam(1e-2))
+    return trainer
+
+
+def test_pictures_show_the_weights_of_their_epoch_and_reach_tensorboard(trainer, images, tmp_path):
+    grid = ReconstructionGrid(images[:3], tmp_path / "png", log_dir=tmp_path / "logs")
+    histogram = CodebookHistogram(images, tmp_path / "png", every=2)
+    trainer.fit(images, batch_size=4, epochs=2, verbose=0, callbacks=[grid, histogram])
+
+    names = ["codebook_0002.png", "reconstructions_0001.png", "reconstructions_0002.png"]
+    assert sorted(path.name for path in (tmp_path / "png").iterdir()) == names
+    last = np.asarray(Image.open(tmp_path / "png" / "reconstructions_0002.png"))
+    assert last.shape == (16 + 2 + 16, 3 * 16 + 2 * 2, 3)
+    np.testing.assert_array_equal(last[:16, :16], images[0])
+    expected = trainer.tokenizer.reconstruct(images[:1])[0] * 255
+    np.testing.assert_allclose(last[18:, :16], expected, atol=1)
+    first = np.asarray(Image.open(tmp_path / "png" / "reconstructions_0001.png"))
+    assert (first[18:] != last[18:]).any()
+
+    events = EventAccumulator(str(tmp_path / "logs")).Reload()
+    logged = events.Images("reconstructions")
+    assert [(event.step, event.width, event.height) for event in logged] == [
+        (0, 52, 34),
+        (1, 52, 34),
+    ]
+
+
+def test_the_temperature_follows_its_schedule_within_an_epoch_and_over_fits(trainer, images):
+    seen = []
+
+    class Watch(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            getattr(self.model, "jax_state_sync", lambda: None)()
+            seen.append(float(self.model.tokenizer.quantizer.temperature.numpy()))
+
+    start = int(trainer.step.numpy())
+    schedule = TemperatureSchedule(lambda step: 1.0 / (1 + step), every=2)
+    for _ in range(2):
+        trainer.fit(
+            images, batch_size=2, epochs=1, verbose=0, callbacks=[schedule, Watch()], shuffle=False
+        )
+    # Set at even steps and at the start of each fit; each fit has 4 steps.
+    steps = [start + step for step in range(8)]
+    set_at = [step if step % 2 == 0 or step == start else step - 1 for step in steps]
+    np.testing.assert_allclose(seen, [1.0 / (1 + step) for step in set_at], rtol=1e-6)
+
+
+def test_a_keras_learning_rate_schedule_is_a_temperature_schedule(trainer, images):
+    schedule = keras.optimizers.schedules.ExponentialDecay(0.5, 1, 1.0)
+    trainer.fit(images, batch_size=4, verbose=0, callbacks=[TemperatureSchedule(schedule)])
+    assert float(trainer.tokenizer.quantizer.temperature.numpy()) == pytest.approx(0.5)
+
+
+def test_bad_temperature_schedules_are_refused(trainer, images):
+    with pytest.raises(ValueError, match="`schedule`"):
+        TemperatureSchedule(0.5)
+    for bad in (0.0, -1.0, float("nan")):
+        schedule = TemperatureSchedule(lambda step, bad=bad: bad)
+        with pytest.raises(ValueError, match="`schedule`.*above 0"):
+            trainer.fit(images, batch_size=4, verbose=0, callbacks=[schedule])
+    plain = TokenizerTrainer(ImageTokenizer(16, VectorQuantizer(16, 8), 8, (1, 2), 1, (), 8))
+    plain.compile("sgd")
+    with pytest.raises(ValueError, match="VectorQuantizer"):
+        callback = TemperatureSchedule(lambda step: 1.0)
+        callback.set_model(plain)
+        callback.on_train_begin()
+
+
+def test_low_usage_warns_once_after_its_patience(trainer):
+    callback = LowUsageWarning(threshold=0.5, patience=1)
+    callback.set_model(trainer)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        callback.on_epoch_end(0, {"codebook_usage": 0.1})
+        callback.on_epoch_end(1, {"codebook_usage": 0.6})
+    with pytest.warns(UserWarning, match="10.0% of the 16 codes"):
+        callback.on_epoch_end(2, {"codebook_usage": 0.1})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        callback.on_epoch_end(3, {"codebook_usage": 0.1})
