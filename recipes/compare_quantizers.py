@@ -12,8 +12,9 @@ import json
 from pathlib import Path
 
 import keras
-import keras_regvq
 import numpy as np
+
+import keras_regvq
 import quickstart
 from evaluation import evaluate
 from keras_regvq.quantizers import GumbelQuantizer, RegularizedQuantizer, VectorQuantizer

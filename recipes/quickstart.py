@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import keras
+
 import keras_regvq
 from evaluation import evaluate, write_report
 from keras_regvq.training import LowUsageWarning, ReconstructionGrid, TokenizerTrainer

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from evaluation import evaluate, write_report
 
 import keras_regvq
+from evaluation import evaluate, write_report
 from keras_regvq.models import ImageTokenizer, PatchDiscriminator, VGG19Features
 from keras_regvq.quantizers import GumbelQuantizer, RegularizedQuantizer, VectorQuantizer
 from keras_regvq.training import (
