@@ -182,6 +182,8 @@ class TokenizerTrainer(keras.Model):
         """
         images = images_of(inputs)
         check_image_shape_and_dtype("images", images, self.tokenizer.downsampling_factor)
+        if None in tuple(images.shape[1:3]):
+            refuse("images", f"shape {tuple(images.shape)}", "batches of one known height and width")
         originals = ops.cast(unit_float(images), "float32")
         features = self.tokenizer.encoder(originals * 2.0 - 1.0, training=training)
         quantized = self.tokenizer.quantizer(features, training=training)
