@@ -25,9 +25,16 @@ def check_positive_integer(argument, value):
 def describe(value):
     """Say in a few words what `value` is: its shape and dtype if it has them."""
     if hasattr(value, "shape") and hasattr(value, "dtype"):
-        dtype = keras.backend.standardize_dtype(value.dtype)
-        return f"an array of shape {tuple(value.shape)} and dtype {dtype}"
+        return f"an array of shape {tuple(value.shape)} and dtype {_dtype_name(value)}"
     return f"{value!r} of type {type(value).__name__}"
+
+
+def _dtype_name(array):
+    """An array's dtype in Keras's words, or in NumPy's: Keras raises on objects and strings."""
+    try:
+        return keras.backend.standardize_dtype(array.dtype)
+    except ValueError:
+        return str(array.dtype)
 
 
 def check_number(argument, value, low=0.0, high=float("inf")):
@@ -50,10 +57,10 @@ def check_image_shape_and_dtype(argument, images, factor=1):
     expected = "images of shape (B, H, W, 3), uint8 or float in [0, 1]"
     if not hasattr(images, "shape") or not hasattr(images, "dtype"):
         refuse(argument, describe(images), expected)
-    shape, dtype = tuple(images.shape), keras.backend.standardize_dtype(images.dtype)
+    shape, dtype = tuple(images.shape), _dtype_name(images)
     if len(shape) != 4 or shape[-1] != 3 or 0 in shape:
         refuse(argument, describe(images), expected)
-    if dtype != "uint8" and not keras.backend.is_float_dtype(dtype):
+    if dtype != "uint8" and not dtype.startswith(("float", "bfloat")):
         refuse(argument, describe(images), expected)
     if any(side is not None and side % factor for side in shape[1:3]):
         refuse(argument, describe(images), f"{expected}, with H and W multiples of {factor}")
@@ -93,7 +100,7 @@ def check_tokens(argument, tokens, codebook_size, rank=3):
     tokens = tokens if hasattr(tokens, "shape") else np.asarray(tokens)
     if len(tokens.shape) != rank or 0 in tuple(tokens.shape):
         refuse(argument, describe(tokens), expected)
-    if not keras.backend.is_int_dtype(keras.backend.standardize_dtype(tokens.dtype)):
+    if not _dtype_name(tokens).startswith(("int", "uint")):
         refuse(argument, describe(tokens), expected)
     tokens = keras.ops.convert_to_numpy(tokens)
     low, high = int(tokens.min()), int(tokens.max())

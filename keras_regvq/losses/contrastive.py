@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from keras_regvq.losses.perceptual import unit_normalize
+from keras_regvq.losses.perceptual import shapes_agree, unit_normalize
 from keras_regvq.validation import check_number, refuse
 
 
@@ -60,7 +60,7 @@ def probabilistic_contrastive_loss(original, reconstructed, weights, temperature
 def _log_similarities(original, reconstructed, temperature):
     """y_i.z_i / t and logsumexp_{j != i} y_i.z_j / t, each (B, L)."""
     shape = tuple(original.shape)
-    if len(shape) != 3 or shape != tuple(reconstructed.shape):
+    if len(shape) != 3 or not shapes_agree(original, reconstructed):
         refuse(
             "reconstructed",
             f"shape {tuple(reconstructed.shape)} for original of shape {shape}",

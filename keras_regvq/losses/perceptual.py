@@ -13,6 +13,14 @@ def unit_normalize(features, epsilon=1e-10):
     return features * ops.rsqrt(ops.sum(ops.square(features), axis=-1, keepdims=True) + epsilon)
 
 
+def shapes_agree(first, second):
+    """Whether two shapes are equal wherever both are known (a graph may not know all)."""
+    sides = zip(first.shape, second.shape, strict=False)
+    return len(first.shape) == len(second.shape) and all(
+        None in pair or pair[0] == pair[1] for pair in sides
+    )
+
+
 def perceptual_loss(original_features, reconstructed_features):
     """Sum over layers of mean over positions of ||y / |y| - z / |z| ||^2.
 
@@ -34,6 +42,12 @@ def perceptual_loss(original_features, reconstructed_features):
         )
     total = 0.0
     for original, reconstructed in zip(original_features, reconstructed_features, strict=True):
+        if not shapes_agree(original, reconstructed):  # some would broadcast
+            refuse(
+                "reconstructed_features",
+                f"shape {tuple(reconstructed.shape)}",
+                f"the shape of original_features, {tuple(original.shape)}",
+            )
         difference = unit_normalize(original) - unit_normalize(reconstructed)
         total = total + ops.mean(ops.sum(ops.square(difference), axis=-1))
     return total

@@ -183,7 +183,7 @@ class TokenizerTrainer(keras.Model):
         images = images_of(inputs)
         check_image_shape_and_dtype("images", images, self.tokenizer.downsampling_factor)
         if None in tuple(images.shape[1:3]):
-            refuse("images", f"shape {tuple(images.shape)}", "batches of one known height and width")
+            refuse("images", f"shape {tuple(images.shape)}", "images of one known size")
         originals = ops.cast(unit_float(images), "float32")
         features = self.tokenizer.encoder(originals * 2.0 - 1.0, training=training)
         quantized = self.tokenizer.quantizer(features, training=training)
@@ -261,7 +261,9 @@ class TokenizerTrainer(keras.Model):
     def _update_metrics(self, y_pred, losses):
         for name, loss in losses.items():
             self.loss_trackers[name].update_state(loss)
-        reconstruction = ops.clip(self._unit_range(y_pred["decoded"]), 0.0, 1.0)
+        # NaN too: a float16 step that overflows is skipped, and a metric must not stop it.
+        reconstruction = ops.nan_to_num(self._unit_range(y_pred["decoded"]))
+        reconstruction = ops.clip(reconstruction, 0.0, 1.0)
         self.psnr.update_state(y_pred["originals"], ops.stop_gradient(reconstruction))
         self.usage.update_state(y_pred["best_tokens"])
         self.perplexity.update_state(y_pred["best_tokens"])
@@ -303,3 +305,8 @@ class TokenizerTrainer(keras.Model):
             config["optimizer"] = serialize(optimizer.generator_optimizer)
             config["discriminator_optimizer"] = serialize(optimizer.discriminator_optimizer)
         return config
+
+    def compile_from_config(self, config):
+        """Compile with both players' optimizers, ready to have their state loaded."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)

@@ -40,9 +40,14 @@ def make_trainer(quantizer=None, discriminator=True, features=True, **settings):
     )
 
 
+def array_of(variable):
+    """A copy of a variable's or tensor's value."""
+    return np.array(keras.ops.convert_to_numpy(variable))
+
+
 def weights_of(model):
-    """Copies of a model's weights, in order."""
-    return [np.array(keras.ops.convert_to_numpy(variable)) for variable in model.variables]
+    """Copies of all that a model holds, in order: its weights and its random states."""
+    return [array_of(variable) for variable in model.variables]
 
 
 def differences(first, second):

@@ -6,7 +6,7 @@ import pytest
 
 from keras_regvq.quantizers import VectorQuantizer
 from keras_regvq.training import TwoPlayerOptimizer
-from tests.training.conftest import CODES, differences, make_trainer, weights_of
+from tests.training.conftest import CODES, array_of, differences, make_trainer
 
 
 @pytest.fixture
@@ -23,7 +23,10 @@ def fit(trainer, images, **options):
 
 
 def players_weights(trainer):
-    return [weights_of(player) for player in (trainer.tokenizer, trainer.discriminator)]
+    return [
+        [array_of(weight) for weight in player.trainable_variables]
+        for player in (trainer.tokenizer, trainer.discriminator)
+    ]
 
 
 def test_mixed_bfloat16_trains_and_spares_quantizer_and_last_convolutions(policy, images):
@@ -62,14 +65,14 @@ def test_mixed_float16_scales_the_loss_and_skips_an_overflow_for_both_players(po
         assert differences(old, new) > 1e-4
 
     before = players_weights(trainer)
-    momenta = [np.array(keras.ops.convert_to_numpy(v)) for v in inner_variables(trainer)]
+    momenta = [array_of(v) for v in inner_variables(trainer)]
     trainer.optimizer.dynamic_scale.assign(1e38)
     fit(trainer, images[:4])
     for old, new in zip(before, players_weights(trainer), strict=True):
         assert differences(old, new) == 0.0
-    after = [np.array(keras.ops.convert_to_numpy(v)) for v in inner_variables(trainer)]
+    after = [array_of(v) for v in inner_variables(trainer)]
     assert differences(momenta, after) == 0.0
-    scale = float(keras.ops.convert_to_numpy(trainer.optimizer.dynamic_scale))
+    scale = float(array_of(trainer.optimizer.dynamic_scale))
     np.testing.assert_allclose(scale, 0.5e38, rtol=1e-6)
 
 
@@ -99,7 +102,8 @@ def nearest_code_trainer(**settings):
 def test_accumulated_half_batches_move_both_players_as_the_whole_batch(images):
     trainers = [nearest_code_trainer() for _ in range(2)]
     before = players_weights(trainers[0])
-    assert differences(weights_of(trainers[0]), weights_of(trainers[1])) == 0.0
+    for twins in zip(*map(players_weights, trainers), strict=True):
+        assert differences(*twins) == 0.0
     for trainer, steps in zip(trainers, (1, 2), strict=True):
         trainer.compile(
             keras.optimizers.SGD(0.5, gradient_accumulation_steps=steps if steps > 1 else None)
@@ -118,12 +122,12 @@ def test_gradients_are_clipped_for_each_player_by_its_own_optimizer(images):
         keras.optimizers.SGD(1.0, clipnorm=1e-3), keras.optimizers.SGD(1.0, global_clipnorm=1e-2)
     )
     before = [
-        [np.array(keras.ops.convert_to_numpy(v)) for v in p.trainable_variables] for p in players
+        [array_of(v) for v in p.trainable_variables] for p in players
     ]
     fit(trainer, images[:4])
     norms = [
         [
-            np.linalg.norm(np.array(keras.ops.convert_to_numpy(variable)) - old)
+            np.linalg.norm(array_of(variable) - old)
             for variable, old in zip(player.trainable_variables, olds, strict=True)
         ]
         for player, olds in zip(players, before, strict=True)
@@ -139,7 +143,7 @@ class RecordWeights(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         trainable = self.model.tokenizer.trainable_variables
-        self.weights.append([np.array(keras.ops.convert_to_numpy(v)) for v in trainable])
+        self.weights.append([array_of(v) for v in trainable])
 
 
 @pytest.mark.parametrize("discriminator", [True, False])
@@ -157,9 +161,7 @@ def test_averaged_weights_are_the_exponential_average_of_the_steps(discriminator
             if average is None:
                 average = weights
             average = [0.75 * a + 0.25 * w for a, w in zip(average, weights, strict=True)]
-        final = [
-            np.array(keras.ops.convert_to_numpy(v)) for v in trainer.tokenizer.trainable_variables
-        ]
+        final = [array_of(v) for v in trainer.tokenizer.trainable_variables]
         assert differences(record.weights[-1], final) > 1e-3
         assert differences(average, final) < 1e-6
 
@@ -169,15 +171,13 @@ def test_learning_rate_callbacks_reach_both_players(images):
     trainer.compile(keras.optimizers.SGD(0.5), keras.optimizers.SGD(0.25))
     scheduler = keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2)
     fit(trainer, images, epochs=2, callbacks=[scheduler])
-    assert learning_rates(trainer) == [0.125, 0.125]
+    assert learning_rates(trainer) == [0.125, 0.0625]
     plateau = keras.callbacks.ReduceLROnPlateau("loss", factor=0.5, patience=1, min_delta=1e9)
-    history = fit(trainer, images, epochs=2, callbacks=[plateau])
-    assert learning_rates(trainer) == [0.0625, 0.0625]
-    assert history["learning_rate"] == [0.125, 0.125]
+    fit(trainer, images, epochs=2, callbacks=[plateau])
+    assert learning_rates(trainer) == [0.0625, 0.03125]
 
 
 def learning_rates(trainer):
     return [
-        float(keras.ops.convert_to_numpy(each.learning_rate))
-        for each in trainer.optimizer.optimizers
+        float(array_of(each.learning_rate)) for each in trainer.optimizer.optimizers
     ]

@@ -4,10 +4,9 @@ Equal to the last bit, with sampled codes and sampled positions in the loss.
 """
 
 import keras
-import numpy as np
 import pytest
 
-from tests.training.conftest import differences, make_trainer, weights_of
+from tests.training.conftest import array_of, differences, make_trainer, weights_of
 
 EPOCHS, INTERRUPTED_AFTER = 4, 2
 
@@ -40,9 +39,7 @@ def fit(trainer, images, **options):
 
 def state(trainer):
     """Everything that training changes: both networks, the step, the optimizers."""
-    return weights_of(trainer) + [
-        np.array(keras.ops.convert_to_numpy(variable)) for variable in trainer.optimizer.variables
-    ]
+    return weights_of(trainer) + [array_of(v) for v in trainer.optimizer.variables]
 
 
 @pytest.fixture(scope="module")

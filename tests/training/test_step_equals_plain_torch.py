@@ -28,7 +28,7 @@ from keras_regvq.quantizers import (  # noqa: E402
 from keras_regvq.training import TokenizerTrainer  # noqa: E402
 
 CODES, WIDTH, CHANNELS, GRID = 12, 6, 5, 8
-STAGES = (4, 6, 8, 8, 8)
+STAGES = (8, 8, 8, 8, 8)
 REGULARIZED = {"mask_ratio": 0.4, "temperature": 0.7, "prior_weight": 0.5}
 IMAGE_HARD = {"prior_scope": "image", "prior_estimator": "hard"}
 BATCH_SOFT = {"prior_scope": "batch", "prior_estimator": "soft"}
@@ -83,9 +83,7 @@ def pair_of_trainers(ours, plain, **settings):
         if weights.ndim == 1:
             # Feature vectors away from zero, where the two ways to guard a division by their
             # length (|x| + eps, sqrt(x^2 + eps)) differ.
-            weights.data += 0.3
-        else:
-            weights.data *= 2.0  # so that the deepest features still differ
+            weights.data += 0.5
     discriminator.main[-1].weight.data *= 8.0  # so that the hinge lets some logits go
     torch.nn.init.normal_(getattr(plain, "embedding", getattr(plain, "embed", None)).weight)
     reference = PlainTrainer(
