@@ -58,7 +58,9 @@ class VectorQuantizer(Quantizer):
 
     def choose_codes(self, features, training):
         tokens = best_codes(features, *self.scores(), self.block_size)
-        chosen = ops.take(ops.convert_to_tensor(self.codebook), tokens, axis=0)
+        # On TensorFlow the gradient of rows taken from a variable itself is sparse, and clipping
+        # by norm then misses repeated rows; the product makes it dense.
+        chosen = ops.take(self.codebook * 1.0, tokens, axis=0)
         fixed_codes, fixed_features = map(ops.stop_gradient, (chosen, features))
         commitment = ops.mean(ops.square(features - fixed_codes))
         return {

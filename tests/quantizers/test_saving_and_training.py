@@ -151,7 +151,9 @@ def change(model, features, targets):
 @pytest.mark.parametrize("quantizer", [RegularizedQuantizer, VectorQuantizer])
 def test_a_compiled_step_applies_the_reference_gradient(quantizer, rng):
     # Mask ratio 0 draws nothing that counts: compiled draws may differ from uncompiled ones.
-    options = dict(mask_ratio=0) if quantizer is RegularizedQuantizer else {}
+    options = {}
+    if quantizer is RegularizedQuantizer:
+        options = dict(mask_ratio=0, prior_estimator="hard", prior_weight=1.0)
     layer = make(quantizer, rng, channels=3, **options)
     model = compiled(layer)
     # TensorFlow compiles the second grid for any size: its shape is no longer known.
