@@ -39,12 +39,12 @@ def run(script, folder):
         stale.unlink()
     namespace = {"__name__": "__main__", "__file__": str(script)}
     outputs = []
-    for kind, text in cells(script):
+    for index, (kind, text) in enumerate(cells(script), 1):
         printed = io.StringIO()
         if kind == "code":
             with contextlib.redirect_stdout(printed):
-                exec(compile(text, str(script), "exec"), namespace)
-        new = sorted(set(folder.glob(pattern)) - seen)
+                exec(compile(text, f"{script}, cell {index}", "exec"), namespace)
+        new = sorted(set(folder.glob(pattern)) - seen, key=lambda path: path.stat().st_mtime_ns)
         seen.update(new)
         outputs.append((printed.getvalue().rstrip(), new))
     return namespace, outputs

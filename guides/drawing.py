@@ -1,4 +1,4 @@
-"""The pictures of the guides: arrays in, matplotlib figures out. Nothing here is about Reg-VQ."""
+"""The guides' pictures: arrays in, matplotlib figures out. Nothing is computed here."""
 
 import os
 from pathlib import Path
@@ -13,6 +13,7 @@ BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#8
 
 
 def figure(width, height, rows=1, columns=1, **options):
+    """A figure, not of pyplot (which picks a window system where there is one), and its axes."""
     made = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(made)
     return made, made.subplots(rows, columns, squeeze=False, **options)
@@ -26,147 +27,197 @@ def save(made, script, number, name):
     made.savefig(folder / f"{script.stem}_{number}_{name}.png", dpi=100)
 
 
-def tile(patches, columns):
-    """(n, p, p, 3) patches as one picture, with a light line between them."""
-    side = patches.shape[1] + 1
-    rows = -(-len(patches) // columns)
-    canvas = np.ones((rows * side - 1, columns * side - 1, 3))
-    for index, patch in enumerate(patches):
-        y, x = index // columns * side, index % columns * side
-        canvas[y : y + side - 1, x : x + side - 1] = patch
-    return canvas
-
-
-def tokenized(image, patches, tokens, decoded):
-    """A picture, the codebook's patches, the token grid, and the picture the tokens stand for."""
-    made, axes = figure(10, 3.0, columns=4)
+def tokenized(image, codebook, tokens, decoded):
+    """An image, the codebook (N, p, p, 3), the tokens (h, w), and the image they stand for."""
+    made, axes = figure(10, 2.9, columns=4)
     image_axes, book_axes, grid_axes, decoded_axes = axes[0]
     image_axes.imshow(image)
-    book_axes.imshow(tile(patches, 16))
-    colours = patches.mean((1, 2))[tokens]
-    grid_axes.imshow(0.45 * colours + 0.55)
+    book_axes.imshow(_tiles(codebook, 16))
+    grid_axes.imshow(0.45 * codebook.mean((1, 2))[tokens] + 0.55)
     for (y, x), token in np.ndenumerate(tokens):
-        grid_axes.text(x, y, str(token), ha="center", va="center", fontsize=7.5)
+        grid_axes.text(x, y, str(token), ha="center", va="center", fontsize=6)
     decoded_axes.imshow(decoded)
     height, width = tokens.shape
-    titles = ("image", f"codebook: {len(patches)} codes", f"{height} x {width} tokens", "decoded")
+    titles = ("image", f"codebook: {len(codebook)} codes", f"{height} x {width} tokens", "decoded")
     for panel, title in zip(axes[0], titles, strict=True):
         panel.set_title(title)
         panel.set_axis_off()
     return made
 
 
-def codes_and_points(points, panels, limit=1.35):
-    """Scatter points with each panel's codes: {title: (codes (N, 2), used bool (N,))}."""
+def _tiles(patches, columns):
+    """(n, p, p, 3) patches as one picture, with a white line between them."""
+    side = patches.shape[1] + 1
+    canvas = np.ones((-(-len(patches) // columns) * side - 1, columns * side - 1, 3))
+    for index, patch in enumerate(patches):
+        y, x = index // columns * side, index % columns * side
+        canvas[y : y + side - 1, x : x + side - 1] = patch
+    return canvas
+
+
+def codes_and_points(points, panels):
+    """Scatter points with each panel's codes: {title: (codes (N, 2), used bool (N,), limit)}."""
     made, axes = figure(3.35 * len(panels), 3.9, columns=len(panels))
-    for panel, (title, (codes, used)) in zip(axes[0], panels.items(), strict=True):
+    for panel, (title, (codes, used, limit)) in zip(axes[0], panels.items(), strict=True):
         panel.scatter(*points.reshape(-1, 2).T, s=3, color="#C8C8C8", label="points")
-        style = {"marker": "X", "s": 42, "color": RED, "edgecolor": "white", "linewidth": 0.5}
-        panel.scatter(*codes[~used].T, label="dead codes", zorder=3, **style)
-        style = {"marker": "o", "s": 42, "color": BLUE, "edgecolor": "white", "linewidth": 0.6}
-        panel.scatter(*codes[used].T, label="used codes", zorder=4, **style)
+        look = {"s": 42, "edgecolor": "white", "linewidth": 0.5}
+        panel.scatter(*codes[~used].T, marker="X", color=RED, label="dead codes", zorder=3, **look)
+        panel.scatter(*codes[used].T, color=BLUE, label="used codes", zorder=4, **look)
+        tick = float(f"{limit / 1.35:.1g}")
         panel.set(title=title, xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
-        panel.set(xticks=(-1, 0, 1), yticks=(-1, 0, 1))
+        panel.set(xticks=(-tick, 0, tick), yticks=(-tick, 0, tick))
     handles, labels = axes[0][-1].get_legend_handles_labels()
     made.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
     return made
 
 
-def bars(panels, width, height, columns=None):
-    """Bar plots: a list of dicts with "title", "series" {label: (values, colour)}, "ylabel"."""
-    columns = columns or len(panels)
-    made, axes = figure(width, height, -(-len(panels) // columns), columns)
-    for panel, content in zip(axes.flat, panels, strict=True):
-        count = len(content["series"])
-        for index, (label, (values, colour)) in enumerate(content["series"].items()):
-            offset = (index - (count - 1) / 2) * 0.8 / count
-            places = np.arange(len(values)) + offset
-            panel.bar(places, values, 0.8 / count, color=colour, label=label)
-        panel.axhline(0, color="black", linewidth=0.8)
-        panel.set(title=content["title"], ylabel=content.get("ylabel", ""), xlabel="code")
-        panel.set_xticks(range(len(values)))
-        if "ylim" in content:
-            panel.set_ylim(content["ylim"])
-        if count > 1:
-            panel.legend(frameon=False, fontsize=9)
-        panel.spines[["top", "right"]].set_visible(False)
+def distributions(predicted, drawn, tempered):
+    """softmax(l) beside the share of draws (N,), and {temperature: distribution (N,)}."""
+    made, axes = figure(9.5, 3.2, columns=2)
+    pair = {"softmax(l)": predicted, "share of draws": drawn}
+    _bars(axes[0][0], "drawing follows softmax(l)", pair, (BLUE, ORANGE))
+    axes[0][0].set_ylabel("probability")
+    labelled = {f"temperature {t}": p for t, p in tempered.items()}
+    _bars(axes[0][1], "softmax((l + g) / temperature), one g", labelled, (GREEN, GREY, RED))
     return made
+
+
+def branches(rows):
+    """What each branch does forward and backward: {title: (forward, softmax, push)}, (N,) each."""
+    made, axes = figure(9.5, 5.0, rows=len(rows), columns=3)
+    titles = ("one code forward", "what backward sees", "push on the logits, -dL/dl")
+    for panels, (name, values) in zip(axes, rows.items(), strict=True):
+        for panel, title, value, colour in zip(
+            panels, titles, values, (BLUE, ORANGE, GREEN), strict=True
+        ):
+            _bars(panel, f"{name}: {title}", {title: value}, (colour,))
+    return made
+
+
+def prior(distributions, slope):
+    """Code usages {title: (N,)}, and the slope of the KL at the last of them."""
+    made, axes = figure(11, 3.1, columns=len(distributions) + 1)
+    for panel, (title, distribution) in zip(axes[0], distributions.items(), strict=False):
+        _bars(panel, title, {"P": distribution}, (BLUE,))
+        panel.set_ylim(0, 0.3)
+    _bars(axes[0][-1], "two dead codes:\npush on P, -dKL/dP", {"": -slope}, (RED,))
+    return made
+
+
+def _bars(panel, title, series, colours):
+    for index, ((label, values), colour) in enumerate(zip(series.items(), colours, strict=True)):
+        offset = (index - (len(series) - 1) / 2) * 0.8 / len(series)
+        places = np.arange(len(values)) + offset
+        panel.bar(places, values, 0.8 / len(series), color=colour, label=label)
+    panel.axhline(0, color="black", linewidth=0.8)
+    panel.set_title(title, fontsize=11)
+    panel.set(xlabel="code", xticks=range(len(values)))
+    if len(series) > 1:
+        panel.legend(frameon=False, fontsize=9)
+    panel.spines[["top", "right"]].set_visible(False)
 
 
 def masks(image, grids):
-    """A picture alone, then with the cells of each grid (h, w) marked."""
-    made, axes = figure(10, 2.8, columns=1 + len(grids))
+    """An image alone, then with the True cells of each grid (h, w) covered."""
+    made, axes = figure(10, 2.9, columns=1 + len(grids))
     axes[0][0].set_title("image")
-    for panel, grid in zip(axes[0], [None, *grids], strict=True):
+    for step, panel in enumerate(axes[0]):
         panel.imshow(image)
         panel.set_axis_off()
-        if grid is not None:
-            scale = len(image) // len(grid)
-            cells = np.kron(grid, np.ones((scale, scale)))
-            veil = np.zeros((*cells.shape, 4))
-            veil[..., :3], veil[..., 3] = (0.84, 0.37, 0.0), 0.75 * cells
-            panel.imshow(veil)
-    for step, (panel, grid) in enumerate(zip(axes[0][1:], grids, strict=True), 1):
-        panel.set_title(f"step {step}: {int(grid.sum())} sampled")
+        if step:
+            grid = grids[step - 1]
+            cells = np.kron(grid, np.ones((len(image) // len(grid),) * 2))[..., None]
+            veil = np.array([0.84, 0.37, 0.0])
+            panel.imshow(np.concatenate([veil * np.ones_like(cells), 0.75 * cells], axis=-1))
+            panel.set_title(f"step {step}: {int(grid.sum())} sampled")
     return made
 
 
-def lines(panels, width, height):
-    """Line plots: a list of dicts with "series" {label: (x, y, plot options)} and axes' options."""
-    made, axes = figure(width, height, columns=len(panels))
-    for panel, content in zip(axes[0], panels, strict=True):
-        for label, (x, y, options) in content["series"].items():
-            panel.plot(x, y, label=label, **options)
-        panel.set(**content["axes"])
-        panel.legend(frameon=False, fontsize=9, **content.get("legend", {}))
-        panel.spines[["top", "right"]].set_visible(False)
-        panel.grid(alpha=0.25)
+def scopes(sizes, curves, title):
+    """KL over the batch size: {name: (measured, floor)}, floors dotted."""
+    made, axes = figure(6.5, 3.2)
+    for (name, (measured, floor)), colour in zip(curves.items(), (ORANGE, BLUE), strict=True):
+        axes[0][0].plot(sizes, measured, color=colour, linewidth=2, label=name)
+        axes[0][0].plot(sizes, floor, ":", color=colour, linewidth=2, label=f"{name}, floor")
+    axes[0][0].set(xlabel="images in the batch", ylabel="KL (nats)", ylim=(-0.05, 2), title=title)
+    return _finish_lines(made)
+
+
+def revival(steps, curves, size):
+    """Codes in use over the training steps, {name: counts}."""
+    made, axes = figure(8.5, 3.6)
+    looks = ((GREY, "--"), (RED, "-"), (ORANGE, "-"), (BLUE, "-"), (GREEN, "-."))
+    for (name, counts), (colour, style) in zip(curves.items(), looks, strict=True):
+        axes[0][0].plot(steps, counts, style, color=colour, linewidth=2, label=name)
+    axes[0][0].set(xlabel="training step", ylabel=f"codes used, of {size}", ylim=(0, size))
+    return _finish_lines(made, loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+
+def pulls(shares, curves, perturbation):
+    """Pull over the weight's share, {similarity: values}, and a map of weights, zeros white."""
+    made, axes = figure(9.5, 3.5, columns=2, width_ratios=(1.5, 1))
+    for (similarity, values), colour in zip(curves.items(), (BLUE, ORANGE, GREEN), strict=True):
+        label = f"similarity s = {similarity}"
+        axes[0][0].semilogx(shares, values, color=colour, linewidth=2, label=label)
+    axes[0][0].set(xlabel="w', share of the perturbation", ylabel="pull, -L dL/ds", ylim=(0, None))
+    axes[0][0].set_title("the more perturbed, the weaker the pull")
+    _finish_lines(made)
+    shown = axes[0][1].imshow(np.ma.masked_equal(perturbation, 0), cmap="viridis")
+    axes[0][1].set(title="weights of one step (white: 0)", xticks=[], yticks=[])
+    made.colorbar(shown, ax=axes[0][1], label="w", shrink=0.9)
     return made
 
 
-def heat_map(made, panel, values, title, label):
-    """One grid of numbers >= 0 as colours, exact zeros left white."""
-    shown = panel.imshow(np.ma.masked_equal(values, 0), cmap="viridis")
-    panel.set(title=title, xticks=[], yticks=[])
-    made.colorbar(shown, ax=panel, label=label, shrink=0.9)
+def _finish_lines(made, **legend):
+    panel = made.axes[0]
+    panel.legend(frameon=False, fontsize=9, **legend)
+    panel.spines[["top", "right"]].set_visible(False)
+    panel.grid(alpha=0.25)
+    return made
 
 
-def diagram(boxes, arrows, width, height):
-    """Boxes {name: (x, y, width, height, text, colour)} and arrows between points or names.
-
-    An arrow is (from, to, text, colour, style), an end a box's name with a side (":left") or (x, y).
-    """
-    made, axes = figure(width, height)
+def one_step():
+    """The training step of `TokenizerTrainer` as boxes and arrows."""
+    made, axes = figure(10, 4.0)
     panel = axes[0][0]
-    panel.set(xlim=(0, width), ylim=(0, height))
+    panel.set(xlim=(0, 10), ylim=(0, 4))
     panel.set_axis_off()
-    for x, y, w, h, text, colour in boxes.values():
-        shape = FancyBboxPatch(
-            (x, y), w, h, "round,pad=0,rounding_size=0.08", facecolor=colour, edgecolor="#444444"
-        )
-        panel.add_patch(shape)
-        panel.text(x + w / 2, y + h / 2, text, ha="center", va="center", fontsize=10)
-
-    def place(end):
-        if not isinstance(end, str):
-            return end
-        name, side = end.split(":")
-        x, y, w, h = boxes[name][:4]
-        return {
-            "left": (x, y + h / 2),
-            "right": (x + w, y + h / 2),
-            "top": (x + w / 2, y + h),
-            "bottom": (x + w / 2, y),
-        }[side]
-
-    for start, stop, text, colour, style in arrows:
-        start, stop = place(start), place(stop)
+    network, loss, cut = "#D6E8F5", "#FBE8C6", "#F9D9CC"
+    for x, y, width, height, text, colour in (
+        (0.05, 1.7, 0.9, 0.6, "image x", "white"),
+        (1.35, 1.7, 1.0, 0.6, "encoder", network),
+        (2.75, 1.7, 1.1, 0.6, "quantizer", network),
+        (4.25, 1.7, 1.0, 0.6, "decoder", network),
+        (6.05, 1.7, 1.1, 0.6, "picture r", cut),
+        (2.65, 3.0, 1.3, 0.6, "prior loss", loss),
+        (8.0, 3.0, 1.95, 0.7, "L_rec: L1,\nperceptual, PCL", loss),
+        (8.0, 1.65, 1.95, 0.7, "L_gan:\n-mean D(r)", loss),
+        (8.0, 0.3, 1.95, 0.7, "hinge loss of D\non x and sg(r)", loss),
+        (3.75, 0.3, 3.4, 0.7, "surrogate:\nsum( sg(g_rec + λ g_gan) · r )", loss),
+    ):
+        outline = {"facecolor": colour, "edgecolor": "#444444"}
+        style = "round,pad=0,rounding_size=0.08"
+        panel.add_patch(FancyBboxPatch((x, y), width, height, style, **outline))
+        panel.text(x + width / 2, y + height / 2, text, ha="center", va="center", fontsize=10.5)
+    for start, stop, text, colour, style in (
+        ((0.95, 2.0), (1.35, 2.0), "", "black", "-"),
+        ((2.35, 2.0), (2.75, 2.0), "", "black", "-"),
+        ((3.85, 2.0), (4.25, 2.0), "", "black", "-"),
+        ((5.25, 2.0), (6.05, 2.0), "", "black", "-"),
+        ((3.3, 2.3), (3.3, 3.0), "", "black", "-"),
+        ((8.0, 3.35), (6.9, 2.3), "g_rec", RED, "--"),
+        ((8.0, 2.0), (7.15, 2.0), "g_gan", RED, "--"),
+        ((6.6, 1.7), (6.6, 1.0), "g_rec, g_gan, λ", RED, "--"),
+        ((7.15, 1.75), (8.0, 0.85), "sg(r)", "black", "-"),
+        ((4.75, 1.0), (4.75, 1.7), "", BLUE, "--"),
+        ((4.25, 1.45), (1.4, 1.45), "one backward pass", BLUE, "--"),
+    ):
         look = {"arrowstyle": "-|>", "color": colour, "linestyle": style, "linewidth": 1.6}
-        panel.annotate("", xy=stop, xytext=start, arrowprops=look)
+        panel.annotate("", xy=stop, xytext=start, arrowprops={**look, "shrinkA": 0, "shrinkB": 1})
+        middle = ((start[0] + stop[0]) / 2, (start[1] + stop[1]) / 2)
+        box = {"facecolor": "white", "edgecolor": "none", "pad": 1}
         if text:
-            middle = ((start[0] + stop[0]) / 2, (start[1] + stop[1]) / 2)
-            box = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
-            panel.text(
-                *middle, text, ha="center", va="center", fontsize=9.5, color=colour, bbox=box
-            )
+            panel.text(*middle, text, ha="center", va="center", color=colour, fontsize=10, bbox=box)
+    panel.plot((5.62, 5.62), (1.35, 2.65), ":", color=RED, linewidth=2)
+    panel.text(5.62, 2.75, "cut", ha="center", color=RED, fontsize=11)
     return made

@@ -75,12 +75,15 @@ class AttentionBlock(layers.Layer):
         batch, height, width, channels = ops.shape(inputs)
 
         def one_head(values):
-            return ops.reshape(values, (batch, height * width, 1, channels))
+            values = ops.reshape(values, (batch, height * width, 1, channels))
+            # float16 scores overflow easily, and JAX refuses them on a CPU.
+            return ops.cast(values, "float32") if self.compute_dtype == "float16" else values
 
         attended = ops.dot_product_attention(
             one_head(self.query(x)), one_head(self.key(x)), one_head(self.value(x))
         )
-        return inputs + self.projection(ops.reshape(attended, (batch, height, width, channels)))
+        attended = ops.reshape(attended, (batch, height, width, channels))
+        return inputs + self.projection(ops.cast(attended, self.compute_dtype))
 
     def compute_output_shape(self, input_shape):
         return input_shape

@@ -77,7 +77,8 @@ class TokenizerTrainer(keras.Model):
         seed=None,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        # Not cast to half precision: the images are what reconstructions are compared with.
+        super().__init__(**{"autocast": False, **kwargs})
         if not isinstance(tokenizer, ImageTokenizer):
             refuse("tokenizer", describe(tokenizer), "a keras_regvq.models.ImageTokenizer")
         self.tokenizer = tokenizer

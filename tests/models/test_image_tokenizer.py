@@ -7,7 +7,6 @@ torch = pytest.importorskip("torch")
 from benchmarks.plain_torch import quantizers as plain_quantizers  # noqa: E402
 from benchmarks.plain_torch.port_weights import copy_weights, tokenizer_names  # noqa: E402
 from benchmarks.plain_torch.vqgan import VQGAN  # noqa: E402
-
 from keras_regvq.models import ImageTokenizer  # noqa: E402
 from keras_regvq.quantizers import (  # noqa: E402
     GumbelQuantizer,

@@ -6,7 +6,6 @@ torch = pytest.importorskip("torch")
 
 from benchmarks.plain_torch import vgg_and_patchgan as plain_networks  # noqa: E402
 from benchmarks.plain_torch.port_weights import copy_weights, discriminator_names  # noqa: E402
-
 from keras_regvq.models import PatchDiscriminator  # noqa: E402
 
 

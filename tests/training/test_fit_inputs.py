@@ -118,4 +118,4 @@ def test_wrong_data_is_refused_before_training(kind, trainer, images):
 @pytest.mark.parametrize("kind", ["integers", "one channel", "odd sides"])
 def test_a_generators_wrong_images_are_refused_by_the_first_step(kind, trainer, images):
     with pytest.raises(ValueError, match="`images`.*Received: .*Expected: "):
-        trainer.fit(generator(WRONG[kind](images)), steps_per_epoch=1, verbose=0)
+        trainer.fit(generator(WRONG[kind](images)), steps_per_epoch=1, shuffle=False, verbose=0)

@@ -44,58 +44,62 @@ def test_mixed_bfloat16_trains_and_spares_quantizer_and_last_convolutions(policy
     assert {variable.dtype for variable in trainer.trainable_variables} == {"float32"}
 
     before = players_weights(trainer)
-    trainer.compile(keras.optimizers.Adam(1e-3))
+    trainer.compile(keras.optimizers.SGD(0.1))
     history = fit(trainer, images, epochs=2)
     assert all(np.isfinite(values).all() for values in history.values()), history
     for old, new in zip(before, players_weights(trainer), strict=True):
         assert differences(old, new) > 1e-4
 
 
-def test_mixed_float16_scales_the_loss_and_skips_an_overflow_for_both_players(policy, images):
-    policy("mixed_float16")
+@pytest.fixture(scope="module")
+def float16_trainer(images):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16")
+    keras.utils.set_random_seed(6)
     trainer = make_trainer()
-    trainer.compile(keras.optimizers.Adam(1e-3))
+    trainer.compile(keras.optimizers.SGD(0.1, momentum=0.9))
+    keras.config.set_dtype_policy(before)
+    return trainer
+
+
+def test_mixed_float16_scales_the_loss_and_trains_both_players(float16_trainer, images):
+    trainer = float16_trainer
     assert isinstance(trainer.optimizer, keras.optimizers.LossScaleOptimizer)
     assert isinstance(trainer.optimizer.inner_optimizer, TwoPlayerOptimizer)
+    before = players_weights(trainer)
     history = fit(trainer, images)
     assert all(np.isfinite(values).all() for values in history.values()), history
-    before = players_weights(trainer)
-    fit(trainer, images)
     for old, new in zip(before, players_weights(trainer), strict=True):
         assert differences(old, new) > 1e-4
 
-    before = players_weights(trainer)
-    momenta = [array_of(v) for v in inner_variables(trainer)]
-    trainer.optimizer.dynamic_scale.assign(1e38)
-    fit(trainer, images[:4])
-    for old, new in zip(before, players_weights(trainer), strict=True):
-        assert differences(old, new) == 0.0
-    after = [array_of(v) for v in inner_variables(trainer)]
-    assert differences(momenta, after) == 0.0
-    scale = float(array_of(trainer.optimizer.dynamic_scale))
-    np.testing.assert_allclose(scale, 0.5e38, rtol=1e-6)
 
-
-def inner_variables(trainer):
-    return [v for each in trainer.optimizer.inner_optimizer.optimizers for v in each.variables]
-
-
-def test_a_forward_pass_that_overflows_is_skipped_and_does_not_stop_training(policy, images):
-    policy("mixed_float16")
-    trainer = make_trainer()
-    trainer.compile(keras.optimizers.Adam(1e-3))
+@pytest.mark.parametrize("overflow", ["gradients", "activations"])
+def test_a_step_that_overflows_is_skipped_for_both_players(overflow, float16_trainer, images):
+    trainer = float16_trainer
     kernel = trainer.tokenizer.decoder.get_layer("conv_in").kernel
-    kernel.assign(kernel * 1e6)
+    restored = array_of(kernel)
+    if overflow == "gradients":
+        trainer.optimizer.dynamic_scale.assign(1e38)
+    else:
+        kernel.assign(restored * 1e6)
+        trainer.optimizer.dynamic_scale.assign(1024.0)
+    scale = float(array_of(trainer.optimizer.dynamic_scale))
     before = players_weights(trainer)
+    players = trainer.optimizer.inner_optimizer.optimizers
+    momenta = [array_of(v) for player in players for v in player.variables]
     fit(trainer, images[:4])
     for old, new in zip(before, players_weights(trainer), strict=True):
         assert differences(old, new) == 0.0
+    after = [array_of(v) for player in players for v in player.variables]
+    assert differences(momenta, after) == 0.0
+    assert float(array_of(trainer.optimizer.dynamic_scale)) == scale / 2
+    kernel.assign(restored)
 
 
 def nearest_code_trainer(**settings):
     """No random draws, and no loss but means over the batch: batches can be taken apart."""
     keras.utils.set_random_seed(4)
-    settings = {"contrastive": None, "adversarial_weight": 0.0, **settings}
+    settings = {"features": False, "adversarial_weight": 0.0, **settings}
     return make_trainer(VectorQuantizer(CODES, 6), **settings)
 
 
@@ -112,7 +116,7 @@ def test_accumulated_half_batches_move_both_players_as_the_whole_batch(images):
     moved = [players_weights(trainer) for trainer in trainers]
     for old, whole, halves in zip(before, *moved, strict=True):
         assert differences(old, whole) > 1e-2
-        assert differences(whole, halves) < 1e-6
+        assert differences(whole, halves) < 1e-5
 
 
 def test_gradients_are_clipped_for_each_player_by_its_own_optimizer(images):
@@ -121,9 +125,7 @@ def test_gradients_are_clipped_for_each_player_by_its_own_optimizer(images):
     trainer.compile(
         keras.optimizers.SGD(1.0, clipnorm=1e-3), keras.optimizers.SGD(1.0, global_clipnorm=1e-2)
     )
-    before = [
-        [array_of(v) for v in p.trainable_variables] for p in players
-    ]
+    before = [[array_of(v) for v in p.trainable_variables] for p in players]
     fit(trainer, images[:4])
     norms = [
         [
@@ -178,6 +180,4 @@ def test_learning_rate_callbacks_reach_both_players(images):
 
 
 def learning_rates(trainer):
-    return [
-        float(array_of(each.learning_rate)) for each in trainer.optimizer.optimizers
-    ]
+    return [float(array_of(each.learning_rate)) for each in trainer.optimizer.optimizers]

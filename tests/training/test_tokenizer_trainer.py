@@ -39,7 +39,7 @@ def run(images):
     """A trainer after two epochs of four steps with validation, and what was counted."""
     keras.utils.set_random_seed(1)
     trainer = make_trainer(discriminator_start=3, discriminator_ramp=2)
-    trainer.compile(keras.optimizers.Adam(1e-3))
+    trainer.compile(keras.optimizers.SGD(0.1), keras.optimizers.Adam(1e-3))
     with pytest.MonkeyPatch.context() as monkeypatch:
         counted = Counted(trainer, monkeypatch)
         options = {"batch_size": 2, "verbose": 0}
@@ -131,8 +131,6 @@ def test_codebook_measures_are_of_the_epoch_and_not_means_of_batches(still, imag
     perplexity = np.exp(-np.sum(frequencies * np.log(frequencies)))
     np.testing.assert_allclose(logs["codebook_usage"], [np.mean(counts > 0)], rtol=1e-6)
     np.testing.assert_allclose(logs["codebook_perplexity"], [perplexity], rtol=1e-5)
-    by_batch = [len(np.unique(tokens[i : i + 2])) / CODES for i in range(0, 8, 2)]
-    assert np.mean(by_batch) != np.mean(counts > 0) or np.ptp(by_batch) == 0
     batch_perplexities = []
     for i in range(0, 8, 2):
         p = np.bincount(tokens[i : i + 2].ravel()) / tokens[i : i + 2].size
@@ -152,10 +150,9 @@ def test_before_its_start_the_discriminator_learns_and_leaves_the_generator_alon
     trainers = []
     for discriminator in (True, False):
         keras.utils.set_random_seed(3)
-        # From the same random state on both sides: the noise is part of the comparison.
-        trainers.append(make_trainer(discriminator=discriminator, discriminator_start=100))
+        settings = {"discriminator_start": 100, "features": False}
+        trainers.append(make_trainer(discriminator=discriminator, **settings))
     trainers[1].tokenizer.set_weights(trainers[0].tokenizer.get_weights())
-    trainers[1].feature_extractor.set_weights(trainers[0].feature_extractor.get_weights())
     before = [weights_of(trainers[0].tokenizer), weights_of(trainers[0].discriminator)]
     for trainer in trainers:
         trainer.compile(keras.optimizers.SGD(0.1))
