@@ -11,6 +11,7 @@ from keras_regvq.training.adversarial_step import adaptive_weight, surrogate
 from keras_regvq.training.autodiff import losses_and_gradient, replica_count
 from keras_regvq.training.batches import check_first_images, images_of
 from keras_regvq.training.feature_losses import FeatureLosses
+from keras_regvq.training.state import keep_variables
 from keras_regvq.training.two_player_optimizer import TwoPlayerOptimizer
 from keras_regvq.validation import (
     check_choice,
@@ -168,7 +169,8 @@ class TokenizerTrainer(keras.Model):
         """
         for argument, data in (("x", x), ("validation_data", kwargs.get("validation_data"))):
             check_first_images(argument, data, self.tokenizer.downsampling_factor)
-        return super().fit(x, *args, **kwargs)
+        with keep_variables(self):
+            return super().fit(x, *args, **kwargs)
 
     def call(self, inputs, training=False):
         """Reconstruct a batch.

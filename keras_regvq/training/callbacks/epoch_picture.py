@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from keras_regvq.training.pictures import image_grid, usage_histogram
+from keras_regvq.training.state import synchronize
 from keras_regvq.validation import check_images, check_positive_integer
 
 
@@ -88,14 +89,6 @@ class CodebookHistogram(EpochPicture):
         tokens = tokenizer.encode(self.images)
         counts = np.bincount(tokens.ravel(), minlength=tokenizer.codebook_size)
         return usage_histogram(counts, f"{np.mean(counts > 0):.0%} of the codes used")
-
-
-def synchronize(model):
-    """Bring the model's variables up to date in the middle of a fit.
-
-    On JAX Keras keeps them inside the compiled loop between epochs; elsewhere nothing is to do.
-    """
-    getattr(model, "jax_state_sync", lambda: None)()
 
 
 def _image_event(tag, picture, step):

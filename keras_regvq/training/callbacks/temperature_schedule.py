@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from keras_regvq.quantizers.sampling import SamplingQuantizer
-from keras_regvq.training.callbacks.epoch_picture import synchronize
+from keras_regvq.training.state import synchronize
 from keras_regvq.validation import check_positive_integer, describe, refuse
 
 

@@ -1,0 +1,29 @@
+"""Where a model's variables are while it trains."""
+
+import contextlib
+
+
+def synchronize(model):
+    """Bring the model's variables up to date in the middle of a fit.
+
+    On JAX Keras keeps them inside the compiled loop between epochs; elsewhere nothing is to do.
+    """
+    getattr(model, "jax_state_sync", lambda: None)()
+
+
+@contextlib.contextmanager
+def keep_variables(model):
+    """Leave the model usable, with the last finished step's values, if training is interrupted.
+
+    On JAX an error or Ctrl-C in `fit` would leave variables without values.
+    """
+    variables = [*model.variables, *model.optimizer.variables] if model.optimizer else []
+    values = [variable.value for variable in variables]
+    try:
+        yield
+    except BaseException:
+        synchronize(model)
+        for variable, value in zip(variables, values, strict=True):
+            if variable._value is None:  # no step finished: nothing was there to synchronize
+                variable.assign(value)
+        raise
