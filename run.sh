@@ -35,10 +35,12 @@ tests)
     .venv/bin/ruff check .
     .venv/bin/ruff format --check .
     failed=0
-    # One backend after the other: PyTorch slows down many times when anything else runs.
+    # Two workers where compiling takes the time; PyTorch slows down when anything else runs.
     for backend in tensorflow jax torch; do
+        workers=(-n 2 --dist loadfile)
+        [ "$backend" = torch ] && workers=()
         echo "== $backend"
-        KERAS_BACKEND=$backend .venv/bin/python -m pytest -q "$@" || failed=1
+        KERAS_BACKEND=$backend .venv/bin/python -m pytest -q "${workers[@]}" "$@" || failed=1
     done
     exit $failed
     ;;

@@ -116,7 +116,7 @@ class PointTokenizer(keras.Model):
 
     def distance(self):
         """Root mean square distance between the points and what they decode to."""
-        decoded = self.predict(points, batch_size=32, verbose=0)
+        decoded = ops.convert_to_numpy(self(points))
         return np.sqrt(np.mean(np.sum((decoded - points) ** 2, axis=-1)))
 
 
@@ -446,7 +446,7 @@ def pull(similarity, share):
     return -L * float(losses_and_gradient(loss, ops.convert_to_tensor(similarity, "float32"))[1])
 
 
-shares = np.logspace(-4, -0.01, 25)
+shares = np.logspace(-4, -0.01, 17)
 similarities = (0.1, 0.2, 0.4)
 pulls = {s: np.array([pull(s, share) for share in shares]) for s in similarities}
 negatives = (L - 1) / L

@@ -17,7 +17,7 @@ from evaluation import evaluate, write_report
 from keras_regvq.training import LowUsageWarning, ReconstructionGrid, TokenizerTrainer
 
 PRESET = "regvq_f4_256"
-STEPS_PER_EPOCH, EPOCHS, BATCH_SIZE = 100, 6, 16
+STEPS_PER_EPOCH, EPOCHS, BATCH_SIZE = 200, 4, 8
 OUTPUT = Path("runs/quickstart")
 
 

@@ -170,7 +170,17 @@ class TokenizerTrainer(keras.Model):
         for argument, data in (("x", x), ("validation_data", kwargs.get("validation_data"))):
             check_first_images(argument, data, self.tokenizer.downsampling_factor)
         with keep_variables(self):
-            return super().fit(x, *args, **kwargs)
+            history = super().fit(x, *args, **kwargs)
+        if any(optimizer.use_ema for optimizer in self._player_optimizers()):
+            # On JAX each averaged weight now shares its average's buffer, and the next fit would
+            # hand both to XLA as buffers to overwrite.
+            for variable in self.trainable_variables:
+                variable.assign(ops.copy(variable.value))
+        return history
+
+    def _player_optimizers(self):
+        optimizer = getattr(self.optimizer, "inner_optimizer", self.optimizer)
+        return getattr(optimizer, "optimizers", [optimizer])
 
     def call(self, inputs, training=False):
         """Reconstruct a batch.

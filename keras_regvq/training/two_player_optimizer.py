@@ -59,11 +59,6 @@ class TwoPlayerOptimizer(keras.optimizers.Optimizer):
         for optimizer, own in zip(self.optimizers, self._split(var_list, var_list), strict=True):
             if own:
                 optimizer.finalize_variable_values(own)
-                if optimizer.use_ema:
-                    # On JAX the variable now shares its average's buffer, and the next fit would
-                    # hand both to XLA as buffers to overwrite.
-                    for variable in own:
-                        variable.assign(keras.ops.copy(variable.value))
 
     @property
     def learning_rate(self):

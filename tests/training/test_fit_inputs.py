@@ -116,6 +116,10 @@ def test_wrong_data_is_refused_before_training(kind, trainer, images):
 
 
 @pytest.mark.parametrize("kind", ["integers", "one channel", "odd sides"])
-def test_a_generators_wrong_images_are_refused_by_the_first_step(kind, trainer, images):
+def test_a_generators_wrong_images_are_refused_by_the_first_step(kind, trainer, pictures, expected):
     with pytest.raises(ValueError, match="`images`.*Received: .*Expected: "):
-        trainer.fit(generator(WRONG[kind](images)), steps_per_epoch=1, shuffle=False, verbose=0)
+        images = generator(WRONG[kind](pictures[1]))
+        trainer.fit(images, steps_per_epoch=1, shuffle=False, verbose=0)
+    # The step that failed has left the trainer as it was.
+    history = trainer.fit(pictures[1], batch_size=4, shuffle=False, verbose=0).history
+    assert history == expected
