@@ -38,7 +38,7 @@ class GroupNorm(keras.layers.Layer):
 
     def call(self, inputs):
         # Copies, since a custom gradient on TensorFlow takes tensors and refuses variables.
-        gamma, beta = ops.copy(self.gamma), ops.copy(self.beta)
+        gamma, beta = (ops.copy(ops.cast(w, "float32")) for w in (self.gamma, self.beta))
         outputs = group_norm(ops.cast(inputs, "float32"), gamma, beta, self.groups, self.epsilon)
         return ops.cast(outputs, self.compute_dtype)
 
