@@ -177,7 +177,7 @@ drawing.save(drawing.codes_and_points(points, panels), __file__, 2, "dead_codes"
 # **logits** l, one a code, and softmax(l) is a predicted distribution over the codebook. There are
 # two ways to choose from it:
 #
-# $$t = \arg\max_n \, l_n \qquad \text{or} \qquad t = \arg\max_n \, (l_n + g_n), \quad g_n \sim
+# $$t = \arg\max_n l_n \qquad \text{or} \qquad t = \arg\max_n (l_n + g_n), \quad g_n \sim
 # \mathrm{Gumbel}(0, 1).$$
 #
 # The second is the **Gumbel-max** trick: it draws code n with probability softmax(l)_n exactly. To
@@ -250,10 +250,10 @@ drawing.save(drawing.masks(scene, [step["mask"] for step in steps]), __file__, 4
 # differ from the argmax. While a tokenizer learns, its distributions sharpen.)
 #
 # **What the backward pass sees.** Forward, a position's embedding is a single row of the codebook
-# Z. Backward, with p the softmax of its branch and $a = Z \, \partial L / \partial z$ the loss's
+# Z. Backward, with p the softmax of its branch and $a = Z \partial L / \partial z$ the loss's
 # slope along each code,
 #
-# $$\frac{\partial L}{\partial l} = \frac{1}{\tau} \, p \odot (a - \langle p, a \rangle)$$
+# $$\frac{\partial L}{\partial l} = \frac{1}{\tau} p \odot (a - \langle p, a \rangle)$$
 #
 # ($\tau = 1$ where M = 0), so that *every* code's logit learns, the unused ones too; the codebook
 # gets the hard gradient, in the row that was used. Here are both branches at one position. The
@@ -299,7 +299,7 @@ drawing.save(drawing.branches(rows), __file__, 5, "backward")
 # The mask makes training try other codes, but nothing yet says that all of them ought to be used.
 # That is the **prior**: the mean use of the codes, P_post, is pulled to the uniform distribution,
 #
-# $$L_{kl} = \mathrm{KL}(P_{post} \,\Vert\, \tfrac{1}{N}) = \sum_n P_n \log (N P_n),$$
+# $$L_{kl} = \mathrm{KL}(P_{post} \Vert \tfrac{1}{N}) = \sum_n P_n \log (N P_n),$$
 #
 # which is 0 if all codes are used equally and log N if one code is used for everything. What
 # matters is its slope at a code that nothing uses: log(N P_n) tends to minus infinity. The package
@@ -356,7 +356,8 @@ drawing.save(drawing.scopes(sizes, curves, title), __file__, 7, "scope")
 # reach the logits of every code.
 #
 # The points of part 2 again, now with a small encoder and decoder in front of and behind each
-# quantizer. Nothing else differs between the runs.
+# quantizer, trained alike. (VQ's features have to be as wide as its codes, 2; Reg-VQ's are 32 wide,
+# and its codes start spread out, as is its default.)
 
 
 # %%
@@ -401,7 +402,7 @@ drawing.save(drawing.codes_and_points(points, panels), __file__, 9, "decoded_cod
 #
 # What this toy does *not* show: that more codes reconstruct better. Compare the distances above,
 # also with the well-started VQ of part 2, which has no networks to learn (below). Under a mask the
-# decoder trains on sampled codes at 40 % of the positions, which costs precision, and these runs
+# decoder trains on sampled codes at 40 % of the positions, which may cost precision, and these runs
 # are short. The paper's ablation, as secondary texts quote it, has PSNR fall a little too while the
 # pictures' FID improves. Each line is a single run, and the best weight depends on the scale of
 # the other losses, so none of these numbers is a recommendation.
