@@ -37,7 +37,9 @@ class TokenizerTrainer(keras.Model):
 
     `fit`, `evaluate` and the callbacks are Keras's own. Each logged loss is weighted: they add up
     to "loss". Also logged: "psnr" (dB), "codebook_usage" and "codebook_perplexity" of the best
-    tokens over the whole epoch, and "adaptive_weight", lambda.
+    tokens over the whole epoch, and "adaptive_weight", lambda. In half precision prefer
+    mixed_bfloat16: float16 rounds away much of the feature losses' gradients, which loss
+    scaling does not reach.
 
     Args:
         tokenizer: the ImageTokenizer to train, `.tokenizer` afterwards.
@@ -141,6 +143,12 @@ class TokenizerTrainer(keras.Model):
                 auto_scale_loss).
         """
         optimizer = keras.optimizers.get(optimizer)
+        if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+            refuse(
+                "optimizer",
+                "a LossScaleOptimizer",
+                "the optimizer inside it: loss scaling is added under mixed_float16",
+            )
         if self.discriminator is not None:
             if discriminator_optimizer is None:
                 discriminator_optimizer = type(optimizer).from_config(optimizer.get_config())

@@ -181,3 +181,9 @@ def test_learning_rate_callbacks_reach_both_players(images):
 
 def learning_rates(trainer):
     return [float(array_of(each.learning_rate)) for each in trainer.optimizer.optimizers]
+
+
+def test_a_loss_scaling_optimizer_is_refused_since_scaling_is_added():
+    trainer = nearest_code_trainer()
+    with pytest.raises(ValueError, match="`optimizer`.*mixed_float16"):
+        trainer.compile(keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1)))
