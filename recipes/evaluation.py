@@ -63,7 +63,7 @@ def write_report(directory, title, tokenizer, images, numbers, tokens, history, 
     counts = np.bincount(tokens.ravel(), minlength=tokenizer.codebook_size)
     shown = images[:12]
     reconstructions = tokenizer.decode(tokens[:12])
-    scale = max(1, 96 // images.shape[1])
+    scale = max(1, 128 // images.shape[1])
     groups = {
         "losses (weighted)": ["loss", "l1", "perceptual", "contrastive", "prior"],
         "PSNR of reconstructions (dB)": ["psnr"],
