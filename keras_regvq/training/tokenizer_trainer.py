@@ -325,6 +325,8 @@ class TokenizerTrainer(keras.Model):
         if isinstance(optimizer, TwoPlayerOptimizer):
             config["optimizer"] = serialize(optimizer.generator_optimizer)
             config["discriminator_optimizer"] = serialize(optimizer.discriminator_optimizer)
+        elif optimizer is not None:
+            config["optimizer"] = serialize(optimizer)
         return config
 
     def compile_from_config(self, config):

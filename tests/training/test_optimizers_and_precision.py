@@ -187,3 +187,20 @@ def test_a_loss_scaling_optimizer_is_refused_since_scaling_is_added():
     trainer = nearest_code_trainer()
     with pytest.raises(ValueError, match="`optimizer`.*mixed_float16"):
         trainer.compile(keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1)))
+
+
+def test_a_trainer_without_an_adversary_is_saved_and_loaded_under_loss_scaling(images, tmp_path):
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        trainer = nearest_code_trainer()
+        trainer = type(trainer)(trainer.tokenizer)
+        trainer.compile(keras.optimizers.SGD(0.1))
+        trainer.fit(images[:4], verbose=0)
+        trainer.save(tmp_path / "trainer.keras")
+        loaded = keras.saving.load_model(tmp_path / "trainer.keras")
+    finally:
+        keras.config.set_dtype_policy(policy)
+    assert isinstance(loaded.optimizer, keras.optimizers.LossScaleOptimizer)
+    assert isinstance(loaded.optimizer.inner_optimizer, keras.optimizers.SGD)
+    assert int(loaded.step.numpy()) == 1
