@@ -31,7 +31,7 @@ class RegularizedQuantizer(SamplingQuantizer):
             over all positions of the batch. With h * w < N the image's KL cannot reach zero.
         prior_estimator: "hard", P_post of the chosen codes with straight-through gradients, as
             in the paper, or "soft", the mean of softmax(l). The two defaults differ from the
-            paper: in small experiments they kept as many codes alive at a higher PSNR.
+            paper's and are provisional.
         codebook_initializer: a Keras initializer, default normal with deviation 1.
         seed: makes the draws repeatable on one backend.
         block_size: how many codes are worked on at once.
