@@ -1,11 +1,14 @@
 """Images with label maps and captions, for training and for tests.
 
-`load` opens procedural scenes, picture folders, TensorFlow Datasets and arrays as `tf.data`;
-`scene` and `scenes` paint the procedural pictures with NumPy alone. TensorFlow is imported when a
-dataset is made, not before.
+`load` opens procedural scenes, picture folders, ADE20K, CelebAMask-HQ, TensorFlow Datasets and
+arrays as `tf.data`; `label_classes` says how many classes a source's label maps have; `scene` and
+`scenes` paint the procedural pictures with NumPy alone. TensorFlow is imported when a dataset is
+made, not before.
 """
 
-from keras_regvq.data.loading import from_arrays, load
+from keras_regvq.data.ade20k import ADE20K_CLASSES
+from keras_regvq.data.celebamask_hq import CELEBAMASK_HQ_CLASSES
+from keras_regvq.data.loading import from_arrays, label_classes, load
 from keras_regvq.data.scenes import (
     HELD_OUT,
     SCENE_CLASSES,
@@ -16,11 +19,14 @@ from keras_regvq.data.scenes import (
 )
 
 __all__ = [
+    "ADE20K_CLASSES",
+    "CELEBAMASK_HQ_CLASSES",
     "HELD_OUT",
     "SCENE_CLASSES",
     "SCENE_PALETTE",
     "Scene",
     "from_arrays",
+    "label_classes",
     "load",
     "scene",
     "scenes",

@@ -20,7 +20,6 @@ from keras_regvq.refusal import check_integer, refuse
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 _SPLIT_FOLDERS = {"train": ("train", "training"), "test": ("test", "validation", "val")}
-_LABEL_FOLDERS = ("labels", "annotations")
 
 
 class FolderExamples:
@@ -43,6 +42,10 @@ class FolderExamples:
     that no run breaks and the number of examples stays; one warning tells. `verify` decodes all of
     them beforehand instead, which takes as long as one pass.
 
+    Data sets with a layout of their own are subclasses, which say what differs. Where they know how
+    many `classes` there are, a label beyond them is an error that names the file, since that file
+    is not broken but of another data set; with `verify` it is skipped.
+
     Args:
         directory: The folder.
         split: "train" or "test".
@@ -59,28 +62,32 @@ class FolderExamples:
     """
 
     parallel = True
+    kind = "folder"  # what the source starts with
+    classes = None  # how many labels there are
+    _image_folder, _label_folders = "images", ("labels", "annotations")
 
     def __init__(
         self, directory, split, image_size, fields, limit=None, min_size=None, verify=False
     ):
         directory = Path(directory).expanduser()
         if not directory.is_dir():
-            refuse("source", f'"folder:{directory}"', "the path of a folder that exists")
+            refuse("source", f'"{self.kind}:{directory}"', "the path of a folder that exists")
         self.size = (image_size, image_size)
         self._fields, self._verify = fields, verify
         self._min_size = image_size / 4
         if min_size is not None:
             self._min_size = check_integer("min_size", min_size, 1)
         self._broken, self._warned = set(), False
-        root, inner, by_hash = _find_split(directory, split)
-        self._images = root / "images" if (root / "images").is_dir() else root
-        self._labels = next((root / n for n in _LABEL_FOLDERS if (root / n).is_dir()), None)
+        root, inner, self._by_hash = self._find_split(directory, split)
+        self._images = root / self._image_folder if (root / self._image_folder).is_dir() else root
+        self._labels = next((root / n for n in self._label_folders if (root / n).is_dir()), None)
         self._captions = {}
         if "labels" in fields and self._labels is None:
-            refuse("source", f"{root} without a folder labels/", 'labels/ for the field "labels"')
+            name = self._label_folders[0]
+            refuse("source", f"{root} without a folder {name}/", f'{name}/ for the field "labels"')
         if "captions" in fields:
             self._captions = read_captions(root / "captions.jsonl")
-        self._scan(root, inner, split if by_hash else None, limit)
+        self._scan(root, inner, split, limit)
 
     def __len__(self):
         return len(self._files)
@@ -91,6 +98,9 @@ class FolderExamples:
             if number not in self._broken:
                 try:
                     return self._decode(self._files[number], fields)
+                except _UnknownLabelError as error:
+                    expected = f"labels up to {self.classes - 1}; verify=True skips such images"
+                    refuse("source", error, expected)
                 except Exception as error:  # whatever a decoder raises on a broken file
                     self._broken.add(number)
                     self._warn_broken(self._files[number], error)
@@ -103,16 +113,36 @@ class FolderExamples:
             image = read_image(self._images / file, max(height, width))
             example["images"] = fit_image(image, height, width)
         if "labels" in fields:
-            labels = read_labels(self._label_path(file))
+            labels = self._read_label_map(file)
+            if self.classes is not None and labels.max() >= self.classes:
+                raise _UnknownLabelError(f"{self._label_path(file)} with label {labels.max()}")
             example["labels"] = fit_labels(labels, height, width)
         if "captions" in fields:
             example["captions"] = self._captions_of(file)
         return example
 
-    def _scan(self, root, inner, hashed_split, limit):
+    def _find_split(self, directory, split):
+        """-> where images/ and labels/ are, the folder in images/ to look in, whether to hash."""
+        for inside in (directory, directory / "images"):
+            found = {}
+            for name, folders in _SPLIT_FOLDERS.items():
+                found[name] = next((f for f in folders if (inside / f).is_dir()), None)
+            if all(found.values()):
+                if inside == directory:
+                    return directory / found[split], "", False
+                return directory, found[split], False
+        return directory, "", True
+
+    def _of_split(self, files, split):
+        """Those of the files found, relative to the folder of images, that are of the split."""
+        if not self._by_hash:
+            return files
+        return [file for file in files if (_hash(file) % 10 == 0) == (split == "test")]
+
+    def _scan(self, root, inner, split, limit):
         start = self._images / inner
         # Where DIR itself holds the images, DIR/labels does not.
-        skipped = {root / name for name in _LABEL_FOLDERS if self._images == root}
+        skipped = {root / name for name in self._label_folders if self._images == root}
         files = [
             path.relative_to(self._images)
             for path in start.rglob("*")
@@ -120,9 +150,7 @@ class FolderExamples:
             and not path.name.startswith(".")
             and skipped.isdisjoint(path.parents)
         ]
-        files = sorted((_hash(file), file.as_posix()) for file in files)
-        if hashed_split is not None:
-            files = [f for f in files if (f[0] % 10 == 0) == (hashed_split == "test")]
+        files = sorted((_hash(file), file.as_posix()) for file in self._of_split(files, split))
         self._files, problems = [], defaultdict(list)
         for _, file in files:
             if limit is not None and len(self._files) == limit:
@@ -147,21 +175,34 @@ class FolderExamples:
             if min(size) < self._min_size:
                 return f"smaller than {self._min_size:g} pixels"
             if "labels" in self._fields:
-                path = self._label_path(file)
-                if path is None:
-                    return "without a label map"
-                with Image.open(path) as labels:
-                    if not is_label_map(labels):
-                        return "whose label map is not one channel of ids"
-                    if labels.size != size:
-                        return "whose label map has another size"
+                problem = self._label_problem(file, size)
+                if problem is not None:
+                    return problem
             if "captions" in self._fields and not self._captions_of(file):
                 return "without a caption"
             if self._verify:
                 self._decode(file, self._fields)
+        except _UnknownLabelError:
+            return f"with labels above {self.classes - 1}"
         except Exception:  # whatever Pillow raises on a broken file
             return "unreadable"
         return None
+
+    def _label_problem(self, file, size):
+        """What makes the label map unusable for an image of `size` (width, height), or None."""
+        path = self._label_path(file)
+        if path is None:
+            return "without a label map"
+        with Image.open(path) as labels:
+            if not is_label_map(labels):
+                return "whose label map is not one channel of ids"
+            if labels.size != size:
+                return "whose label map has another size"
+        return None
+
+    def _read_label_map(self, file):
+        """int32 (H, W), before it is brought to size."""
+        return read_labels(self._label_path(file))
 
     def _label_path(self, file):
         path = (self._labels / file).with_suffix(".png")
@@ -185,17 +226,8 @@ class FolderExamples:
             )
 
 
-def _find_split(directory, split):
-    """-> where images/ and labels/ are, the folder in images/ to look in, whether to use hashes."""
-    for inside in (directory, directory / "images"):
-        found = {}
-        for name, folders in _SPLIT_FOLDERS.items():
-            found[name] = next((f for f in folders if (inside / f).is_dir()), None)
-        if all(found.values()):
-            if inside == directory:
-                return directory / found[split], "", False
-            return directory, found[split], False
-    return directory, "", True
+class _UnknownLabelError(ValueError):
+    """A label map has a label that its data set does not have."""
 
 
 def _hash(file):

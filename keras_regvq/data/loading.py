@@ -1,16 +1,19 @@
 """`load`: one way to name scenes, folders, TensorFlow Datasets and arrays."""
 
+from keras_regvq.data.ade20k import Ade20kExamples
 from keras_regvq.data.arrays import ArrayExamples, open_npz
+from keras_regvq.data.celebamask_hq import CelebAMaskHQExamples
 from keras_regvq.data.folders import FolderExamples
 from keras_regvq.data.pipeline import FIELDS, batch_dataset, example_dataset
-from keras_regvq.data.scenes import SceneExamples
+from keras_regvq.data.scenes import SCENE_CLASSES, SceneExamples
 from keras_regvq.data.tfds import open_tfds
 from keras_regvq.refusal import check_choice, check_integer, refuse
 
-_SOURCES = '"scenes", "folder:DIR", "tfds:NAME" or "npz:FILE"'
+_SOURCES = '"scenes", "folder:DIR", "ade20k:DIR", "celebamask_hq:DIR", "tfds:NAME" or "npz:FILE"'
+_FOLDERS = {kind.kind: kind for kind in (FolderExamples, Ade20kExamples, CelebAMaskHQExamples)}
 _OPTIONS = {
     "scenes": ("first_seed",),
-    "folder": ("min_size", "verify"),
+    **{kind: ("min_size", "verify") for kind in _FOLDERS},
     "tfds": ("data_dir", "download", "splits"),
     "npz": (),
 }
@@ -35,12 +38,15 @@ def load(
 
     ```python
     train = load("scenes", image_size=64, batch_size=32, fields=("images", "labels"))
+    rooms = load("ade20k:ADEChallengeData2016", image_size=256, fields=("images", "labels"))
     photos = load("folder:photos", split="test", image_size=256, batch_size=8)
     ```
 
     Args:
         source: "scenes": procedural pictures (see `scene`). "folder:DIR": picture files (see
-            `folders.FolderExamples` for the layout). "tfds:NAME": TensorFlow Datasets (see
+            `folders.FolderExamples` for the layout). "ade20k:DIR": ADEChallengeData2016 (see
+            `ade20k.Ade20kExamples`). "celebamask_hq:DIR": CelebAMask-HQ (see
+            `celebamask_hq.CelebAMaskHQExamples`). "tfds:NAME": TensorFlow Datasets (see
             `tfds.open_tfds`). "npz:FILE": arrays (see `arrays.open_npz`).
         split: "train" or "test".
         image_size: Side in pixels. Pictures are scaled, anti-aliased, until their shorter side is
@@ -55,10 +61,10 @@ def load(
         num_examples: At most so many examples. For scenes: exactly so many, 2000 for training and
             500 for testing if None.
         cache: Whether what was read stays in memory; None: if that takes less than 1 GiB.
-        **options: for scenes `first_seed=0`; for folders `min_size` (images with a shorter side
-            are skipped; default a quarter of `image_size`) and `verify=False` (True decodes every
-            image once beforehand); for TFDS `data_dir=None`, `download=True` and `splits=None` (a
-            dict of TFDS split names for "train" and "test").
+        **options: for scenes `first_seed=0`; for folders, ADE20K and CelebAMask-HQ `min_size`
+            (images with a shorter side are skipped; default a quarter of `image_size`) and
+            `verify=False` (True decodes every image once beforehand); for TFDS `data_dir=None`,
+            `download=True` and `splits=None` (a dict of TFDS split names for "train" and "test").
 
     Returns:
         A `tf.data.Dataset` of known cardinality.
@@ -87,8 +93,8 @@ def load(
     else:
         if kind == "scenes":
             examples = SceneExamples(split, image_size, num_examples, **options)
-        elif kind == "folder":
-            examples = FolderExamples(location, split, image_size, fields, num_examples, **options)
+        elif kind in _FOLDERS:
+            examples = _FOLDERS[kind](location, split, image_size, fields, num_examples, **options)
         else:
             examples = open_npz(location, split, image_size, fields, num_examples)
         dataset, count = example_dataset(examples, fields, shuffle, seed, cache), len(examples)
@@ -128,6 +134,21 @@ def from_arrays(
     fields = examples.fields
     dataset = example_dataset(examples, fields, shuffle, seed, cache)
     return batch_dataset(dataset, len(examples), batch_size, drop_remainder, shuffle)
+
+
+def label_classes(source):
+    """How many classes the label maps of a source have, or None where only its user knows.
+
+    16 for "scenes", 151 for "ade20k:DIR", 19 for "celebamask_hq:DIR". Their names, in order, are
+    `SCENE_CLASSES`, `ADE20K_CLASSES` and `CELEBAMASK_HQ_CLASSES`.
+
+    Raises:
+        ValueError: for what `load` does not know as a source.
+    """
+    kind, _ = _parse_source(source)
+    if kind == "scenes":
+        return len(SCENE_CLASSES)
+    return _FOLDERS[kind].classes if kind in _FOLDERS else None
 
 
 def check_fields(fields):
