@@ -59,7 +59,7 @@ def keras_step(quantizer):
         features, upstream = tf.constant(features), tf.constant(upstream)
         weights = [v.value for v in quantizer.trainable_variables]
 
-        @tf.function(jit_compile=True)
+        @tf.function  # without XLA, as Keras trains on a CPU
         def gradients():
             with tf.GradientTape() as tape:
                 tape.watch(features)

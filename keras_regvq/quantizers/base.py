@@ -20,7 +20,8 @@ class Quantizer(keras.layers.Layer):
         codebook_size: N, the number of codes.
         embedding_dim: d, the width of a code.
         codebook_initializer: a Keras initializer.
-        block_size: how many codes are worked on at once; bounds the memory, not the result.
+        block_size: bounds the memory: logits exist for about block_size codes a position at a time,
+            by working on some of the positions at once.
     """
 
     def __init__(

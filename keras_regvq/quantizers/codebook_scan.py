@@ -1,29 +1,29 @@
-"""Arithmetic between every position and every code, a block of codes at a time.
+"""Arithmetic between every position and every code, some positions at a time.
 
 With P positions and N codes the logits, their softmax and their gradients are (P, N) each: at
-N = 65,536 that is half a gigabyte a time for 2,048 positions. Nothing here holds more than
-(P, block_size) at once (but for the noise): the forward pass keeps only running maxima and log
-normalizers, and the backward pass computes the logits again, as attention kernels do.
+N = 65,536 that is half a gigabyte a time for 2,048 positions. Nothing here holds more than about
+P * block_size numbers at once: the L positions of each image are cut into ceil(N / block_size)
+chunks, and the backward pass computes a chunk's logits again, as attention kernels do. A chunk
+holds whole rows of N logits, so that each pass sees it once, softmax included. Where one chunk is
+enough there is no loop.
 
 Two functions differentiate, `straight_through_lookup` and `softmax_statistics`. In both, the
 gradient that arrives at the probabilities p = softmax(y) is some a (P, N) that is cheap to form
-a block at a time, and becomes dL/dy = p * (a - sum_n p_n a_n).
+a chunk at a time, and becomes dL/dy = p * (a - sum_n p_n a_n).
 """
-
-import functools
 
 from keras import ops
 
 
-def code_blocks(codebook_size, block_size):
-    """Split range(codebook_size) into consecutive (start, stop) pairs."""
-    starts = range(0, codebook_size, block_size)
-    return [(start, min(start + block_size, codebook_size)) for start in starts]
+def chunk_count(codebook_size, block_size, length):
+    """Into how many chunks the L positions are cut; `length` may be known only at run time."""
+    count = -(-codebook_size // block_size)
+    return max(min(count, length), 1) if isinstance(length, int) else count
 
 
-def logits_block(features, kernel, bias, start, stop):
-    """Logits of the codes in [start, stop): (B, L, stop - start)."""
-    return ops.matmul(features, kernel[:, start:stop]) + bias[start:stop]
+def chunk_length(length, chunks):
+    """Positions in each chunk; the last one is filled up with zeros."""
+    return length if chunks == 1 else -(-length // chunks)
 
 
 def best_codes(features, kernel, bias, block_size):
@@ -35,53 +35,45 @@ def best_codes(features, kernel, bias, block_size):
     Returns:
         int32 (B, L). No gradient flows.
     """
-    return sample_codes(features, kernel, bias, None, 1.0, block_size)["best"]
+    return sample_codes(features, kernel, bias, None, block_size)["best"]
 
 
-def sample_codes(features, kernel, bias, noise, temperature, block_size):
-    """Scan the codebook once, forward, without gradient.
+def sample_codes(features, kernel, bias, noise, block_size):
+    """The best codes and the sampled ones, without gradient.
 
     Args:
         features: (B, L, C). kernel: (C, N). bias: (N,).
-        noise: None, or a list of one (B, L, block) tensor a block, added to the logits.
-        temperature: divides the noisy logits in the normalizer.
+        noise: None, or noise[i] is what chunk i's logits get added, (B, l, N).
 
     Returns:
-        dict of "best" int32 (B, L), argmax of the logits; "sampled" int32 (B, L), argmax of the
-        noisy logits; "log_normalizer" (B, L), logsumexp of the noisy logits / temperature.
+        dict of "best" int32 (B, L), argmax of the logits, and "sampled" int32 (B, L), argmax of
+        the noisy logits.
     """
     features, kernel, bias = map(ops.stop_gradient, (features, kernel, bias))
-    best = sampled = log_normalizer = None
-    for index, (start, stop) in enumerate(code_blocks(kernel.shape[1], block_size)):
-        logits = logits_block(features, kernel, bias, start, stop)
-        best = _keep_larger(best, logits, start)
+    length = ops.shape(features)[1]
+    chunks = chunk_count(kernel.shape[1], block_size, length)
+    rows, weights = _cut(_with_ones(features), chunks), _with_bias(kernel, bias)
+    names = ("best",) if noise is None else ("best", "sampled")
+
+    def choose(index, tokens):
+        logits = _map_rows(rows[index], weights)
+        chosen = [ops.argmax(logits, axis=-1)]
         if noise is not None:
-            logits = logits + noise[index]
-            sampled = _keep_larger(sampled, logits, start)
-        block_normalizer = ops.logsumexp(logits / temperature, axis=-1)
-        if log_normalizer is None:
-            log_normalizer = block_normalizer
-        else:
-            log_normalizer = ops.logaddexp(log_normalizer, block_normalizer)
-    return {
-        "best": best[1],
-        "sampled": best[1] if noise is None else sampled[1],
-        "log_normalizer": log_normalizer,
-    }
+            chosen.append(ops.argmax(logits + noise[index], axis=-1))
+        return tuple(
+            _put(all_tokens, index, ops.cast(chunk, "int32"))
+            for all_tokens, chunk in zip(tokens, chosen, strict=True)
+        )
+
+    empty = ops.zeros_like(rows[..., 0], dtype="int32")
+    tokens = _each_chunk(choose, (empty,) * len(names), chunks)
+    tokens = {name: _join(chunk, length) for name, chunk in zip(names, tokens, strict=True)}
+    return {"sampled": tokens["best"], **tokens}
 
 
-def _keep_larger(running, logits, start):
-    """Merge a block into the running (maximum, argmax); the earlier code wins a tie."""
-    token = ops.argmax(logits, axis=-1)
-    value = ops.squeeze(ops.take_along_axis(logits, token[..., None], axis=-1), -1)
-    token = ops.cast(token, "int32") + start
-    if running is None:
-        return value, token
-    larger = value > running[0]
-    return ops.where(larger, value, running[0]), ops.where(larger, token, running[1])
-
-
-def straight_through_lookup(features, kernel, bias, codebook, scan, noise, temperature, block_size):
+def straight_through_lookup(
+    features, kernel, bias, codebook, tokens, noise, temperature, block_size
+):
     """Look up the sampled codes; let the backward pass see the softmax.
 
     Forward, with p the one-hot rows of the sampled codes: embeddings = p @ codebook and
@@ -91,14 +83,15 @@ def straight_through_lookup(features, kernel, bias, codebook, scan, noise, tempe
 
     Args:
         features: (B, L, C). kernel: (C, N). bias: (N,). codebook: (N, d).
-        scan: what `sample_codes` gave for the same arguments.
-        noise: None or the list given to `sample_codes`.
+        tokens: int32 (B, L), what `sample_codes` chose with the same noise.
+        noise: None or the noise given to `sample_codes`.
+        temperature: divides the noisy logits; nothing is divided without noise.
 
     Returns:
         embeddings (B, L, d), frequencies (B, N) of the codes in each image.
     """
-    tokens, log_normalizer = scan["sampled"], scan["log_normalizer"]
     size, length = codebook.shape[0], ops.shape(features)[1]
+    chunks = chunk_count(size, block_size, length)
 
     def forward(features, kernel, bias, codebook):
         embeddings = ops.take(codebook, tokens, axis=0)
@@ -112,16 +105,19 @@ def straight_through_lookup(features, kernel, bias, codebook, scan, noise, tempe
                 ops.reshape(tokens, (-1,)),
                 num_segments=size,
             )
+            # The chain rule's 1 / temperature is cheapest where it meets the smallest arrays.
+            scale = 1.0 if noise is None else 1.0 / temperature
+            from_embeddings = _cut(scale * d_embeddings, chunks)
+            from_frequencies = scale * d_frequencies[:, None] / ops.cast(length, "float32")
+            codes = ops.transpose(codebook)
 
-            def upstream_block(start, stop, log_probabilities):
-                block = ops.matmul(d_embeddings, ops.transpose(codebook[start:stop]))
-                return block + d_frequencies[:, None, start:stop] / ops.cast(length, "float32")
+            def logits_gradient(index, logits):
+                if noise is not None:
+                    logits = (logits + noise[index]) / temperature
+                slopes = _map_rows(from_embeddings[index], codes) + from_frequencies
+                return _through_softmax(ops.softmax(logits, axis=-1), slopes)
 
-            softmax = (noise, temperature, log_normalizer, block_size)
-            return (
-                *_softmax_gradients(features, kernel, bias, softmax, upstream_block),
-                d_codebook,
-            )
+            return (*_affine_gradients(features, kernel, bias, chunks, logits_gradient), d_codebook)
 
         return _pack(embeddings, frequencies), backward
 
@@ -140,35 +136,41 @@ def softmax_statistics(features, kernel, bias, block_size):
         mean_probabilities (B, N), the mean of q over the L positions, and
         negative_entropy (B, L), sum_n q_n log q_n (nats).
     """
-    size, length = kernel.shape[1], ops.shape(features)[1]
-    blocks = code_blocks(size, block_size)
-    log_normalizer = sample_codes(features, kernel, bias, None, 1.0, block_size)["log_normalizer"]
+    size, (batch, length) = kernel.shape[1], ops.shape(features)[:2]
+    chunks = chunk_count(size, block_size, length)
 
     def forward(features, kernel, bias):
-        means, negative_entropy = [], 0.0
-        for start, stop in blocks:
-            log_q = logits_block(features, kernel, bias, start, stop) - log_normalizer[..., None]
+        rows, weights = _cut(_with_ones(features), chunks), _with_bias(kernel, bias)
+
+        def summarize(index, sums):
+            log_q = ops.log_softmax(_map_rows(rows[index], weights), axis=-1)
             q = ops.exp(log_q)
-            means.append(ops.mean(q, axis=1))
-            negative_entropy = negative_entropy + ops.sum(q * log_q, axis=-1)
-        means = ops.concatenate(means, axis=-1)
+            # The last channel is 1 at a position, and 0 where a chunk was filled up.
+            counted = ops.transpose(rows[index][..., -1:], (0, 2, 1))
+            total = sums[0] + ops.matmul(counted, q)
+            return total, _put(sums[1], index, ops.sum(q * log_q, axis=-1))
+
+        empty = ops.zeros((batch, 1, size), "float32"), ops.zeros_like(rows[..., 0])
+        total, entropy = _each_chunk(summarize, empty, chunks)
+        means = ops.squeeze(total, 1) / ops.cast(length, "float32")
+        negative_entropy = _join(entropy, length)
 
         def backward(*inputs, upstream=None):
             upstream = inputs[0] if upstream is None else upstream
             d_means, d_entropy = _unpack(upstream, means, negative_entropy)
+            from_means = d_means[:, None] / ops.cast(length, "float32")
+            from_entropy = _cut(d_entropy[..., None], chunks)
 
-            def upstream_block(start, stop, log_q):
+            def logits_gradient(index, logits):
+                log_q = ops.log_softmax(logits, axis=-1)
                 # The constant of d(q log q)/dq = log q + 1 falls out in p * (a - sum p a).
-                block = d_means[:, None, start:stop] / ops.cast(length, "float32")
-                return block + d_entropy[..., None] * log_q
+                return _through_softmax(ops.exp(log_q), from_means + from_entropy[index] * log_q)
 
-            softmax = (None, 1.0, log_normalizer, block_size)
-            return _softmax_gradients(features, kernel, bias, softmax, upstream_block)
+            return _affine_gradients(features, kernel, bias, chunks, logits_gradient)
 
         return _pack(means, negative_entropy), backward
 
     packed = ops.custom_gradient(forward)(features, kernel, bias)
-    batch = ops.shape(features)[0]
     return _unpack_shapes(packed, (batch, size), (batch, length))
 
 
@@ -184,43 +186,84 @@ def code_frequencies(tokens, codebook_size, dtype="float32"):
     return ops.reshape(counts, (batch, codebook_size)) / ops.cast(ops.maximum(length, 1), dtype)
 
 
-def _softmax_gradients(features, kernel, bias, softmax, upstream_block):
-    """Gradients for features, kernel and bias of p = softmax((logits + noise) / temperature).
+def _through_softmax(p, slopes):
+    """dL/dy for p = softmax(y) and slopes = dL/dp."""
+    return p * (slopes - ops.sum(p * slopes, axis=-1, keepdims=True))
 
-    `upstream_block(start, stop, log_p)` gives dL/dp, (B, L, stop - start). Two passes over the
-    codebook: sum_n p_n a_n first, since every block of the second pass needs the whole sum.
+
+def _affine_gradients(features, kernel, bias, chunks, logits_gradient):
+    """Gradients for features, kernel and bias of the logits `features @ kernel + bias`.
+
+    `logits_gradient(index, logits)` gives dL/dlogits of a chunk from its logits, (B, l, N).
     """
-    noise, temperature, log_normalizer, block_size = softmax
-    blocks = code_blocks(kernel.shape[1], block_size)
+    length = ops.shape(features)[1]
+    rows, weights = _cut(_with_ones(features), chunks), _with_bias(kernel, bias)
 
-    def probabilities_and_upstream(index):
-        start, stop = blocks[index]
-        logits = logits_block(features, kernel, bias, start, stop)
-        if noise is not None:
-            logits = (logits + noise[index]) / temperature
-        log_p = logits - log_normalizer[..., None]
-        return ops.exp(log_p), upstream_block(start, stop, log_p)
+    def add_chunk(index, gradients):
+        d_rows, d_weights = gradients
+        d_logits = logits_gradient(index, _map_rows(rows[index], weights))
+        d_rows = _put(d_rows, index, _map_rows(d_logits, ops.transpose(kernel)))
+        return d_rows, d_weights + ops.matmul(ops.transpose(_flat(rows[index])), _flat(d_logits))
 
-    if len(blocks) == 1:  # everything fits: do not compute it twice
-        probabilities_and_upstream = functools.cache(probabilities_and_upstream)
+    empty = ops.zeros_like(rows[..., :-1]), ops.zeros_like(weights)
+    d_rows, d_weights = _each_chunk(add_chunk, empty, chunks)
+    return _join(d_rows, length), d_weights[:-1], d_weights[-1]
 
-    expected_upstream = 0.0
-    for index in range(len(blocks)):
-        p, a = probabilities_and_upstream(index)
-        expected_upstream = expected_upstream + ops.sum(p * a, axis=-1, keepdims=True)
 
-    d_features, d_kernel, d_bias = 0.0, [], []
-    rows = ops.reshape(features, (-1, kernel.shape[0]))
-    for index, (start, stop) in enumerate(blocks):
-        p, a = probabilities_and_upstream(index)
-        d_logits = p * (a - expected_upstream)
-        if noise is not None:
-            d_logits = d_logits / temperature
-        d_features = d_features + ops.matmul(d_logits, ops.transpose(kernel[:, start:stop]))
-        d_logits = ops.reshape(d_logits, (-1, stop - start))
-        d_kernel.append(ops.matmul(ops.transpose(rows), d_logits))
-        d_bias.append(ops.sum(d_logits, axis=0))
-    return d_features, ops.concatenate(d_kernel, axis=1), ops.concatenate(d_bias)
+# The bias is one more row of the kernel, for one more channel that is 1. Where a chunk is filled
+# up that channel is 0 as well, and nothing of what is computed there reaches a gradient.
+def _with_ones(features):
+    return ops.concatenate([features, ops.ones_like(features[..., :1])], axis=-1)
+
+
+def _with_bias(kernel, bias):
+    return ops.concatenate([kernel, bias[None]], axis=0)
+
+
+def _flat(values):
+    return ops.reshape(values, (-1, values.shape[-1]))
+
+
+def _map_rows(values, matrix):
+    """(B, l, C) @ (C, D), as one product of matrices: PyTorch would make it B small ones."""
+    batch, length = ops.shape(values)[:2]
+    return ops.reshape(ops.matmul(_flat(values), matrix), (batch, length, matrix.shape[1]))
+
+
+def _cut(values, chunks):
+    """(B, L, C) -> (chunks, B, l, C), zeros behind the last position."""
+    if chunks == 1:
+        return values[None]
+    batch, length, channels = ops.shape(values)
+    size = chunk_length(length, chunks)
+    zeros = ops.zeros((batch, chunks * size - length, channels), values.dtype)
+    values = ops.concatenate([values, zeros], axis=1)
+    return ops.transpose(ops.reshape(values, (batch, chunks, size, channels)), (1, 0, 2, 3))
+
+
+def _join(chunked, length):
+    """(chunks, B, l, ...) -> (B, L, ...)."""
+    if chunked.shape[0] == 1:
+        return chunked[0]
+    chunks, batch, size, *rest = ops.shape(chunked)
+    values = ops.reshape(ops.swapaxes(chunked, 0, 1), (batch, chunks * size, *rest))
+    return values[:, :length]
+
+
+def _each_chunk(body, values, chunks):
+    """values = body(index, values) for every chunk: a loop, or a plain call if there is one."""
+    if chunks == 1:
+        return body(0, values)
+    return ops.fori_loop(0, chunks, body, values)
+
+
+def _put(chunked, index, chunk):
+    """Replace chunked[index]."""
+    if chunked.shape[0] == 1:
+        return chunk[None]
+    here = ops.arange(chunked.shape[0]) == index
+    here = ops.reshape(here, (-1, *(1,) * len(chunk.shape)))
+    return ops.where(here, chunk[None], chunked)
 
 
 # ops.custom_gradient takes functions of one output on PyTorch: two tensors travel as one vector.

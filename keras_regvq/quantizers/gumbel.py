@@ -27,7 +27,8 @@ class GumbelQuantizer(SamplingQuantizer):
         kl_weight: weight of the KL term.
         codebook_initializer: a Keras initializer, default normal with deviation 1.
         seed: makes the draws repeatable on one backend.
-        block_size: how many codes are worked on at once.
+        block_size: bounds the memory: logits exist for about block_size codes a position at
+            a time. Above it positions are worked on in turns, and draw other numbers.
     """
 
     loss_names = ("kl",)

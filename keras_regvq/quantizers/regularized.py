@@ -34,7 +34,8 @@ class RegularizedQuantizer(SamplingQuantizer):
             paper's and are provisional.
         codebook_initializer: a Keras initializer, default normal with deviation 1.
         seed: makes the draws repeatable on one backend.
-        block_size: how many codes are worked on at once.
+        block_size: bounds the memory: logits exist for about block_size codes a position at
+            a time. Above it positions are worked on in turns, and draw other numbers.
 
     Example:
         quantizer = RegularizedQuantizer(codebook_size=1024, embedding_dim=256, mask_ratio=0.4)

@@ -5,7 +5,9 @@ from keras import ops
 
 from keras_regvq.quantizers.base import Quantizer
 from keras_regvq.quantizers.codebook_scan import (
-    code_blocks,
+    best_codes,
+    chunk_count,
+    chunk_length,
     code_frequencies,
     sample_codes,
     straight_through_lookup,
@@ -65,14 +67,12 @@ class SamplingQuantizer(Quantizer):
         return ops.copy(self.kernel), ops.copy(self.bias)
 
     def gumbel_noise(self, batch, length):
-        """Gumbel(0, 1) noise for (B, L) positions: one (B, L, block) tensor a block of codes."""
-        noise = []
-        for start, stop in code_blocks(self.codebook_size, self.block_size):
-            uniform = keras.random.uniform((batch, length, stop - start), seed=self.seed_generator)
-            # Some backends draw an exact 0; the largest float32 below 1 bounds the other side.
-            uniform = ops.clip(uniform, 1e-20, 1.0 - 2.0**-24)
-            noise.append(-ops.log(-ops.log(uniform)))
-        return noise
+        """Gumbel(0, 1) noise for (B, L) positions; `noise[i]`, (B, l, N), is chunk i's."""
+        chunks = chunk_count(self.codebook_size, self.block_size, length)
+        shape = (batch, chunk_length(length, chunks), self.codebook_size)
+        if chunks == 1:
+            return [draw_gumbel(shape, self.seed_generator)]
+        return RedrawnNoise(shape, [self.seed_generator.next() for _ in range(chunks)])
 
     def look_up(self, features, noise):
         """Choose codes for (B, L, C) features: argmax of the logits, or of the noisy logits.
@@ -83,13 +83,13 @@ class SamplingQuantizer(Quantizer):
         """
         kernel, bias = self.scores()
         temperature = 1.0 if noise is None else ops.copy(self.temperature)
-        scan = sample_codes(features, kernel, bias, noise, temperature, self.block_size)
+        tokens = sample_codes(features, kernel, bias, noise, self.block_size)
         embeddings, frequencies = straight_through_lookup(
             features,
             kernel,
             bias,
             ops.copy(self.codebook),
-            scan,
+            tokens["sampled"],
             noise,
             temperature,
             self.block_size,
@@ -97,13 +97,13 @@ class SamplingQuantizer(Quantizer):
         return {
             "embeddings": embeddings,
             "frequencies": frequencies,
-            "tokens": scan["sampled"],
-            "best_tokens": scan["best"],
+            "tokens": tokens["sampled"],
+            "best_tokens": tokens["best"],
         }
 
     def look_up_best(self, features):
         """`look_up` without noise and without the backward pass's needs: for inference."""
-        tokens = sample_codes(features, *self.scores(), None, 1.0, self.block_size)["best"]
+        tokens = best_codes(features, *self.scores(), self.block_size)
         return {
             "embeddings": ops.take(ops.convert_to_tensor(self.codebook), tokens, axis=0),
             "frequencies": code_frequencies(tokens, self.codebook_size),
@@ -128,3 +128,36 @@ class SamplingQuantizer(Quantizer):
             "temperature": self.initial_temperature,
             "seed": self.seed,
         }
+
+
+class RedrawnNoise:
+    """Gumbel noise that is not kept: `noise[i]` draws chunk i's again, equal at each use.
+
+    Args:
+        shape: of each chunk's noise.
+        seeds: list of what a `SeedGenerator` gave, one a chunk.
+    """
+
+    def __init__(self, shape, seeds):
+        self.shape, self.seeds = shape, ops.stack(seeds)
+
+    def __getitem__(self, index):
+        return draw_gumbel(self.shape, DrawnSeed(self.seeds[index]))
+
+
+class DrawnSeed(keras.random.SeedGenerator):
+    """A seed that was drawn before, in the form that `keras.random` takes: it has no state."""
+
+    def __init__(self, seed):
+        self.seed = seed
+
+    def next(self, ordered=True):
+        return self.seed
+
+
+def draw_gumbel(shape, seed_generator):
+    """Standard Gumbel noise -log(-log u), float32."""
+    uniform = keras.random.uniform(shape, seed=seed_generator)
+    # Some backends draw an exact 0; the largest float32 below 1 bounds the other side.
+    uniform = ops.clip(uniform, 1e-20, 1.0 - 2.0**-24)
+    return -ops.log(-ops.log(uniform))

@@ -22,7 +22,7 @@ class VectorQuantizer(Quantizer):
         embedding_dim: d; the features must have as many channels.
         commitment_weight: beta.
         codebook_initializer: default uniform in [-1/N, 1/N], as VQ-GAN does.
-        block_size: how many codes are compared at once.
+        block_size: bounds the memory: scores exist for about block_size codes a position at a time.
 
     Example:
         quantizer = VectorQuantizer(codebook_size=1024, embedding_dim=256)

@@ -24,23 +24,29 @@ def make(quantizer_class, rng, channels=CHANNELS, **arguments):
 
 
 class ScriptedDraws:
-    """Stands in for keras.random.uniform: given numbers, on every backend and in any blocks."""
+    """Stands in for keras.random.uniform: given numbers, on every backend and in any chunks.
+
+    A chunk's draw is known by its seed, as it is drawn again, and in a loop that is traced once.
+    """
 
     def __init__(self, rng, sampled_count, batch=BATCH, length=LENGTH, codes=CODES):
         self.order = rng.uniform(size=(batch, length)).astype("float32")
         self.uniform = rng.uniform(1e-3, 1 - 1e-3, size=(batch, sampled_count, codes))
         self.uniform = self.uniform.astype("float32")
-        self.column = 0
 
-    def __call__(self, shape, *arguments, **keywords):
+    def __call__(self, shape, seed):
         if len(shape) == 2:
             assert tuple(shape) == self.order.shape
             return keras.ops.convert_to_tensor(self.order)
-        codes = self.uniform.shape[-1]
-        start, self.column = self.column, (self.column + shape[-1]) % codes
-        block = self.uniform[..., start : start + shape[-1]]
-        assert tuple(shape) == block.shape
-        return keras.ops.convert_to_tensor(block)
+        batch, size, codes = shape
+        assert (batch, codes) == (self.uniform.shape[0], self.uniform.shape[2])
+        if size == self.uniform.shape[1]:
+            return keras.ops.convert_to_tensor(self.uniform)
+        chunks = -(-self.uniform.shape[1] // size)
+        filled = np.full((batch, chunks * size, codes), 0.5, "float32")
+        filled[:, : self.uniform.shape[1]] = self.uniform
+        chunked = keras.ops.convert_to_tensor(filled.reshape(batch, chunks, size, codes))
+        return keras.ops.take(chunked, keras.ops.cast(seed.next()[1], "int32"), axis=1)
 
     @property
     def gumbel(self):

@@ -145,7 +145,7 @@ def test_a_codebook_in_blocks_equals_the_reference(
 ):
     if quantizer is VectorQuantizer:
         features = features[..., :CODE_WIDTH]
-    # 11 codes: blocks of 5, 5 and 1.
+    # 11 codes in blocks of 5: the positions are cut into three chunks.
     layer = make(quantizer, rng, features.shape[-1], block_size=5, **options)
     sampled_count = LENGTH if quantizer is GumbelQuantizer else round(0.4 * LENGTH)
     draws = None if quantizer is VectorQuantizer else script(sampled_count)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from keras_regvq.quantizers import GumbelQuantizer, RegularizedQuantizer, VectorQuantizer
+from keras_regvq.training.autodiff import losses_and_gradient
 from tests.gradients import assert_close, layer_gradients, layer_outputs
 from tests.quantizers.reference import make
 
@@ -165,3 +166,56 @@ def test_the_seed_decides_the_draws(rng):
     np.testing.assert_array_equal(one, same)
     assert (one[0] != one[1]).any(), "two steps drew the same"
     assert (one[0] != other[0]).any(), "two seeds drew the same"
+
+
+@pytest.mark.parametrize("quantizer", SAMPLERS)
+def test_noise_that_is_drawn_again_is_the_same_in_the_backward_pass(quantizer, rng):
+    """A codebook above block_size keeps seeds, not noise: the same gradient as with kept noise."""
+    small, large = (
+        make(quantizer, np.random.default_rng(1), block_size=size, seed=3, temperature=0.5)
+        for size in (3, 11)
+    )
+    features = rng.normal(size=(2, 10, 5)).astype("float32")
+    noise = small.gumbel_noise(2, 10)
+    chunks = [keras.ops.convert_to_numpy(noise[index]) for index in range(4)]
+    assert len({chunk.tobytes() for chunk in chunks}) == 4, "two chunks share their noise"
+    kept = keras.ops.convert_to_tensor(np.concatenate(chunks, axis=1)[:, :10])
+
+    def slope(layer, noise):
+        upstream = keras.ops.convert_to_tensor(np.arange(60, dtype="float32").reshape(2, 10, 3))
+
+        def loss(features):
+            return {"": keras.ops.sum(layer.look_up(features, noise)["embeddings"] * upstream)}
+
+        loss_value, gradient = losses_and_gradient(loss, keras.ops.convert_to_tensor(features))
+        return keras.ops.convert_to_numpy(loss_value[""]), keras.ops.convert_to_numpy(gradient)
+
+    for actual, expected in zip(slope(small, noise), slope(large, [kept]), strict=True):
+        assert np.abs(expected).max() > 1
+        assert_close(actual, expected)
+
+
+def test_the_seed_decides_the_draws_of_a_codebook_in_blocks(rng):
+    features = rng.normal(size=(2, 3, 4, 5)).astype("float32")
+    layers = [
+        nearly_flat(RegularizedQuantizer, np.random.default_rng(1), seed=seed, block_size=3)
+        for seed in (1, 1, 2)
+    ]
+    steps = [[layer_outputs(x, features, training=True)["tokens"] for _ in "12"] for x in layers]
+    np.testing.assert_array_equal(steps[0], steps[1])
+    assert (steps[0][0] != steps[0][1]).any(), "two steps drew the same"
+    assert (steps[0][0] != steps[2][0]).any(), "two seeds drew the same"
+
+
+def test_a_codebook_in_blocks_trains_on_images_whose_size_the_graph_does_not_know(rng):
+    layer = make(RegularizedQuantizer, rng, block_size=3, prior_scope="image")
+    inputs = keras.Input((None, None, 5))
+    model = keras.Model(inputs, layer(inputs)["embeddings"])
+    model.compile("sgd", "mse")
+    before = layer.get_weights()
+    for side in (3, 4):  # on TensorFlow the second size is traced as unknown
+        features = rng.normal(size=(2, side, 4, 5)).astype("float32")
+        loss = model.train_on_batch(features, np.zeros((2, side, 4, 3), "float32"))
+        assert np.isfinite(loss)
+    moved = [np.abs(a - b).max() for a, b in zip(layer.get_weights(), before, strict=True)]
+    assert sum(move > 0 for move in moved) == 3, "codebook, kernel and bias"
