@@ -7,8 +7,10 @@ from keras_regvq.refusal import check_choice, check_integer, refuse
 
 __all__ = [
     "check_choice",
+    "check_grid",
     "check_image_shape_and_dtype",
     "check_images",
+    "check_mask",
     "check_number",
     "check_positive_integer",
     "check_tokens",
@@ -89,14 +91,19 @@ def check_images(argument, images, factor=1):
     return images
 
 
-def check_tokens(argument, tokens, codebook_size, rank=3):
+def check_tokens(argument, tokens, codebook_size, shape="(B, h, w)", what="tokens"):
     """Check concrete tokens and return them as an int32 NumPy array.
+
+    Args:
+        argument, what: how to call them in the error.
+        tokens: integers in [0, codebook_size).
+        shape: their shape in words, which says their rank.
 
     Raises:
         ValueError: for a wrong rank, a dtype that is not integer, or a token outside the codebook.
     """
-    shape = "(B, h, w)" if rank == 3 else f"rank {rank}"
-    expected = f"integer tokens {shape} in [0, {codebook_size - 1}]"
+    expected = f"integer {what} {shape} in [0, {codebook_size - 1}]"
+    rank = len(shape.strip("(,)").split(","))
     tokens = tokens if hasattr(tokens, "shape") else np.asarray(tokens)
     if len(tokens.shape) != rank or 0 in tuple(tokens.shape):
         refuse(argument, describe(tokens), expected)
@@ -105,8 +112,24 @@ def check_tokens(argument, tokens, codebook_size, rank=3):
     tokens = keras.ops.convert_to_numpy(tokens)
     low, high = int(tokens.min()), int(tokens.max())
     if low < 0 or high >= codebook_size:
-        refuse(argument, f"tokens from {low} to {high}", expected)
+        refuse(argument, f"{what} from {low} to {high}", expected)
     return tokens.astype("int32")
+
+
+def check_grid(argument, grid):
+    """Return a grid or size, one positive integer or two, as (height, width)."""
+    sides = grid if isinstance(grid, (tuple, list)) else (grid, grid)
+    if len(sides) != 2:
+        refuse(argument, repr(grid), "an integer or (height, width)")
+    return tuple(check_positive_integer(argument, side) for side in sides)
+
+
+def check_mask(argument, mask, shape):
+    """Return `mask` as a bool NumPy array of the given shape; zeros and ones will do."""
+    mask = np.asarray(keras.ops.convert_to_numpy(mask))
+    if mask.shape != tuple(shape) or not np.isin(mask, (0, 1)).all():
+        refuse(argument, describe(mask), f"booleans of shape {tuple(shape)}")
+    return mask.astype(bool)
 
 
 def unit_float(images):

@@ -21,14 +21,15 @@ def build_encoder(
     embedding_channels,
     dropout,
     dtype,
+    image_channels=3,
 ):
-    """Images (B, H, W, 3) in [-1, 1] -> features (B, H/f, W/f, embedding_channels).
+    """Images (B, H, W, image_channels) in [-1, 1] -> features (B, H/f, W/f, embedding_channels).
 
     Attention sits at the levels whose resolution for `image_size` (the trained height) is in
     `attention_resolutions`, and in the middle; it follows the blocks to any other image size.
     """
     options = {"dtype": dtype}
-    inputs = keras.Input((None, None, 3), name="images", dtype="float32")
+    inputs = keras.Input((None, None, image_channels), name="images", dtype="float32")
     x = layers.Conv2D(base_channels, 3, padding="same", name="conv_in", **options)(inputs)
     for level, multiplier in enumerate(channel_multipliers):
         channels = base_channels * multiplier
@@ -57,12 +58,14 @@ def build_decoder(
     embedding_dim,
     dropout,
     dtype,
+    image_channels=3,
 ):
-    """Embeddings (B, h, w, d) -> dict of "images" (B, f h, f w, 3), around [-1, 1], and "hidden".
+    """Embeddings (B, h, w, d) -> dict of "images" (B, f h, f w, image_channels), and "hidden".
 
     "hidden" is the input of the last convolution, "conv_out": the adaptive adversarial weight
-    needs it. There is no tanh at the end. Levels count from the highest resolution, as in the
-    encoder, and run from the lowest; each has one residual block more than the encoder's.
+    needs it. Images lie around [-1, 1]: there is no tanh at the end. Levels count from the
+    highest resolution, as in the encoder, and run from the lowest; each has one residual block
+    more than the encoder's.
     """
     options = {"dtype": dtype}
     inputs = keras.Input((None, None, embedding_dim), name="embeddings", dtype="float32")
@@ -82,7 +85,9 @@ def build_decoder(
 
     x = GroupNorm(name="norm_out", **options)(x)
     hidden = layers.Activation("silu", name="act_out", **options)(x)
-    images = layers.Conv2D(3, 3, padding="same", name="conv_out", dtype="float32")(hidden)
+    images = layers.Conv2D(image_channels, 3, padding="same", name="conv_out", dtype="float32")(
+        hidden
+    )
     return keras.Model(inputs, {"images": images, "hidden": hidden}, name="decoder")
 
 

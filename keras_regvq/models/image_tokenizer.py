@@ -8,7 +8,7 @@ from keras import ops
 
 from keras_regvq.models.encoder_decoder import build_decoder, build_encoder
 from keras_regvq.models.inference import BatchedFunction
-from keras_regvq.models.preset_model import PresetModel
+from keras_regvq.models.preset_model import PresetBackbone
 from keras_regvq.quantizers import Quantizer
 from keras_regvq.validation import (
     check_images,
@@ -22,7 +22,7 @@ from keras_regvq.validation import (
 
 
 @keras.saving.register_keras_serializable(package="keras_regvq")
-class ImageTokenizer(PresetModel):
+class ImageTokenizer(PresetBackbone):
     """Encoder, quantizer and decoder with VQ-GAN's topology.
 
     The defaults are the paper's size: 256-pixel images to 16 x 16 tokens (f16). Any image whose

@@ -13,30 +13,46 @@ class BatchedFunction:
 
     Args:
         owner: the keras.Model whose variables `function` uses.
-        function: maps one batch of inputs to one tensor.
+        function: maps one batch of inputs, an array or a dict of arrays, to one tensor.
     """
 
     def __init__(self, owner, function):
         self.model = _FunctionModel(owner, function)
 
-    def __call__(self, inputs, batch_size):
-        """Map an array (B, ...) to a NumPy array (B, ...)."""
+    def __call__(self, inputs, batch_size, verbose=False):
+        """Map an array (B, ...), or a dict of them, to a NumPy array (B, ...).
+
+        Args:
+            inputs: the whole batch.
+            batch_size: examples worked on at once.
+            verbose: whether a progress bar shows; "auto": if there are several batches.
+        """
         predict = self.model.predict_on_batch
-        if len(inputs) <= batch_size:
-            return predict(inputs)
+        count = len(keras.tree.flatten(inputs)[0])
+        batches = -(-count // batch_size)
+        show = batches > 1 if verbose == "auto" else verbose
+        progress = keras.utils.Progbar(count) if show else None
         results = []
-        for start in range(0, len(inputs), batch_size):
-            batch = inputs[start : start + batch_size]
-            missing = batch_size - len(batch)
-            if missing:
-                batch = np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)])
-            results.append(predict(batch)[: batch_size - missing])
-        return np.concatenate(results)
+        for start in range(0, count, batch_size):
+            size = min(batch_size, count - start)
+            padding = batch_size - size if batches > 1 else 0
+            batch = keras.tree.map_structure(
+                lambda array, start=start, size=size, padding=padding: np.pad(
+                    array[start : start + size],
+                    [(0, padding)] + [(0, 0)] * (array.ndim - 1),
+                    mode="edge",
+                ),
+                inputs,
+            )
+            results.append(predict(batch)[:size])
+            if progress is not None:
+                progress.update(start + size)
+        return results[0] if batches == 1 else np.concatenate(results)
 
 
 class _FunctionModel(keras.Model):
     def __init__(self, owner, function):
-        super().__init__(name=f"{owner.name}_{function.__name__}")
+        super().__init__(name=f"{owner.name}_function")
         self.owner, self.function = owner, function
         self.built = True
 

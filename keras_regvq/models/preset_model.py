@@ -1,11 +1,11 @@
-"""The base of every model with presets: KerasHub's Backbone, loading only what is safe."""
+"""Models with presets, written and read by KerasHub, loading only what is safe."""
 
 import json
 from pathlib import Path
 
 import keras
 import keras_hub
-from keras_hub.src.utils.preset_utils import get_preset_loader
+from keras_hub.src.utils.preset_utils import get_preset_loader, get_preset_saver
 
 from keras_regvq.validation import refuse
 
@@ -17,8 +17,8 @@ _SAFE_MODULES = ("keras", "keras.initializers")
 _UNSAFE_NAMES = ("Lambda", "function")
 
 
-class PresetModel(keras_hub.models.Backbone):
-    """A `keras_hub.models.Backbone` with checks on what it loads and the built-in presets.
+class Preset:
+    """Mixin: checks on what a model loads, and the built-in presets.
 
     KerasHub's saver writes a preset (config.json, model.weights.h5, metadata.json), and its
     loader reads it from a directory, hf://, kaggle:// or modelscope://.
@@ -76,6 +76,31 @@ class PresetModel(keras_hub.models.Backbone):
         if load_weights or load_weights is None:
             _load_weights(model, loader, preset)
         return model
+
+
+class PresetBackbone(Preset, keras_hub.models.Backbone):
+    """A functional model with presets: a KerasHub Backbone."""
+
+
+class PresetModel(Preset, keras.Model):
+    """A subclassed model with presets; a Backbone would have to be functional.
+
+    Its data are checked and cast by itself: Keras leaves them alone.
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+
+    def save_to_preset(self, directory):
+        """Write config.json, metadata.json and model.weights.h5 to a directory, made if missing."""
+        get_preset_saver(directory).save_backbone(self)
+
+    def get_config(self):
+        return {
+            "name": self.name,
+            "trainable": self.trainable,
+            "dtype": keras.dtype_policies.serialize(self.dtype_policy),
+        }
 
 
 def builtin_presets():

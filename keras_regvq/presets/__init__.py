@@ -1,7 +1,7 @@
 """Presets: whole models by name, from a directory or from a hub."""
 
 import keras_regvq.models  # noqa: F401  registers the classes that presets name
-from keras_regvq.models.preset_model import BUILTIN_DIRECTORY, PresetModel, builtin_presets
+from keras_regvq.models.preset_model import BUILTIN_DIRECTORY, Preset, builtin_presets
 
 __all__ = ["BUILTIN_DIRECTORY", "builtin_presets", "from_preset"]
 
@@ -25,4 +25,4 @@ def from_preset(preset, load_weights=None, **overrides):
         tokenizer = keras_regvq.from_preset("runs/quickstart/preset")
         tokens = tokenizer.encode(images)
     """
-    return PresetModel.from_preset(preset, load_weights, **overrides)
+    return Preset.from_preset(preset, load_weights, **overrides)

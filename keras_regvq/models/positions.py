@@ -1,0 +1,35 @@
+"""Learned positions on a grid."""
+
+import keras
+from keras import ops
+
+
+class GridPositions(keras.layers.Layer):
+    """Adds to each cell of a grid, in raster order, the vectors of its row and of its column.
+
+    Args:
+        grid: (h, w).
+        hidden_dim: D.
+    """
+
+    def __init__(self, grid, hidden_dim, **kwargs):
+        super().__init__(**kwargs)
+        self.grid, self.hidden_dim = tuple(grid), hidden_dim
+
+    def build(self, input_shape=None):
+        initializer = keras.initializers.RandomNormal(stddev=0.02)
+        for name, cells in zip(("rows", "columns"), self.grid, strict=True):
+            weight = self.add_weight(
+                name=name, shape=(cells, self.hidden_dim), initializer=initializer
+            )
+            setattr(self, name, weight)
+
+    def vectors(self):
+        """(h * w, D)."""
+        rows, columns = map(ops.convert_to_tensor, (self.rows, self.columns))
+        vectors = ops.reshape(rows[:, None] + columns[None], (-1, self.hidden_dim))
+        return ops.cast(vectors, self.compute_dtype)
+
+    def call(self, inputs):
+        """Add them to (B, h * w, D)."""
+        return inputs + self.vectors()

@@ -1,0 +1,132 @@
+"""Tokens of a data set, made once and kept on disk."""
+
+import json
+import os
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from keras_regvq.refusal import refuse
+
+
+def tokenize_batches(dataset, encode, directory=None, fingerprint="", verbose=True):
+    """Encode every batch of a data set, or read what an earlier call has kept.
+
+    Each batch becomes a file with the checksum of the batch that it was made from. A call that
+    finds some of them, after an interruption, reads the data again but encodes only what is
+    missing, damaged or made from other data. Once all are there, the data set is not read.
+
+    Args:
+        dataset: an iterable of dicts of arrays or tensors, in the same order every time.
+        encode: maps a dict of arrays to a dict of integer arrays of equal length.
+        directory: where the files are, made if missing; None: keep nothing.
+        fingerprint: what the result depends on besides the data: that of another is refused.
+        verbose: whether a progress bar shows.
+
+    Returns:
+        dict of integer arrays, all batches joined, each of the smallest type that holds it.
+
+    Raises:
+        ValueError: if the directory belongs to another fingerprint, or the data set is empty.
+    """
+    cache = _Cache(directory, fingerprint) if directory is not None else None
+    results = cache.complete() if cache else None
+    if results is None:
+        results = []
+        for batch in _progress(dataset, verbose):
+            batch = {name: np.asarray(values) for name, values in batch.items()}
+            checksum = _checksum(batch)
+            encoded = cache.read(len(results), checksum) if cache else None
+            if encoded is None:
+                encoded = {name: _smallest(a) for name, a in encode(batch).items()}
+                if cache:
+                    cache.write(len(results), checksum, encoded)
+            results.append(encoded)
+        if not results:
+            refuse("dataset", "an empty data set", "at least one batch")
+        if cache:
+            cache.finish(len(results))
+    return {name: np.concatenate([result[name] for result in results]) for name in results[0]}
+
+
+class _Cache:
+    """The files of one data set: 000000.npz, 000001.npz, ..., and cache.json."""
+
+    def __init__(self, directory, fingerprint):
+        self.directory = Path(directory)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.index = self.directory / "cache.json"
+        self.facts = {"fingerprint": fingerprint, "batches": None}
+        if self.index.exists():
+            try:
+                self.facts = json.loads(self.index.read_text())
+            except ValueError as error:
+                refuse("directory", f"{self.index} ({error})", "a cache that this package wrote")
+            if self.facts.get("fingerprint") != fingerprint:
+                refuse(
+                    "directory",
+                    f"{self.directory}, which holds the tokens of another tokenizer",
+                    "another directory, or this one emptied",
+                )
+        else:
+            self._write_index()
+
+    def _write_index(self):
+        self.index.write_text(json.dumps(self.facts))
+
+    def _path(self, number):
+        return self.directory / f"{number:06d}.npz"
+
+    def complete(self):
+        """All batches if every one is there and whole, else None."""
+        if self.facts["batches"] is None:
+            return None
+        results = [self.read(number) for number in range(self.facts["batches"])]
+        return None if any(result is None for result in results) else results
+
+    def read(self, number, checksum=None):
+        """A batch's arrays, or None if they are missing, damaged or made from other data."""
+        try:
+            with np.load(self._path(number), allow_pickle=False) as file:
+                arrays = dict(file)
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error):
+            return None
+        made_from = arrays.pop("checksum", None)
+        return arrays if made_from is not None and checksum in (None, int(made_from)) else None
+
+    def write(self, number, checksum, arrays):
+        temporary = self.directory / "unfinished.npz"
+        np.savez_compressed(temporary, checksum=np.uint32(checksum), **arrays)
+        os.replace(temporary, self._path(number))
+
+    def finish(self, batches):
+        self.facts["batches"] = batches
+        self._write_index()
+
+
+def _checksum(batch):
+    value = 0
+    for name in sorted(batch):
+        value = zlib.crc32(np.ascontiguousarray(batch[name]), zlib.crc32(name.encode(), value))
+    return value
+
+
+def _smallest(array):
+    array = np.asarray(array)
+    return array.astype(np.min_scalar_type(int(array.max(initial=0))))
+
+
+def _progress(dataset, verbose):
+    """Yield the batches, with Keras's progress bar in between."""
+    if not verbose:
+        yield from dataset
+        return
+    import keras
+
+    total = len(dataset) if hasattr(dataset, "__len__") else None
+    bar = keras.utils.Progbar(total, unit_name="batch")
+    for number, batch in enumerate(dataset, 1):
+        yield batch
+        bar.update(number)
