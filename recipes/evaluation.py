@@ -1,4 +1,4 @@
-"""Numbers and a report page for a trained tokenizer, shared by the recipes."""
+"""Numbers and report pages, shared by the recipes."""
 
 import base64
 import html
@@ -55,11 +55,6 @@ def write_report(directory, title, tokenizer, images, numbers, tokens, history, 
     Returns:
         Path of the page.
     """
-    directory = Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
-    (directory / "results.json").write_text(
-        json.dumps({"numbers": numbers, "facts": facts, "history": history}, indent=2)
-    )
     counts = np.bincount(tokens.ravel(), minlength=tokenizer.codebook_size)
     shown = images[:12]
     reconstructions = tokenizer.decode(tokens[:12])
@@ -75,17 +70,36 @@ def write_report(directory, title, tokenizer, images, numbers, tokens, history, 
         "How often each code is used on held-out images": usage_histogram(counts),
         "The codebook: each code decoded to a patch": codebook_picture(tokenizer),
     }
+    return write_page(directory, title, numbers, facts, pictures, history)
+
+
+def write_page(directory, title, numbers, facts, pictures, history=None):
+    """Write index.html, a page of two tables and pictures, and results.json.
+
+    Args:
+        directory: where to; made if missing.
+        title: heading.
+        numbers: dict of floats, what was measured.
+        facts: dict of what else to say: settings, times.
+        pictures: dict of heading -> PIL image.
+        history: dict of curves, kept in results.json.
+
+    Returns:
+        Path of the page.
+    """
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "results.json").write_text(
+        json.dumps({"numbers": numbers, "facts": facts, "history": history}, indent=2)
+    )
     sections = [
         f'<h2>{html.escape(name)}</h2><img alt="{html.escape(name)}" src="{_data_uri(picture)}">'
         for name, picture in pictures.items()
     ]
-    labels = {
-        "psnr": ("PSNR", "{:.2f} dB"),
-        "ssim": ("SSIM", "{:.3f}"),
-        "codebook_usage": ("Codebook usage", "{:.1%}"),
-        "codebook_perplexity": ("Codebook perplexity", "{:.1f}"),
-    }
-    rows = {text: form.format(numbers[name]) for name, (text, form) in labels.items()}
+    rows = {}
+    for name, value in numbers.items():
+        text, form = _LABELS.get(name, (name.replace("_", " "), "{:.4g}"))
+        rows[text] = form.format(value)
     page = _PAGE.format(
         title=html.escape(title),
         numbers=_table(rows),
@@ -95,6 +109,16 @@ def write_report(directory, title, tokenizer, images, numbers, tokens, history, 
     path = directory / "index.html"
     path.write_text(page)
     return path
+
+
+_LABELS = {
+    "psnr": ("PSNR", "{:.2f} dB"),
+    "ssim": ("SSIM", "{:.3f}"),
+    "codebook_usage": ("Codebook usage", "{:.1%}"),
+    "codebook_perplexity": ("Codebook perplexity", "{:.1f}"),
+    "bits_per_token": ("Bits per token", "{:.3f}"),
+    "loss": ("Loss", "{:.4f}"),
+}
 
 
 def _table(rows):

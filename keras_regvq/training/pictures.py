@@ -53,6 +53,18 @@ def codebook_picture(tokenizer, columns=32):
     return image_grid(rows, scale=max(1, 16 // factor), gap=1)
 
 
+def label_palette(num_classes):
+    """Colours that tell neighbouring labels apart, uint8 (num_classes, 3): `palette[labels]`."""
+    # Hues a golden ratio apart never come close; value and saturation vary for the many classes.
+    index = np.arange(num_classes)
+    hue = index * 0.618034 % 1.0
+    value = 1.0 - 0.2 * (index // 7 % 3)
+    saturation = 0.75 - 0.2 * (index // 21 % 3)
+    channels = np.abs((hue[:, None] * 6 + np.array([0, 4, 2])) % 6 - 3) - 1
+    colours = value[:, None] * (1 - saturation[:, None] * (1 - np.clip(channels, 0, 1)))
+    return np.round(colours * 255).astype("uint8")
+
+
 def usage_histogram(counts, title=""):
     """Plot how often each code is used, sorted from the most to the least used.
 

@@ -1,0 +1,171 @@
+import csv
+import importlib
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+import keras_regvq
+from keras_regvq.data import SCENE_CLASSES, SCENE_PALETTE
+
+ROOT = Path(__file__).parent.parent.parent
+SMALL = (
+    "--image-size 32 --layers 1 --heads 2 --width 16 --batch-size 4 --num-examples 8 "
+    "--epoch-steps 2"
+).split()
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory):
+    """A preset of an untrained tokenizer: 32 pixels, 8 x 8 tokens of 16 codes."""
+    tokenizer = keras_regvq.models.ImageTokenizer(
+        32,
+        keras_regvq.quantizers.VectorQuantizer(16, 8),
+        base_channels=8,
+        channel_multipliers=(1, 2, 2),
+        num_res_blocks=1,
+        attention_resolutions=(),
+        latent_channels=8,
+    )
+    path = str(tmp_path_factory.mktemp("presets") / "tokenizer")
+    tokenizer.save_to_preset(path)
+    return path
+
+
+@pytest.fixture
+def train(tokenizer):
+    recipe = importlib.import_module("train_semantic_to_image")
+    return lambda *options: recipe.main([*SMALL, "--tokenizer", tokenizer, *options])
+
+
+@pytest.fixture(scope="module")
+def painter(tokenizer, tmp_path_factory):
+    """A preset of an untrained SemanticToImage of scenes."""
+    condition = keras_regvq.models.LabelMapCondition(len(SCENE_CLASSES), 32, 4)
+    prior = keras_regvq.models.AutoregressivePrior(16, 8, 1, 2, 16, condition)
+    model = keras_regvq.models.SemanticToImage(keras_regvq.from_preset(tokenizer), prior)
+    path = str(tmp_path_factory.mktemp("presets") / "painter")
+    model.save_to_preset(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--prefix-grid", "4", "--cache", "tokens"],
+        ["--condition", "tokens", "--label-steps", "2", "--checkpointing"],
+    ],
+)
+def test_training_writes_a_preset_that_paints_and_a_report(train, options):
+    numbers = train("--steps", "4", *options)
+    assert 0 < numbers["bits_per_token"] < 8
+    run = Path("runs/semantic_to_image")
+    assert (run / "index.html").read_text().count("data:image/png;base64,") == 2
+    assert list((run / "pictures").glob("painted_*.png"))
+    model = keras_regvq.from_preset(run / "preset")
+    maps = keras_regvq.data.scenes(2, size=32, split="test")["labels"]
+    assert model.generate(maps, seed=0).shape == (2, 32, 32, 3)
+    if "--cache" in options:
+        assert len(list(Path("tokens").glob("*.npz"))) == 2
+
+
+def test_training_goes_on_where_it_was_interrupted(train, monkeypatch):
+    recipe = importlib.import_module("train_semantic_to_image")
+
+    def interrupt(self, epoch, logs=None):
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recipe.PaintedMaps, "on_epoch_begin", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            train("--steps", "6")
+    with pytest.raises(SystemExit, match="--resume"):
+        train("--steps", "6")
+    keras.backend.clear_session()
+    train("--steps", "6", "--resume")
+    with open("runs/semantic_to_image/log.csv") as file:
+        assert [int(row["epoch"]) for row in csv.DictReader(file)] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("name", ["scenes", "ade20k", "celebamask_hq"])
+def test_configs_hold_options_that_the_recipe_knows_and_the_command_line_overrides(name):
+    recipe = importlib.import_module("train_semantic_to_image")
+    config = str(ROOT / "recipes" / "configs" / f"{name}.toml")
+    args = recipe.parse_arguments(["--config", config, "--steps", "7"])
+    assert args.steps == 7
+    assert args.data.startswith(name)
+    if name != "scenes":
+        assert (args.layers, args.heads, args.width, args.image_size) == (24, 16, 1024, 256)
+
+
+def test_an_unknown_option_in_a_config_is_named(tmp_path, capsys):
+    recipe = importlib.import_module("train_semantic_to_image")
+    (tmp_path / "mine.toml").write_text("learning-rat = 1.0\n")
+    with pytest.raises(SystemExit):
+        recipe.parse_arguments(["--config", str(tmp_path / "mine.toml")])
+    assert "learning_rat" in capsys.readouterr().err
+
+
+def test_data_of_unknown_classes_need_their_number(train):
+    with pytest.raises(SystemExit, match="--num-classes"):
+        train("--data", "folder:somewhere")
+
+
+def test_generate_paints_held_out_maps_and_maps_that_someone_drew(painter, tmp_path):
+    recipe = importlib.import_module("generate")
+    pictures = recipe.main(["--preset", painter, "--count", "3", "--samples", "2"])
+    assert pictures.shape == (6, 32, 32, 3)
+    assert Image.open("runs/generated.png").size == (3 * 130 - 2, 3 * 130 - 2)
+
+    labels = keras_regvq.data.scene(5, size=64, split="test").labels
+    Image.fromarray(labels.astype("uint8")).save("labels.png")
+    Image.fromarray(SCENE_PALETTE[labels]).save("colours.png")
+    arguments = ["--preset", painter, "--samples", "1", "--map"]
+    by_labels = recipe.main([*arguments, "labels.png"])
+    np.testing.assert_array_equal(recipe.main([*arguments, "colours.png"]), by_labels)
+
+
+def test_generate_names_what_is_wrong_with_a_map(painter, capsys):
+    recipe = importlib.import_module("generate")
+    Image.new("RGB", (32, 32), (1, 2, 3)).save("wrong.png")
+    with pytest.raises(SystemExit, match=r"\(1, 2, 3\) at row 0"):
+        recipe.main(["--preset", painter, "--map", "wrong.png"])
+    Path("broken.png").write_text("no picture")
+    with pytest.raises(SystemExit, match="broken.png"):
+        recipe.main(["--preset", painter, "--map", "broken.png"])
+    recipe.main(["--colours"])
+    assert "0  sky          (135, 190, 235)" in capsys.readouterr().out
+
+
+def test_evaluation_reports_agreement_beside_real_images(painter, monkeypatch):
+    segmenter = importlib.import_module("scene_segmenter")
+    monkeypatch.setattr(segmenter, "EXAMPLES", 32)
+    monkeypatch.setattr(segmenter, "EPOCHS", 1)
+    recipe = importlib.import_module("evaluate_semantic_to_image")
+    report = recipe.main(["--preset", painter, "--count", "6"])
+    output = Path("runs/evaluate_semantic_to_image")
+    saved = json.loads((output / "results.json").read_text())
+    assert saved["pictures"] == report["pictures"] and len(report["pictures"]) == 3
+    assert (output / "results.md").read_text().count("\n") == 5
+    assert Image.open(output / "painted.png").width > 100
+
+
+def test_agreement_counts_pixels_and_classes(monkeypatch):
+    recipe = importlib.import_module("scene_segmenter")
+
+    class Reads:
+        """Sees the label that an image's first channel holds."""
+
+        def predict(self, images, **options):
+            return np.eye(len(SCENE_CLASSES))[np.round(images[..., 0] * 255).astype(int)]
+
+    labels = np.array([[[0, 0], [0, 2]]])
+    images = np.zeros((1, 2, 2, 3), "uint8")
+    images[..., 0] = [[[0, 0], [2, 2]]]
+    numbers = recipe.agreement(Reads(), images, labels)
+    assert numbers["pixel_accuracy"] == pytest.approx(3 / 4)
+    assert numbers["mean_iou"] == pytest.approx((2 / 3 + 1 / 2) / 2)
