@@ -117,8 +117,10 @@ class AutoregressivePrior(PresetModel):
         self.positions = GridPositions(self.grid, width, name="positions", dtype=policy)
         self.positions.build()
         # What stands in the condition's place where it is hidden: in the prefix, and aligned.
-        self.no_condition = layers.Embedding(2, width, small, name="no_condition", dtype=policy)
-        self.no_condition.build()
+        self.no_condition = None
+        if self.condition is not None and self.settings["condition_dropout"]:
+            self.no_condition = layers.Embedding(2, width, small, name="no_condition", dtype=policy)
+            self.no_condition.build()
         self.blocks = [
             DecoderBlock(
                 width,
@@ -159,7 +161,7 @@ class AutoregressivePrior(PresetModel):
         hidden = None
         if training:
             tokens = self._replace_some(tokens)
-            if self.condition is not None and self.settings["condition_dropout"]:
+            if self.no_condition is not None:
                 uniform = keras.random.uniform((batch,), seed=self.seed_generator)
                 hidden = uniform < self.settings["condition_dropout"]
         start = ops.full((batch, 1), self.codebook_size, dtype="int32")
@@ -193,16 +195,15 @@ class AutoregressivePrior(PresetModel):
         """
         if self.condition is None:
             return None, None
-        embedded = self.condition(ops.cast(values, "int32"))
-        if hidden is None:
-            return embedded
-        absent = ops.convert_to_tensor(self.no_condition.embeddings)
-        return tuple(
-            part
-            if part is None
-            else ops.where(hidden[:, None, None], ops.cast(absent[index], part.dtype), part)
-            for index, part in enumerate(embedded)
-        )
+        embedded = []
+        for index, part in enumerate(self.condition(ops.cast(values, "int32"))):
+            if part is not None:
+                part = ops.cast(part, self.embedding.compute_dtype)
+                if hidden is not None:
+                    absent = ops.cast(self.no_condition.embeddings, part.dtype)
+                    part = ops.where(hidden[:, None, None], absent[index], part)
+            embedded.append(part)
+        return tuple(embedded)
 
     def compile(self, optimizer=None, **kwargs):
         """Configure training.
@@ -295,8 +296,9 @@ class AutoregressivePrior(PresetModel):
         scales = guidance_scales(guidance_scale, guidance_schedule, self.length)
         guided = bool((scales != 1).any())
         if guided:
-            if self.condition is None:
-                refuse("guidance_scale", guidance_scale, "1 for a prior without condition")
+            if self.no_condition is None:
+                expected = "1, for a prior that was not trained with condition_dropout"
+                refuse("guidance_scale", guidance_scale, expected)
             batch["guidance"] = np.broadcast_to(scales, (count, self.length))
         batch["temperature"] = np.full(count, temperature, "float32")
         # At least one below 1, in float32: 1 would be above every cumulated probability.

@@ -1,13 +1,15 @@
 """Models with presets, written and read by KerasHub, loading only what is safe."""
 
 import json
+import os
 from pathlib import Path
 
+import h5py
 import keras
 import keras_hub
 from keras_hub.src.utils.preset_utils import get_preset_loader, get_preset_saver
 
-from keras_regvq.validation import refuse
+from keras_regvq.validation import check_choice, refuse
 
 BUILTIN_DIRECTORY = Path(__file__).parent.parent / "presets" / "builtin"
 
@@ -77,6 +79,19 @@ class Preset:
             _load_weights(model, loader, preset)
         return model
 
+    def save_to_preset(self, directory, weights_dtype="float32"):
+        """Write config.json, metadata.json and model.weights.h5.
+
+        Args:
+            directory: where to; made if missing.
+            weights_dtype: "float32", or "float16" for a file of half the size: the model that
+                loads it computes in its own dtypes, from rounded weights.
+        """
+        check_choice("weights_dtype", weights_dtype, ("float32", "float16"))
+        get_preset_saver(str(directory)).save_backbone(self)
+        if weights_dtype == "float16":
+            _round_weights(Path(directory) / "model.weights.h5", weights_dtype)
+
 
 class PresetBackbone(Preset, keras_hub.models.Backbone):
     """A functional model with presets: a KerasHub Backbone."""
@@ -90,10 +105,6 @@ class PresetModel(Preset, keras.Model):
 
     def __init__(self, **kwargs):
         super().__init__(autocast=False, **kwargs)
-
-    def save_to_preset(self, directory):
-        """Write config.json, metadata.json and model.weights.h5 to a directory, made if missing."""
-        get_preset_saver(directory).save_backbone(self)
 
     def get_config(self):
         return {
@@ -140,6 +151,25 @@ def _check_classes(preset, config):
             )
     for value in config.values():
         _check_classes(preset, value)
+
+
+def _round_weights(path, dtype):
+    """Write a Keras weights file again, with its float32 arrays in another dtype."""
+    rounded = path.with_suffix(".rounded")
+
+    def copy(name, item):
+        if isinstance(item, h5py.Dataset):
+            values = item[()]
+            values = values.astype(dtype) if values.dtype == "float32" else values
+            copied = target.create_dataset(name, data=values)
+        else:
+            copied = target.require_group(name)
+        copied.attrs.update(item.attrs)
+
+    with h5py.File(path) as source, h5py.File(rounded, "w") as target:
+        target.attrs.update(source.attrs)
+        source.visititems(copy)
+    os.replace(rounded, path)
 
 
 def _load_weights(model, loader, preset):

@@ -13,13 +13,13 @@ def blocky_maps(count):
 
 
 def test_it_learns_to_say_a_label_map_in_tokens():
-    maps = blocky_maps(64)
+    maps = blocky_maps(32)
     tokenizer = make_label_tokenizer()
-    tokenizer.compile(keras.optimizers.Adam(5e-3))
-    history = tokenizer.fit(maps, batch_size=16, epochs=25, verbose=0).history
-    assert history["pixel_accuracy"][-1] > 0.6 > 2 * history["pixel_accuracy"][0] - 0.2
+    tokenizer.compile(keras.optimizers.Adam(1e-2))
+    history = tokenizer.fit(maps, batch_size=8, epochs=12, verbose=0).history
+    assert history["pixel_accuracy"][-1] > 0.5 > history["pixel_accuracy"][0]
     tokens = tokenizer.encode(maps)
-    assert tokens.shape == (64, 4, 6) and tokens.dtype == np.int32
+    assert tokens.shape == (32, 4, 6) and tokens.dtype == np.int32
     restored = tokenizer.decode(tokens)
     assert (restored == maps).mean() == pytest.approx(history["pixel_accuracy"][-1], abs=0.15)
 

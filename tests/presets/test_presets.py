@@ -177,3 +177,20 @@ def test_wrong_presets_and_overrides_are_named(preset, tmp_path):
     change_config(preset, lambda config: config.update(registered_name="keras_regvq>GroupNorm"))
     with pytest.raises(ValueError, match="preset of ImageTokenizer"):
         ImageTokenizer.from_preset(preset)
+
+
+def test_half_precision_weights_take_half_the_space_and_nearly_keep_the_images(
+    tokenizer, preset, images, tmp_path
+):
+    tokenizer.save_to_preset(tmp_path / "half", weights_dtype="float16")
+    sizes = [(path / "model.weights.h5").stat().st_size for path in (preset, tmp_path / "half")]
+    assert sizes[0] - sizes[1] > 1.5 * tokenizer.count_params(), "two bytes a weight"
+    loaded = keras_regvq.from_preset(tmp_path / "half")
+    assert {v.dtype for v in loaded.trainable_variables} == {"float32"}
+    for ours, theirs in zip(tokenizer.trainable_variables, loaded.trainable_variables, strict=True):
+        rounded = keras.ops.convert_to_numpy(ours).astype("float16").astype("float32")
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(theirs), rounded)
+    tokens = tokenizer.encode(images)
+    np.testing.assert_allclose(loaded.decode(tokens), tokenizer.decode(tokens), atol=5e-3)
+    with pytest.raises(ValueError, match="weights_dtype"):
+        tokenizer.save_to_preset(tmp_path / "eighth", weights_dtype="int4")

@@ -1,59 +1,13 @@
-"""The guides run, what they say about their numbers holds, and their pages are up to date."""
-
-import importlib.util
-import re
-import sys
-from pathlib import Path
+"""The guide to Reg-VQ's parts runs, and what it says about its numbers holds."""
 
 import keras
 import numpy as np
 import pytest
 
-GUIDES = Path(__file__).parent.parent.parent / "guides"
-SCRIPT = GUIDES / "regvq_part_by_part.py"
-
 
 @pytest.fixture(scope="module")
-def build():
-    spec = importlib.util.spec_from_file_location("guides_build", GUIDES / "build.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
-def guide(build, tmp_path_factory):
-    """The script's namespace after a run, all it printed, and its pictures."""
-    folder = tmp_path_factory.mktemp("pictures")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(GUIDES))
-        patch.setenv("GUIDE_PICTURES", str(folder))
-        namespace, outputs = build.run(SCRIPT, folder)
-    sys.modules.pop("drawing", None)
-    printed = "\n".join(text for text, _ in outputs)
-    return namespace, printed, [picture for _, pictures in outputs for picture in pictures]
-
-
-def linked_pictures():
-    return re.findall(r"!\[[^\]]+\]\(pictures/([^)]+)\)", SCRIPT.with_suffix(".md").read_text())
-
-
-def test_the_page_has_the_scripts_text_and_code_in_order(build):
-    page, position = SCRIPT.with_suffix(".md").read_text(), 0
-    for kind, text in build.cells(SCRIPT):
-        block = text if kind == "markdown" else f"```python\n{text}\n```"
-        found = page.find(f"\n\n{block}\n", position)
-        assert found >= 0, f"python guides/build.py guides/{SCRIPT.name}; missing:\n{block}"
-        position = found + len(block)
-
-
-def test_the_script_makes_the_pages_pictures(guide):
-    names = linked_pictures()
-    assert [picture.name for picture in guide[2]] == names
-    assert [int(re.search(r"_(\d+)_", name)[1]) for name in names] == list(range(1, 12))
-    committed = [(GUIDES / "pictures" / name).stat().st_size for name in names]
-    assert max(committed) < 150_000 and sum(committed) < 1_000_000
-    assert sorted(path.name for path in (GUIDES / "pictures").iterdir()) == sorted(names)
+def guide(run_guide):
+    return run_guide("regvq_part_by_part")
 
 
 def test_codes_that_nothing_chooses_never_move(guide):
