@@ -13,12 +13,12 @@ from keras_regvq.training.autodiff import losses_and_gradient
 
 
 def last_kernel_gradient(hidden, kernel, image_gradient):
-    """Gradient for the last convolution's kernel (3, 3, C, 3).
+    """Gradient for a convolution's kernel (3, 3, C, O).
 
     Args:
         hidden: the convolution's input (B, H, W, C).
         kernel: its kernel.
-        image_gradient: gradient of a loss for the convolution's output (B, H, W, 3).
+        image_gradient: gradient of a loss for the convolution's output (B, H, W, O).
     """
     hidden = ops.stop_gradient(ops.cast(hidden, "float32"))
 
@@ -33,10 +33,13 @@ def adaptive_weight(hidden, kernel, reconstruction_gradient, generator_gradient)
 
     Esser et al. (2021), equation 7. Scalar, no gradient.
     """
-    norms = [
-        ops.norm(ops.reshape(last_kernel_gradient(hidden, kernel, gradient), (-1,)))
-        for gradient in (reconstruction_gradient, generator_gradient)
-    ]
+    # Side by side, as one convolution with twice the outputs: one backward pass serves both.
+    gradient = last_kernel_gradient(
+        hidden,
+        ops.concatenate([kernel, kernel], axis=-1),
+        ops.concatenate([reconstruction_gradient, generator_gradient], axis=-1),
+    )
+    norms = [ops.norm(ops.reshape(part, (-1,))) for part in ops.split(gradient, 2, axis=-1)]
     return ops.stop_gradient(ops.clip(norms[0] / (norms[1] + 1e-4), 0.0, 1e4))
 
 
