@@ -19,6 +19,9 @@ if _BACKEND == "tensorflow":
     def replica_count():
         return tf.distribute.get_strategy().num_replicas_in_sync
 
+    def convolve_without_copies(model):
+        pass
+
 elif _BACKEND == "jax":
     import jax
 
@@ -33,7 +36,12 @@ elif _BACKEND == "jax":
     def replica_count():
         return 1
 
+    def convolve_without_copies(model):
+        pass
+
 elif _BACKEND == "torch":
+    import functools
+
     import torch
 
     def losses_and_gradient(function, x):
@@ -45,6 +53,25 @@ elif _BACKEND == "torch":
 
     def replica_count():
         return 1
+
+    def convolve_without_copies(model):
+        for layer in model._flatten_layers():
+            if type(layer) is keras.layers.Conv2D and layer.data_format == "channels_last":
+                layer.convolution_op = functools.partial(_convolution, layer)
+
+    def _convolution(layer, inputs, kernel):
+        # In PyTorch's layout once, and not again in the backward pass.
+        kernel = keras.ops.convert_to_tensor(kernel).permute(3, 2, 0, 1)
+        kernel = kernel.contiguous(memory_format=torch.channels_last)
+        outputs = keras.ops.conv(
+            inputs.permute(0, 3, 1, 2),
+            kernel.permute(2, 3, 1, 0),
+            strides=layer.strides,
+            padding=layer.padding,
+            dilation_rate=layer.dilation_rate,
+            data_format="channels_first",
+        )
+        return outputs.permute(0, 2, 3, 1)
 
 else:
     raise ImportError(
@@ -65,3 +92,13 @@ Returns:
 """
 
 replica_count.__doc__ = """Replicas whose losses are summed: TensorFlow's strategies; else 1."""
+
+convolve_without_copies.__doc__ = """Spare the 2D convolutions of a model two copies of their input.
+
+Keras's PyTorch backend copies (B, H, W, C) to channels first and back before each convolution. A
+permuted view is what PyTorch calls channels last, and needs neither. Values, weights and
+configurations stay the same; other backends have nothing to spare.
+
+Args:
+    model: a built keras.Model; changed in place, with all that is inside it.
+"""

@@ -8,7 +8,11 @@ from keras_regvq.losses import hinge_discriminator_loss, hinge_generator_loss
 from keras_regvq.metrics import PSNR, CodebookPerplexity, CodebookUsage
 from keras_regvq.models import ImageTokenizer
 from keras_regvq.training.adversarial_step import adaptive_weight, surrogate
-from keras_regvq.training.autodiff import losses_and_gradient, replica_count
+from keras_regvq.training.autodiff import (
+    convolve_without_copies,
+    losses_and_gradient,
+    replica_count,
+)
 from keras_regvq.training.batches import check_first_images, images_of
 from keras_regvq.training.feature_losses import FeatureLosses
 from keras_regvq.training.state import keep_variables
@@ -121,6 +125,7 @@ class TokenizerTrainer(keras.Model):
         self.usage = CodebookUsage(tokenizer.codebook_size, name="codebook_usage")
         self.perplexity = CodebookPerplexity(tokenizer.codebook_size, name="codebook_perplexity")
         self.loss_trackers = {name: keras.metrics.Mean(name) for name in self._logged_losses()}
+        convolve_without_copies(self)
         self.built = True
 
     def _logged_losses(self):
