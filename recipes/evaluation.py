@@ -41,6 +41,18 @@ def evaluate(tokenizer, images, batch_size=32):
     return {name: float(metric.result()) for name, metric in metrics.items()}, tokens
 
 
+def backup_directory(output, resume):
+    """Where a run in `output` keeps its backup; an unfinished run is not overwritten unasked."""
+    backup = output / "backup"
+    if backup.exists() and not resume:
+        raise SystemExit(
+            f"{output} holds an unfinished run: add --resume to continue it, or name another "
+            "--output."
+        )
+    output.mkdir(parents=True, exist_ok=True)
+    return backup
+
+
 def write_report(directory, title, tokenizer, images, numbers, tokens, history, facts):
     """Write index.html and results.json.
 

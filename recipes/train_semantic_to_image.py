@@ -22,7 +22,7 @@ import keras
 import numpy as np
 
 import keras_regvq
-from evaluation import write_page
+from evaluation import backup_directory, write_page
 from keras_regvq.models import (
     AutoregressivePrior,
     LabelMapCondition,
@@ -79,6 +79,8 @@ def parse_arguments(arguments=None):
     option(training, "--weight-decay", 0.01, "AdamW's, of the matrices")
     option(training, "--precision", "float32", "dtype policy",
            choices=("float32", "mixed_bfloat16", "mixed_float16"))  # fmt: skip
+    option(training, "--preset-dtype", "float32", "of the preset's weights",
+           choices=("float32", "float16"))  # fmt: skip
     option(training, "--seed", 0, "random seed")
     option(training, "--output", Path("runs/semantic_to_image"), "directory", type=Path)
     option(training, "--resume", False, "continue the run in --output", action="store_true")
@@ -205,18 +207,12 @@ def palette_of(source, num_classes):
 
 def main(arguments=None):
     args = parse_arguments(arguments)
-    backup = args.output / "backup"
-    if backup.exists() and not args.resume:
-        raise SystemExit(
-            f"{args.output} holds an unfinished run: add --resume to continue it, or name another "
-            "--output."
-        )
+    backup = backup_directory(args.output, args.resume)
     num_classes = args.num_classes or keras_regvq.data.label_classes(args.data)
     if num_classes is None:
         raise SystemExit(f"--num-classes is needed: {args.data} does not say how many there are.")
     keras.utils.set_random_seed(args.seed)
     keras.config.set_dtype_policy(args.precision)
-    args.output.mkdir(parents=True, exist_ok=True)
 
     model = build_model(args, num_classes)
     shown, palette = held_out(args, 10), palette_of(args.data, num_classes)
@@ -230,12 +226,12 @@ def main(arguments=None):
         callbacks=[
             keras.callbacks.BackupAndRestore(backup),
             keras.callbacks.CSVLogger(args.output / "log.csv", append=args.resume),
-            PaintedMaps(shown, palette, args.output / "pictures", max(epochs // 10, 1)),
+            PaintedMaps(shown, palette, args.output / "pictures", max(epochs // 4, 1)),
         ],
     ).history
 
     numbers = model.evaluate(test, return_dict=True)
-    model.save_to_preset(str(args.output / "preset"))
+    model.save_to_preset(args.output / "preset", args.preset_dtype)
     facts = {name: str(value) for name, value in vars(args).items()}
     facts["backend"] = keras.backend.backend()
     facts["parameters of the prior"] = f"{model.prior.count_params():,}"

@@ -19,7 +19,7 @@ import keras
 import numpy as np
 
 import keras_regvq
-from evaluation import evaluate, write_report
+from evaluation import backup_directory, evaluate, write_report
 from keras_regvq.models import ImageTokenizer, PatchDiscriminator, VGG19Features
 from keras_regvq.quantizers import GumbelQuantizer, RegularizedQuantizer, VectorQuantizer
 from keras_regvq.training import (
@@ -89,6 +89,8 @@ def parse_arguments(arguments=None):
     option(training, "--precision", "float32", "dtype policy",
            choices=("float32", "mixed_bfloat16", "mixed_float16"))  # fmt: skip
     option(training, "--accumulate", 1, "batches a weight update")
+    option(training, "--preset-dtype", "float32", "of the preset's weights",
+           choices=("float32", "float16"))  # fmt: skip
     option(training, "--seed", 0, "random seed")
     option(training, "--output", Path("runs/tokenizer"), "directory", type=Path)
     option(training, "--resume", False, "continue the run in --output", action="store_true")
@@ -172,15 +174,9 @@ def held_out_images(args, count=256):
 
 def main(arguments=None):
     args = parse_arguments(arguments)
-    backup = args.output / "backup"
-    if backup.exists() and not args.resume:
-        raise SystemExit(
-            f"{args.output} holds an unfinished run: add --resume to continue it, or name another "
-            "--output."
-        )
+    backup = backup_directory(args.output, args.resume)
     keras.utils.set_random_seed(args.seed)
     keras.config.set_dtype_policy(args.precision)
-    args.output.mkdir(parents=True, exist_ok=True)
 
     train = load_data(args, "train", args.num_examples, args.batch_size).repeat()
     test = held_out_images(args)
@@ -205,7 +201,7 @@ def main(arguments=None):
     ).history
 
     numbers, tokens = evaluate(trainer.tokenizer, test)
-    trainer.tokenizer.save_to_preset(str(args.output / "preset"))
+    trainer.tokenizer.save_to_preset(args.output / "preset", args.preset_dtype)
     facts = {name: str(value) for name, value in vars(args).items()}
     facts["backend"] = keras.backend.backend()
     title = f"Tokenizer of {args.data}"

@@ -1,33 +1,22 @@
 """The autoregressive prior: a transformer that predicts an image's tokens one after the other."""
 
 import functools
-import math
 
 import keras
 import numpy as np
 from keras import layers, ops
 
 from keras_regvq.models.autoregressive_sampling import sample_tokens
-from keras_regvq.models.conditions import Condition
 from keras_regvq.models.decoder_block import DecoderBlock
 from keras_regvq.models.inference import BatchedFunction
 from keras_regvq.models.positions import GridPositions
-from keras_regvq.models.preset_model import PresetModel
-from keras_regvq.models.prior_training import check_first_batch, prior_optimizer, token_loss
 from keras_regvq.models.token_choice import guidance_scales
-from keras_regvq.validation import (
-    check_grid,
-    check_mask,
-    check_number,
-    check_positive_integer,
-    check_tokens,
-    describe,
-    refuse,
-)
+from keras_regvq.models.token_prior import TokenPrior
+from keras_regvq.validation import check_number, check_positive_integer, refuse
 
 
 @keras.saving.register_keras_serializable(package="keras_regvq")
-class AutoregressivePrior(PresetModel):
+class AutoregressivePrior(TokenPrior):
     """A decoder-only transformer over image tokens in raster order.
 
     The sequence is [condition prefix, start, token 0, ..., token L - 2]; the last L outputs
@@ -41,7 +30,7 @@ class AutoregressivePrior(PresetModel):
         grid: (h, w) of the tokens, or one int for both.
         num_layers, num_heads, hidden_dim: sizes of the transformer.
         condition: None, or a `ClassCondition`, `LabelMapCondition` or `TokenizedMapCondition`.
-        dropout: rate in the blocks while training.
+        dropout: rate in the blocks while training. (Keras does not save dropout's random state.)
         keep_probability: share of the input tokens that are kept while training; the others are
             replaced by random ones, so that the prior learns to go on from its own mistakes
             (taming's `pkeep`).
@@ -76,32 +65,30 @@ class AutoregressivePrior(PresetModel):
         name=None,
         trainable=True,
     ):
-        if condition is not None and not isinstance(condition, Condition):
-            refuse("condition", describe(condition), "None or a keras_regvq.models.Condition")
-        if hidden_dim % num_heads:
-            refuse("num_heads", num_heads, f"a divisor of hidden_dim={hidden_dim}")
-        if gradient_checkpointing and dropout:
-            refuse("dropout", dropout, "0 with gradient_checkpointing")
-        super().__init__(dtype=dtype, name=name, trainable=trainable)
-        self.settings = {
-            "codebook_size": check_positive_integer("codebook_size", codebook_size),
-            "grid": check_grid("grid", grid),
+        sizes = {
             "num_layers": check_positive_integer("num_layers", num_layers),
             "num_heads": check_positive_integer("num_heads", num_heads),
             "hidden_dim": check_positive_integer("hidden_dim", hidden_dim),
             "dropout": check_number("dropout", dropout, 0, 1),
             "keep_probability": check_number("keep_probability", keep_probability, 0, 1),
-            "condition_dropout": check_number("condition_dropout", condition_dropout, 0, 1),
             "gradient_checkpointing": bool(gradient_checkpointing),
-            "seed": seed,
         }
-        self.codebook_size, self.grid = codebook_size, self.settings["grid"]
-        self.length = self.grid[0] * self.grid[1]
-        self.condition = condition
-        self.seed_generator = keras.random.SeedGenerator(seed)
-        self._create_layers(keras.dtype_policies.get(dtype or keras.config.dtype_policy()))
-        self.bits_tracker = keras.metrics.Mean("bits_per_token")
-        self._samplers = {}
+        if hidden_dim % num_heads:
+            refuse("num_heads", num_heads, f"a divisor of hidden_dim={hidden_dim}")
+        if gradient_checkpointing and dropout:
+            refuse("dropout", dropout, "0 with gradient_checkpointing")
+        super().__init__(
+            codebook_size,
+            grid,
+            condition,
+            condition_dropout,
+            seed,
+            dtype=dtype,
+            name=name,
+            trainable=trainable,
+        )
+        self.settings.update(sizes)
+        self._create_layers(self.dtype_policy)
 
     def _create_layers(self, policy):
         width, small = self.settings["hidden_dim"], keras.initializers.RandomNormal(stddev=0.02)
@@ -205,47 +192,6 @@ class AutoregressivePrior(PresetModel):
             embedded.append(part)
         return tuple(embedded)
 
-    def compile(self, optimizer=None, **kwargs):
-        """Configure training.
-
-        Args:
-            optimizer: default AdamW(3e-4, weight_decay=0.01, beta_2=0.95). Its weight decay
-                applies to the matrices of the layers alone, not to embeddings, norms and biases.
-            **kwargs: of `keras.Model.compile`.
-        """
-        super().compile(optimizer=prior_optimizer(optimizer, self.trainable_variables), **kwargs)
-
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """Mean cross-entropy of the tokens in nats; logged in bits as "bits_per_token"."""
-        loss = token_loss(x["tokens"], y_pred)
-        self.bits_tracker.update_state(ops.stop_gradient(loss) / math.log(2))
-        return loss
-
-    def fit(self, x=None, *args, **kwargs):
-        """`keras.Model.fit` on {"tokens": (n, h, w), "condition": ...}, or a dataset of such dicts.
-
-        Raises:
-            ValueError: if arrays have a wrong shape, dtype or range.
-        """
-        for argument, data in (("x", x), ("validation_data", kwargs.get("validation_data"))):
-            check_first_batch(argument, data, self.check_inputs)
-        return super().fit(x, *args, **kwargs)
-
-    def check_inputs(self, argument, inputs):
-        """Check a dict of arrays as `call` takes it."""
-        expected = {"tokens"} if self.condition is None else {"tokens", "condition"}
-        if set(inputs) != expected:
-            refuse(argument, f"a dict with keys {sorted(inputs)}", f"the keys {sorted(expected)}")
-        self._check_token_grid("tokens", inputs["tokens"])
-        if self.condition is not None:
-            self.condition.check(inputs["condition"])
-
-    def _check_token_grid(self, argument, tokens):
-        tokens = check_tokens(argument, tokens, self.codebook_size)
-        if tokens.shape[1:] != self.grid:
-            refuse(argument, f"a grid {tokens.shape[1:]}", f"the prior's grid {self.grid}")
-        return tokens
-
     def generate(
         self,
         condition=None,
@@ -284,7 +230,7 @@ class AutoregressivePrior(PresetModel):
         Raises:
             ValueError: for an argument that does not fit.
         """
-        batch = self._check_sampling_inputs(condition, num_samples, tokens, mask)
+        batch = self.sampling_batch(condition, num_samples, tokens, mask)
         count = len(batch["tokens"])
         temperature = check_number("temperature", temperature)
         if temperature == 0:
@@ -301,9 +247,8 @@ class AutoregressivePrior(PresetModel):
                 refuse("guidance_scale", guidance_scale, expected)
             batch["guidance"] = np.broadcast_to(scales, (count, self.length))
         batch["temperature"] = np.full(count, temperature, "float32")
-        # At least one below 1, in float32: 1 would be above every cumulated probability.
-        uniform = np.random.default_rng(seed).random((count, self.length), dtype="float32")
-        batch["uniform"] = uniform
+        shape = (count, self.length)
+        batch["uniform"] = np.random.default_rng(seed).random(shape, dtype="float32")
 
         key = (top_k, top_p is not None, guided)
         if key not in self._samplers:
@@ -312,42 +257,3 @@ class AutoregressivePrior(PresetModel):
             )
         drawn = self._samplers[key](batch, batch_size, verbose)
         return drawn.reshape(-1, *self.grid).astype("int32")
-
-    def _check_sampling_inputs(self, condition, num_samples, tokens, mask):
-        """The arrays "tokens" and "mask" (B, L), and "condition" where there is one."""
-        batch = {}
-        if self.condition is None:
-            if condition is not None:
-                refuse("condition", describe(condition), "None for a prior without condition")
-            count = len(tokens) if tokens is not None else num_samples or 1
-            count = check_positive_integer("num_samples", count)
-        else:
-            if condition is None:
-                refuse("condition", "None", f"what a {type(self.condition).__name__} takes")
-            batch["condition"] = self.condition.check(condition)
-            count = len(batch["condition"])
-        if (tokens is None) != (mask is None):
-            refuse("mask", "only one of `tokens` and `mask`", "both or neither")
-        if tokens is None:
-            tokens, mask = np.zeros((count, *self.grid), "int32"), np.ones((count, *self.grid))
-        tokens = self._check_token_grid("tokens", tokens)
-        if len(tokens) != count:
-            refuse("tokens", f"{len(tokens)} examples", f"{count}, as many as conditions")
-        mask = check_mask("mask", mask, tokens.shape)
-        return {
-            **batch,
-            "tokens": tokens.reshape(count, self.length),
-            "mask": mask.reshape(count, self.length),
-        }
-
-    def get_config(self):
-        config = super().get_config()
-        condition = keras.saving.serialize_keras_object(self.condition)
-        return {**config, **self.settings, "condition": condition}
-
-    @classmethod
-    def from_config(cls, config):
-        condition = config["condition"] and keras.saving.deserialize_keras_object(
-            config["condition"]
-        )
-        return cls(**{**config, "condition": condition})

@@ -106,6 +106,11 @@ class PresetModel(Preset, keras.Model):
     def __init__(self, **kwargs):
         super().__init__(autocast=False, **kwargs)
 
+    def compile_from_config(self, config):
+        """Compile as a saved model was, the optimizer ready to have its state loaded."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
+
     def get_config(self):
         return {
             "name": self.name,

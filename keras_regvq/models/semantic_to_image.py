@@ -150,29 +150,16 @@ class SemanticToImage(PresetModel):
                     digest.update(np.ascontiguousarray(ops.convert_to_numpy(variable.value)))
         return digest.hexdigest()
 
-    def generate(
-        self,
-        label_maps,
-        temperature=1.0,
-        top_k=None,
-        top_p=None,
-        guidance_scale=1.0,
-        guidance_schedule="constant",
-        seed=None,
-        images=None,
-        mask=None,
-        batch_size=32,
-        verbose="auto",
-    ):
+    def generate(self, label_maps, images=None, mask=None, **sampling):
         """Paint pictures of label maps.
 
         Args:
             label_maps: integers (B, H, W), labels that the prior knows.
-            temperature, top_k, top_p, guidance_scale, guidance_schedule, seed, batch_size,
-                verbose: as in `AutoregressivePrior.generate`.
             images, mask: to repaint a part: images (B, H, W, 3), and bool (B, H, W), True where
                 they are to change. Tokens whose patch the mask touches are drawn anew, all others
                 are kept exactly.
+            **sampling: temperature, top_k, top_p, guidance_scale, guidance_schedule, seed,
+                batch_size and verbose of `AutoregressivePrior.generate`.
 
         Returns:
             NumPy float32 (B, H, W, 3) in [0, 1].
@@ -190,19 +177,7 @@ class SemanticToImage(PresetModel):
             mask = check_mask("mask", mask, (count, height, width))
             patches = mask.reshape(count, h, height // h, w, width // w)
             token_mask = patches.any(axis=(2, 4))
-        tokens = self.prior.generate(
-            label_maps,
-            temperature=temperature,
-            top_k=top_k,
-            top_p=top_p,
-            guidance_scale=guidance_scale,
-            guidance_schedule=guidance_schedule,
-            seed=seed,
-            tokens=tokens,
-            mask=token_mask,
-            batch_size=batch_size,
-            verbose=verbose,
-        )
+        tokens = self.prior.generate(label_maps, tokens=tokens, mask=token_mask, **sampling)
         return self.tokenizer.decode(tokens)
 
     def get_config(self):

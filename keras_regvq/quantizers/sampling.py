@@ -12,10 +12,11 @@ from keras_regvq.quantizers.codebook_scan import (
     sample_codes,
     straight_through_lookup,
 )
+from keras_regvq.random_state import SavesRandomState
 from keras_regvq.validation import check_number, refuse
 
 
-class SamplingQuantizer(Quantizer):
+class SamplingQuantizer(SavesRandomState, Quantizer):
     """Base class: token logits l = features W + b, and straight-through sampling from them.
 
     Owns the codebook, the 1x1 projection to logits, the temperature and the random state. The
@@ -110,17 +111,6 @@ class SamplingQuantizer(Quantizer):
             "tokens": tokens,
             "best_tokens": tokens,
         }
-
-    def save_own_variables(self, store):
-        super().save_own_variables(store)
-        store["seed"] = ops.convert_to_numpy(self.seed_generator.state.value)
-
-    def load_own_variables(self, store):
-        arrays = {key: store[key] for key in store.keys()}
-        seed_state = arrays.pop("seed", None)  # files of other origin have none
-        super().load_own_variables(arrays)
-        if seed_state is not None:
-            self.seed_generator.state.assign(seed_state)
 
     def get_config(self):
         return {

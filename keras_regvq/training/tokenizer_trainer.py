@@ -1,12 +1,12 @@
 """Training a tokenizer with `model.fit`, on every backend with Keras's own training step."""
 
 import keras
-import numpy as np
 from keras import ops
 
 from keras_regvq.losses import hinge_discriminator_loss, hinge_generator_loss
 from keras_regvq.metrics import PSNR, CodebookPerplexity, CodebookUsage
 from keras_regvq.models import ImageTokenizer
+from keras_regvq.random_state import SavesRandomState
 from keras_regvq.training.adversarial_step import adaptive_weight, surrogate
 from keras_regvq.training.autodiff import (
     convolve_without_copies,
@@ -29,7 +29,7 @@ from keras_regvq.validation import (
 
 
 @keras.saving.register_keras_serializable(package="keras_regvq")
-class TokenizerTrainer(keras.Model):
+class TokenizerTrainer(SavesRandomState, keras.Model):
     """Trains an `ImageTokenizer` as VQ-GAN and Reg-VQ are trained.
 
     The loss is L1 + perceptual + contrastive + the quantizer's losses + lambda * adversarial,
@@ -293,18 +293,6 @@ class TokenizerTrainer(keras.Model):
         self.psnr.update_state(y_pred["originals"], ops.stop_gradient(reconstruction))
         self.usage.update_state(y_pred["best_tokens"])
         self.perplexity.update_state(y_pred["best_tokens"])
-
-    def save_own_variables(self, store):
-        super().save_own_variables(store)
-        if self.seed_generator is not None:
-            store["seed"] = np.asarray(ops.convert_to_numpy(self.seed_generator.state.value))
-
-    def load_own_variables(self, store):
-        arrays = {key: store[key] for key in store.keys()}
-        seed_state = arrays.pop("seed", None)
-        super().load_own_variables(arrays)
-        if seed_state is not None and self.seed_generator is not None:
-            self.seed_generator.state.assign(seed_state)
 
     def get_config(self):
         serialize = keras.saving.serialize_keras_object

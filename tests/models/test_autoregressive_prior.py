@@ -206,3 +206,20 @@ def test_wrong_training_data_are_named(prior, data, named):
     prior.compile()
     with pytest.raises(ValueError, match=named):
         prior.fit(data, verbose=0)
+
+
+def test_a_saved_run_goes_on_with_the_same_random_choices(tmp_path):
+    data = {"tokens": random_tokens(8), "condition": random_maps(8)}
+
+    def fit(prior):
+        prior.fit(data, batch_size=4, epochs=1, shuffle=False, verbose=0)
+
+    prior = make_map_prior(keep_probability=0.7, condition_dropout=0.3)
+    prior.compile(keras.optimizers.AdamW(1e-2, weight_decay=0.1))
+    fit(prior)
+    prior.save(tmp_path / "prior.keras")
+    fit(prior)
+    resumed = keras.saving.load_model(tmp_path / "prior.keras")
+    fit(resumed)
+    for ours, theirs in zip(prior.variables, resumed.variables, strict=True):
+        np.testing.assert_array_equal(*map(keras.ops.convert_to_numpy, (ours, theirs)))
