@@ -10,18 +10,18 @@ import keras_regvq
 from keras_regvq.data import SCENE_CLASSES
 
 # Far from the seeds that tokenizers and priors train on.
-FIRST_SEED, EXAMPLES, EPOCHS, BATCH_SIZE = 1_000_000, 6000, 4, 16
+FIRST_SEED, EXAMPLES, EPOCHS, BATCH_SIZE = 1_000_000, 4000, 4, 16
 
 
 def build_segmenter():
     """A U-Net of four levels: float images (B, H, W, 3) in [0, 1] -> logits (B, H, W, 16)."""
     inputs = keras.Input((None, None, 3))
     x, skipped = inputs * 2 - 1, []
-    for channels in (16, 32, 64):
+    for channels in (8, 16, 32):
         x = _convolve(x, channels)
         skipped.append(x)
         x = layers.MaxPooling2D()(x)
-    x = layers.Activation("linear", name="features")(_convolve(x, 96))
+    x = layers.Activation("linear", name="features")(_convolve(x, 48))
     for skip in reversed(skipped):
         x = layers.Concatenate()([layers.UpSampling2D()(x), skip])
         x = _convolve(x, skip.shape[-1])
@@ -56,7 +56,7 @@ def load_segmenter(path=Path("runs/scene_segmenter.keras"), size=64):
 
 
 def feature_network(segmenter):
-    """Its coarsest features, (B, H/8, W/8, 96): what kernel distances compare."""
+    """Its coarsest features, (B, H/8, W/8, 48): what kernel distances compare."""
     return keras.Model(segmenter.input, segmenter.get_layer("features").output)
 
 
