@@ -80,7 +80,7 @@ class Preset:
         return model
 
     def save_to_preset(self, directory, weights_dtype="float32"):
-        """Write config.json, metadata.json and model.weights.h5.
+        """Write config.json, metadata.json and model.weights.h5, without optimizer state.
 
         Args:
             directory: where to; made if missing.
@@ -89,8 +89,9 @@ class Preset:
         """
         check_choice("weights_dtype", weights_dtype, ("float32", "float16"))
         get_preset_saver(str(directory)).save_backbone(self)
-        if weights_dtype == "float16":
-            _round_weights(Path(directory) / "model.weights.h5", weights_dtype)
+        path = Path(directory) / "model.weights.h5"
+        if path.exists() and (self.compiled or weights_dtype == "float16"):
+            _rewrite_weights(path, weights_dtype)
 
 
 class PresetBackbone(Preset, keras_hub.models.Backbone):
@@ -158,11 +159,13 @@ def _check_classes(preset, config):
         _check_classes(preset, value)
 
 
-def _round_weights(path, dtype):
-    """Write a Keras weights file again, with its float32 arrays in another dtype."""
-    rounded = path.with_suffix(".rounded")
+def _rewrite_weights(path, dtype):
+    """Write a Keras weights file again, its floats in `dtype` and no optimizer state in it."""
+    rewritten = path.with_suffix(".rewritten")
 
     def copy(name, item):
+        if name.split("/")[0] == "optimizer":
+            return
         if isinstance(item, h5py.Dataset):
             values = item[()]
             values = values.astype(dtype) if values.dtype == "float32" else values
@@ -171,10 +174,10 @@ def _round_weights(path, dtype):
             copied = target.require_group(name)
         copied.attrs.update(item.attrs)
 
-    with h5py.File(path) as source, h5py.File(rounded, "w") as target:
+    with h5py.File(path) as source, h5py.File(rewritten, "w") as target:
         target.attrs.update(source.attrs)
         source.visititems(copy)
-    os.replace(rounded, path)
+    os.replace(rewritten, path)
 
 
 def _load_weights(model, loader, preset):

@@ -1,3 +1,4 @@
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -109,6 +110,19 @@ def test_a_preset_paints_the_same_pictures(model, tmp_path):
     )
     with pytest.raises(ValueError, match="a preset of ImageTokenizer"):
         models.ImageTokenizer.from_preset(str(tmp_path / "painter"))
+
+
+def test_a_preset_of_a_trained_model_holds_no_optimizer(tmp_path):
+    model = make_model()
+    model.compile()
+    model.fit({"images": random_images(), "labels": random_maps()}, verbose=0)
+    model.save_to_preset(tmp_path / "painter")
+    with h5py.File(tmp_path / "painter" / "model.weights.h5") as file:
+        assert "optimizer" not in file
+        sizes = []
+        file.visititems(lambda name, item: sizes.append(getattr(item, "size", 0)))
+    # The few besides: random states.
+    assert model.count_params() <= sum(sizes) < model.count_params() + 20
 
 
 def test_parts_that_do_not_fit_are_named():

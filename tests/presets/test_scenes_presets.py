@@ -1,0 +1,58 @@
+"""The presets that come with weights do on each backend what their results say."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_regvq
+from keras_regvq import models
+from keras_regvq.models.preset_model import BUILTIN_DIRECTORY
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    return keras_regvq.data.scenes(32, size=64, split="test")
+
+
+@pytest.fixture(scope="module")
+def painter():
+    return keras_regvq.from_preset("semantic_scenes_64")
+
+
+def test_the_tokenizer_reconstructs_held_out_scenes(scenes):
+    tokenizer = keras_regvq.from_preset("regvq_scenes_64")
+    tokens = tokenizer.encode(scenes["images"])
+    assert tokens.shape == (32, 16, 16) and tokenizer.codebook_size == 512
+    difference = tokenizer.decode(tokens) - scenes["images"] / np.float32(255)
+    psnr = -10 * np.log10(np.square(difference).mean(axis=(1, 2, 3))).mean()
+    assert psnr > 24.5
+    assert len(np.unique(tokens)) > 400
+
+
+def test_the_painter_predicts_held_out_scenes(painter, scenes):
+    assert isinstance(painter, models.SemanticToImage)
+    painter.compile()
+    data = {"images": scenes["images"], "labels": scenes["labels"]}
+    bits = painter.evaluate(data, batch_size=16, verbose=0, return_dict=True)["bits_per_token"]
+    assert bits == pytest.approx(4.081, abs=0.02)
+
+
+def test_the_painter_paints_what_the_map_says(painter, scenes):
+    maps = scenes["labels"][:8]
+    painted = painter.generate(maps, seed=0)
+    assert painted.shape == (8, 64, 64, 3)
+    real = scenes["images"][:8] / np.float32(255)
+    # Colours differ, but edges lie where the map has them: brightness steps at label borders.
+    borders = (maps[:, 1:] != maps[:, :-1])[:, :, :-1]
+    for images in (real, painted):
+        steps = np.abs(np.diff(images.mean(-1), axis=1))[:, :, :-1]
+        assert steps[borders].mean() > 2 * steps[~borders].mean()
+
+
+def test_they_are_small(painter):
+    for name in ("regvq_scenes_64", "semantic_scenes_64"):
+        size = sum(path.stat().st_size for path in (BUILTIN_DIRECTORY / name).iterdir())
+        assert size < 25e6
+    assert {keras.backend.standardize_dtype(v.dtype) for v in painter.trainable_variables} == {
+        "float32"
+    }
