@@ -115,8 +115,8 @@ history = painter.fit(cached, batch_size=8, epochs=6, verbose=0).history
 print("bits per token: " + " ".join(f"{bits:.2f}" for bits in history["bits_per_token"]))
 
 # %% [markdown]
-# A minute of a tiny prior on 48 pictures paints nothing yet. `semantic_scenes_64` is the same with
-# four layers of width 192, after half an hour on two cores with 12,000 scenes:
+# A few seconds of a tiny prior on 48 pictures paint nothing yet. `semantic_scenes_64` is the same
+# with four layers of width 192, after about 20 minutes on two cores with 12,000 scenes:
 # `recipes/train_semantic_to_image.py --config recipes/configs/scenes.toml`.
 #
 # ## 4. Painting
@@ -145,8 +145,8 @@ print(f"held-out bits per token: {bits['bits_per_token']:.2f}")
 #   moves away from what the prior would say without the map, at the price of a doubled batch.
 #   `guidance_schedule` lets it grow along the picture.
 #
-# Below: the likeliest tokens, which lose what is rare; plain samples; the nucleus of 0.9 with a
-# guidance scale of 1.5.
+# Below: the likeliest tokens, clean and always the same; plain samples, free, and often smeared
+# where objects are small; between them, the nucleus of 0.9 with a guidance scale of 1.5.
 
 # %%
 likeliest = painter.generate(maps, temperature=0)
