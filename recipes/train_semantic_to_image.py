@@ -23,6 +23,7 @@ import numpy as np
 
 import keras_regvq
 from evaluation import backup_directory, write_page
+from keras_regvq.fit_state import synchronize
 from keras_regvq.models import (
     AutoregressivePrior,
     LabelMapCondition,
@@ -33,7 +34,6 @@ from keras_regvq.models import (
 from keras_regvq.quantizers import VectorQuantizer
 from keras_regvq.training.callbacks import EpochPicture
 from keras_regvq.training.pictures import curves, image_grid, label_palette
-from keras_regvq.training.state import synchronize
 
 FIELDS = ("images", "labels")
 

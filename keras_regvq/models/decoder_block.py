@@ -92,11 +92,12 @@ class DecoderBlock(TransformerDecoder):
 
         query = query * head_dim**-0.5
         scores = [
-            ops.matmul(query, ops.transpose(keys, (0, 1, 3, 2))) for keys, _ in (settled, recent)
+            ops.cast(ops.matmul(query, ops.transpose(keys, (0, 1, 3, 2))), "float32")
+            for keys, _ in (settled, recent)
         ]
         scores[1] = ops.where(ops.arange(length) <= index, scores[1], -1e9)
-        scores = ops.cast(ops.concatenate(scores, axis=-1), "float32")
-        shares = ops.cast(ops.softmax(scores), self.compute_dtype)
+        shares = ops.softmax(ops.concatenate(scores, axis=-1))
+        shares = ops.cast(shares, self.compute_dtype)
         split = settled[0].shape[2]
         attended = ops.matmul(shares[..., :split], settled[1])
         attended = attended + ops.matmul(shares[..., split:], recent[1])

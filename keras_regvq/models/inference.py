@@ -36,14 +36,9 @@ class BatchedFunction:
         for start in range(0, count, batch_size):
             size = min(batch_size, count - start)
             padding = batch_size - size if batches > 1 else 0
-            batch = keras.tree.map_structure(
-                lambda array, start=start, size=size, padding=padding: np.pad(
-                    array[start : start + size],
-                    [(0, padding)] + [(0, 0)] * (array.ndim - 1),
-                    mode="edge",
-                ),
-                inputs,
-            )
+            # The last example again and again where the batch is not full.
+            rows = np.minimum(np.arange(start, start + size + padding), count - 1)
+            batch = keras.tree.map_structure(lambda array, rows=rows: array[rows], inputs)
             results.append(predict(batch)[:size])
             if progress is not None:
                 progress.update(start + size)

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_regvq.fit_state import keep_variables
 from keras_regvq.losses import hinge_discriminator_loss, hinge_generator_loss
 from keras_regvq.metrics import PSNR, CodebookPerplexity, CodebookUsage
 from keras_regvq.models import ImageTokenizer
@@ -15,7 +16,6 @@ from keras_regvq.training.autodiff import (
 )
 from keras_regvq.training.batches import check_first_images, images_of
 from keras_regvq.training.feature_losses import FeatureLosses
-from keras_regvq.training.state import keep_variables
 from keras_regvq.training.two_player_optimizer import TwoPlayerOptimizer
 from keras_regvq.validation import (
     check_choice,

@@ -223,3 +223,21 @@ def test_a_saved_run_goes_on_with_the_same_random_choices(tmp_path):
     fit(resumed)
     for ours, theirs in zip(prior.variables, resumed.variables, strict=True):
         np.testing.assert_array_equal(*map(keras.ops.convert_to_numpy, (ours, theirs)))
+
+
+def test_an_interruption_keeps_what_was_trained_and_the_prior_usable():
+    class Stop(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if batch == 1:
+                raise KeyboardInterrupt
+
+    prior = make_map_prior()
+    before = prior.get_weights()
+    prior.compile(keras.optimizers.SGD(0.5))
+    data = {"tokens": random_tokens(8), "condition": random_maps(8)}
+    with pytest.raises(KeyboardInterrupt):
+        prior.fit(data, batch_size=2, verbose=0, callbacks=[Stop()])
+    assert any((old != new).any() for old, new in zip(before, prior.get_weights(), strict=True))
+    assert int(prior.optimizer.iterations.numpy()) == 2
+    prior.fit(data, batch_size=2, verbose=0)
+    assert int(prior.optimizer.iterations.numpy()) == 6

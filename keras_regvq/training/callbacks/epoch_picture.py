@@ -7,8 +7,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from keras_regvq.fit_state import synchronize
 from keras_regvq.training.pictures import image_grid, usage_histogram
-from keras_regvq.training.state import synchronize
 from keras_regvq.validation import check_images, check_positive_integer
 
 

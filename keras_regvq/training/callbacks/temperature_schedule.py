@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 
+from keras_regvq.fit_state import synchronize
 from keras_regvq.quantizers.sampling import SamplingQuantizer
-from keras_regvq.training.state import synchronize
 from keras_regvq.validation import check_positive_integer, describe, refuse
 
 

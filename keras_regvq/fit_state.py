@@ -17,7 +17,8 @@ def keep_variables(model):
 
     On JAX an error or Ctrl-C in `fit` would leave variables without values.
     """
-    variables = [*model.variables, *model.optimizer.variables] if model.optimizer else []
+    optimizer = getattr(model, "optimizer", None)  # none yet: `fit` itself will say so
+    variables = [*model.variables, *optimizer.variables] if optimizer else []
     values = [variable.value for variable in variables]
     try:
         yield
