@@ -2,6 +2,8 @@
 
 import contextlib
 
+from keras import ops
+
 
 def synchronize(model):
     """Bring the model's variables up to date in the middle of a fit.
@@ -28,3 +30,15 @@ def keep_variables(model):
             if variable._value is None:  # no step finished: nothing was there to synchronize
                 variable.assign(value)
         raise
+
+
+def separate_averages(model):
+    """Let the model be fitted again after a fit whose optimizers average weights (`use_ema`).
+
+    On JAX each averaged weight then shares its average's buffer, and the next fit would hand both
+    to XLA as buffers to overwrite.
+    """
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    if any(player.use_ema for player in getattr(optimizer, "optimizers", [optimizer])):
+        for variable in model.trainable_variables:
+            variable.assign(ops.copy(variable.value))

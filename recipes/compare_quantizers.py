@@ -20,6 +20,7 @@ from evaluation import evaluate
 from keras_regvq.quantizers import GumbelQuantizer, RegularizedQuantizer, VectorQuantizer
 from keras_regvq.training.pictures import image_grid
 
+IMAGES = 1600
 CODEBOOK = (256, 64)  # codes, width: the quickstart preset's
 QUANTIZERS = {
     "VQ-GAN (nearest code)": lambda seed: VectorQuantizer(*CODEBOOK),
@@ -74,7 +75,7 @@ def main():
     args.output.mkdir(parents=True, exist_ok=True)
     path = args.output / "quantizers.json"
     results = json.loads(path.read_text()) if path.exists() else {}
-    train, test = quickstart.paint_scenes()
+    train, test = quickstart.paint_scenes(IMAGES)
     rows = {}
     for seed in args.seeds:
         for name in args.only:

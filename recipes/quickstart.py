@@ -7,6 +7,7 @@ tensorflow, jax or torch. The loss is L1 and the prior regularization; perceptua
 adversarial losses need a trained VGG-19 and longer runs: see train_tokenizer.py.
 """
 
+import argparse
 import time
 from pathlib import Path
 
@@ -17,13 +18,13 @@ from evaluation import evaluate, write_report
 from keras_regvq.training import LowUsageWarning, ReconstructionGrid, TokenizerTrainer
 
 PRESET = "regvq_f4_256"
-STEPS_PER_EPOCH, EPOCHS, BATCH_SIZE = 200, 4, 8
+IMAGES, EPOCHS, BATCH_SIZE = 1000, 4, 8
 OUTPUT = Path("runs/quickstart")
 
 
-def paint_scenes():
-    """Training and held-out images, uint8 (n, 64, 64, 3)."""
-    train = keras_regvq.data.scenes(STEPS_PER_EPOCH * BATCH_SIZE, size=64, split="train")
+def paint_scenes(count):
+    """`count` training images, and held-out ones: uint8 (n, 64, 64, 3)."""
+    train = keras_regvq.data.scenes(count, size=64, split="train")
     test = keras_regvq.data.scenes(256, size=64, split="test")
     return train["images"], test["images"]
 
@@ -31,7 +32,8 @@ def paint_scenes():
 def train_tokenizer(tokenizer, train, test, callbacks=()):
     """Train in place; returns the history of losses and metrics."""
     trainer = TokenizerTrainer(tokenizer)
-    schedule = keras.optimizers.schedules.CosineDecay(2e-3, EPOCHS * STEPS_PER_EPOCH, alpha=0.05)
+    steps = EPOCHS * len(train) // BATCH_SIZE
+    schedule = keras.optimizers.schedules.CosineDecay(2e-3, steps, alpha=0.05)
     trainer.compile(keras.optimizers.Adam(schedule))
     return trainer.fit(
         train,
@@ -43,11 +45,14 @@ def train_tokenizer(tokenizer, train, test, callbacks=()):
     ).history
 
 
-def main():
+def main(arguments=None):
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args(arguments)
     start = time.perf_counter()
     keras.utils.set_random_seed(0)
     print("Painting scenes ...", flush=True)
-    train, test = paint_scenes()
+    train, test = paint_scenes(IMAGES)
     print(f"Building the tokenizer on {keras.backend.backend()} ...", flush=True)
     tokenizer = keras_regvq.from_preset(PRESET)
     print("Training (the first step compiles) ...", flush=True)
@@ -63,7 +68,7 @@ def main():
         "Tokens per image": "{} x {}".format(*tokenizer.token_grid),
         "Codes": tokenizer.codebook_size,
         "Parameters": f"{tokenizer.count_params():,}",
-        "Steps": f"{EPOCHS * STEPS_PER_EPOCH} of {BATCH_SIZE} images",
+        "Steps": f"{EPOCHS * IMAGES // BATCH_SIZE} of {BATCH_SIZE} images",
         "Time": f"{time.perf_counter() - start:.0f} s",
     }
     page = write_report(

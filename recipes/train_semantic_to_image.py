@@ -11,19 +11,12 @@ trains, and at the end a preset and a report (index.html). An interrupted run go
 finished epoch with the same command and --resume.
 """
 
-import argparse
-import itertools
 import math
-import shutil
-import tomllib
-from pathlib import Path
 
 import keras
-import numpy as np
+from prior_recipe import Options, compile_model, held_out, load_data, train
 
 import keras_regvq
-from evaluation import backup_directory, write_page
-from keras_regvq.fit_state import synchronize
 from keras_regvq.models import (
     AutoregressivePrior,
     LabelMapCondition,
@@ -32,86 +25,38 @@ from keras_regvq.models import (
     TokenizedMapCondition,
 )
 from keras_regvq.quantizers import VectorQuantizer
-from keras_regvq.training.callbacks import EpochPicture
-from keras_regvq.training.pictures import curves, image_grid, label_palette
+from keras_regvq.training.pictures import image_grid, label_palette
 
 FIELDS = ("images", "labels")
 
 
 def parse_arguments(arguments=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    options = Options(__doc__, "runs/semantic_to_image")
+    data = options.group("data")
+    data(
+        "--data", "scenes", "scenes, ade20k:DIR, celebamask_hq:DIR, folder:DIR, npz:FILE, tfds:NAME"
     )
-    parser.add_argument("--config", type=Path, help="TOML file of the options below")
+    data("--image-size", 64, "side in pixels")
+    data("--num-classes", None, "labels are below this; known for the first 3", type=int)
+    data("--num-examples", None, "use at most so many training images", type=int)
+    data("--cache", None, "directory to keep the images' tokens in", type=str)
 
-    def option(group, name, default, help, **kwargs):
-        kind = {} if "action" in kwargs else {"type": kwargs.pop("type", type(default))}
-        group.add_argument(name, default=default, help=f"{help} [{default}]", **kind, **kwargs)
-
-    data = parser.add_argument_group("data")
-    option(data, "--data", "scenes",
-           "scenes, ade20k:DIR, celebamask_hq:DIR, folder:DIR, npz:FILE or tfds:NAME")  # fmt: skip
-    option(data, "--image-size", 64, "side in pixels")
-    option(data, "--num-classes", None, "labels are below this; known for the first 3", type=int)
-    option(data, "--num-examples", None, "use at most so many training images", type=int)
-    option(data, "--cache", None, "directory to keep the images' tokens in", type=str)
-
-    model = parser.add_argument_group("model")
-    option(model, "--tokenizer", "regvq_scenes_64", "preset of the image tokenizer")
-    option(model, "--condition", "patches", "how the map is told", choices=("patches", "tokens"))
-    option(model, "--prefix-grid", None, "patches: side of the prefix's grid", type=int)
-    option(model, "--label-codes", 64, "tokens: codes of the map's own tokenizer")
-    option(model, "--label-factor", 4, "tokens: pixels a side of a map token, a power of 2")
-    option(model, "--label-steps", 2000, "tokens: steps that train the map's tokenizer")
-    option(model, "--layers", 6, "transformer blocks")
-    option(model, "--heads", 8, "attention heads")
-    option(model, "--width", 256, "transformer width")
-    option(model, "--dropout", 0.0, "rate")
-    option(model, "--keep-probability", 1.0, "input tokens kept; the others become random")
-    option(model, "--condition-dropout", 0.1, "examples without their map, for guidance")
-    option(model, "--checkpointing", False, "recompute activations", action="store_true")
-
-    training = parser.add_argument_group("training")
-    option(training, "--steps", 3000, "training steps")
-    option(training, "--epoch-steps", 100, "steps between reports and backups")
-    option(training, "--batch-size", 16, "images a step")
-    option(training, "--learning-rate", 5e-4, "AdamW's, after a warm-up, decayed by a cosine")
-    option(training, "--weight-decay", 0.01, "AdamW's, of the matrices")
-    option(training, "--precision", "float32", "dtype policy",
-           choices=("float32", "mixed_bfloat16", "mixed_float16"))  # fmt: skip
-    option(training, "--preset-dtype", "float32", "of the preset's weights",
-           choices=("float32", "float16"))  # fmt: skip
-    option(training, "--seed", 0, "random seed")
-    option(training, "--output", Path("runs/semantic_to_image"), "directory", type=Path)
-    option(training, "--resume", False, "continue the run in --output", action="store_true")
-
-    config = parser.parse_known_args(arguments)[0].config
-    if config is not None:
-        values = {k.replace("-", "_"): v for k, v in tomllib.loads(config.read_text()).items()}
-        unknown = set(values) - set(vars(parser.parse_args([])))
-        if unknown:
-            parser.error(f"{config} has unknown options: {', '.join(sorted(unknown))}")
-        parser.set_defaults(**values)
-    return parser.parse_args(arguments)
-
-
-def load_data(args, split, num_examples=None, shuffle=False, batch_size=None):
-    return keras_regvq.data.load(
-        args.data,
-        split=split,
-        image_size=args.image_size,
-        batch_size=batch_size or args.batch_size,
-        fields=FIELDS,
-        shuffle=shuffle,
-        seed=args.seed,
-        num_examples=num_examples,
-    )
-
-
-def held_out(args, count):
-    """At most `count` test images and label maps, as arrays."""
-    batches = list(itertools.islice(load_data(args, "test", count, batch_size=1), count))
-    return {name: np.concatenate([batch[name] for batch in batches]) for name in FIELDS}
+    model = options.group("model")
+    model("--tokenizer", "regvq_scenes_64", "preset of the image tokenizer")
+    model("--condition", "patches", "how the map is told", choices=("patches", "tokens"))
+    model("--prefix-grid", None, "patches: side of the prefix's grid", type=int)
+    model("--label-codes", 64, "tokens: codes of the map's own tokenizer")
+    model("--label-factor", 4, "tokens: pixels a side of a map token, a power of 2")
+    model("--label-steps", 2000, "tokens: steps that train the map's tokenizer")
+    model("--layers", 6, "transformer blocks")
+    model("--heads", 8, "attention heads")
+    model("--width", 256, "transformer width")
+    model("--dropout", 0.0, "rate")
+    model("--keep-probability", 1.0, "input tokens kept; the others become random")
+    model("--condition-dropout", 0.1, "examples without their map, for guidance")
+    model("--checkpointing", False, "recompute activations", action="store_true")
+    options.add_training()
+    return options.parse(arguments)
 
 
 def build_condition(args, num_classes):
@@ -128,9 +73,10 @@ def build_condition(args, num_classes):
     if not (path / "config.json").exists():
         print("Training the label maps' tokenizer ...", flush=True)
         tokenizer.compile(keras.optimizers.Adam(1e-3))
-        maps = load_data(args, "train", args.num_examples, shuffle=True).map(lambda b: b["labels"])
+        maps = load_data(args, FIELDS, "train", args.num_examples, shuffle=True)
+        maps = maps.map(lambda batch: batch["labels"]).repeat()
         steps = min(args.epoch_steps, args.label_steps)
-        tokenizer.fit(maps.repeat(), steps_per_epoch=steps, epochs=args.label_steps // steps)
+        tokenizer.fit(maps, steps_per_epoch=steps, epochs=args.label_steps // steps)
         tokenizer.save_to_preset(str(path))
     return TokenizedMapCondition(LabelMapTokenizer.from_preset(path))
 
@@ -151,52 +97,8 @@ def build_model(args, num_classes):
         seed=args.seed,
     )
     model = SemanticToImage(tokenizer, prior)
-    warmup = max(args.steps // 20, 1)
-    rate = keras.optimizers.schedules.CosineDecay(
-        args.learning_rate / warmup,
-        args.steps - warmup,
-        alpha=0.02,
-        warmup_target=args.learning_rate,
-        warmup_steps=warmup,
-    )
-    model.compile(
-        keras.optimizers.AdamW(
-            rate, weight_decay=args.weight_decay, beta_2=0.95, global_clipnorm=1.0
-        )
-    )
+    compile_model(args, model)
     return model
-
-
-def training_data(args, model):
-    """An endless shuffled dataset of images or, where there is a cache, of their tokens."""
-    if args.cache is None:
-        return load_data(args, "train", args.num_examples, shuffle=True).repeat()
-    import tensorflow as tf
-
-    print("Tokenizing the training images, or reading their tokens ...", flush=True)
-    arrays = model.tokenize(load_data(args, "train", args.num_examples), args.cache)
-    dataset = tf.data.Dataset.from_tensor_slices(arrays)
-    shuffled = dataset.shuffle(len(arrays["tokens"]), seed=args.seed).repeat()
-    return shuffled.batch(args.batch_size, drop_remainder=True).prefetch(2)
-
-
-class PaintedMaps(EpochPicture):
-    """Held-out label maps, what the model paints from them, and the real images."""
-
-    def __init__(self, examples, palette, directory, every):
-        super().__init__(directory, "painted", every)
-        self.examples, self.palette = examples, palette
-
-    def picture(self):
-        synchronize(self.model)
-        return painted_picture(self.model, self.examples, self.palette)
-
-
-def painted_picture(model, examples, palette, **options):
-    maps = palette[examples["labels"]]
-    return image_grid(
-        [maps, model.generate(examples["labels"], seed=0, **options), examples["images"]]
-    )
 
 
 def palette_of(source, num_classes):
@@ -207,45 +109,20 @@ def palette_of(source, num_classes):
 
 def main(arguments=None):
     args = parse_arguments(arguments)
-    backup = backup_directory(args.output, args.resume)
     num_classes = args.num_classes or keras_regvq.data.label_classes(args.data)
     if num_classes is None:
         raise SystemExit(f"--num-classes is needed: {args.data} does not say how many there are.")
     keras.utils.set_random_seed(args.seed)
     keras.config.set_dtype_policy(args.precision)
-
     model = build_model(args, num_classes)
-    shown, palette = held_out(args, 10), palette_of(args.data, num_classes)
-    test = load_data(args, "test", 256)
-    epochs = math.ceil(args.steps / args.epoch_steps)
-    history = model.fit(
-        training_data(args, model),
-        steps_per_epoch=args.epoch_steps,
-        epochs=epochs,
-        validation_data=test,
-        callbacks=[
-            keras.callbacks.BackupAndRestore(backup),
-            keras.callbacks.CSVLogger(args.output / "log.csv", append=args.resume),
-            PaintedMaps(shown, palette, args.output / "pictures", max(epochs // 4, 1)),
-        ],
-    ).history
+    examples, palette = held_out(args, FIELDS, 10), palette_of(args.data, num_classes)
 
-    numbers = model.evaluate(test, return_dict=True)
-    model.save_to_preset(args.output / "preset", args.preset_dtype)
-    facts = {name: str(value) for name, value in vars(args).items()}
-    facts["backend"] = keras.backend.backend()
-    facts["parameters of the prior"] = f"{model.prior.count_params():,}"
-    painted = painted_picture(model, shown, palette)
-    pictures = {"Held-out maps, painted, and the real images": painted}
-    if history:
-        pictures["Training"] = curves(history, {"bits per token": ["bits_per_token"]})
-    page = write_page(
-        args.output, f"Pictures from label maps of {args.data}", numbers, facts, pictures, history
-    )
-    shutil.rmtree(backup, ignore_errors=True)
-    print(f"bits per token {numbers['bits_per_token']:.3f}")
-    print(f"Report: {page.resolve()}\nPreset: {(args.output / 'preset').resolve()}")
-    return numbers
+    def paint(model):
+        maps, painted = examples["labels"], model.generate(examples["labels"], seed=0)
+        return image_grid([palette[maps], painted, examples["images"]])
+
+    title = f"Pictures from label maps of {args.data}"
+    return train(args, FIELDS, model, paint, title, "Held-out maps, painted, and the real images")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """Images with label maps and captions, for training and for tests.
 
-`load` opens procedural scenes, picture folders, ADE20K, CelebAMask-HQ, TensorFlow Datasets and
-arrays as `tf.data`; `label_classes` says how many classes a source's label maps have; `scene` and
-`scenes` paint the procedural pictures with NumPy alone. TensorFlow is imported when a dataset is
-made, not before.
+`load` opens procedural scenes, picture folders, ADE20K, CelebAMask-HQ, CUB-200, emoji, TensorFlow
+Datasets and arrays as `tf.data`; `label_classes` says how many classes a source's label maps have;
+`scene` and `scenes` paint the procedural pictures with NumPy alone. TensorFlow is imported when a
+dataset is made, not before.
 """
 
 from keras_regvq.data.ade20k import ADE20K_CLASSES

@@ -86,7 +86,7 @@ class FolderExamples:
             name = self._label_folders[0]
             refuse("source", f"{root} without a folder {name}/", f'{name}/ for the field "labels"')
         if "captions" in fields:
-            self._captions = read_captions(root / "captions.jsonl")
+            self._captions = self._read_captions(root)
         self._scan(root, inner, split, limit)
 
     def __len__(self):
@@ -133,11 +133,15 @@ class FolderExamples:
                 return directory, found[split], False
         return directory, "", True
 
+    def _read_captions(self, root):
+        """dict of image names and tuples of captions, for `_captions_of`."""
+        return read_captions(root / "captions.jsonl")
+
     def _of_split(self, files, split):
         """Those of the files found, relative to the folder of images, that are of the split."""
         if not self._by_hash:
             return files
-        return [file for file in files if (_hash(file) % 10 == 0) == (split == "test")]
+        return [file for file in files if (path_hash(file) % 10 == 0) == (split == "test")]
 
     def _scan(self, root, inner, split, limit):
         start = self._images / inner
@@ -150,7 +154,7 @@ class FolderExamples:
             and not path.name.startswith(".")
             and skipped.isdisjoint(path.parents)
         ]
-        files = sorted((_hash(file), file.as_posix()) for file in self._of_split(files, split))
+        files = sorted((path_hash(file), file.as_posix()) for file in self._of_split(files, split))
         self._files, problems = [], defaultdict(list)
         for _, file in files:
             if limit is not None and len(self._files) == limit:
@@ -230,7 +234,8 @@ class _UnknownLabelError(ValueError):
     """A label map has a label that its data set does not have."""
 
 
-def _hash(file):
+def path_hash(file):
+    """CRC-32 of a path without its suffix."""
     return zlib.crc32(file.with_suffix("").as_posix().encode())
 
 

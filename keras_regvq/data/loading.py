@@ -3,14 +3,20 @@
 from keras_regvq.data.ade20k import Ade20kExamples
 from keras_regvq.data.arrays import ArrayExamples, open_npz
 from keras_regvq.data.celebamask_hq import CelebAMaskHQExamples
+from keras_regvq.data.cub import CubExamples
+from keras_regvq.data.emoji import EmojiExamples
 from keras_regvq.data.folders import FolderExamples
 from keras_regvq.data.pipeline import FIELDS, batch_dataset, example_dataset
 from keras_regvq.data.scenes import SCENE_CLASSES, SceneExamples
 from keras_regvq.data.tfds import open_tfds
 from keras_regvq.refusal import check_choice, check_integer, refuse
 
-_SOURCES = '"scenes", "folder:DIR", "ade20k:DIR", "celebamask_hq:DIR", "tfds:NAME" or "npz:FILE"'
-_FOLDERS = {kind.kind: kind for kind in (FolderExamples, Ade20kExamples, CelebAMaskHQExamples)}
+_FOLDERS = {
+    kind.kind: kind
+    for kind in (FolderExamples, Ade20kExamples, CelebAMaskHQExamples, CubExamples, EmojiExamples)
+}
+_SOURCES = ", ".join(['"scenes"', *(f'"{kind}:DIR"' for kind in _FOLDERS)])
+_SOURCES += ', "tfds:NAME" or "npz:FILE"'
 _OPTIONS = {
     "scenes": ("first_seed",),
     **{kind: ("min_size", "verify") for kind in _FOLDERS},
@@ -46,8 +52,10 @@ def load(
         source: "scenes": procedural pictures (see `scene`). "folder:DIR": picture files (see
             `folders.FolderExamples` for the layout). "ade20k:DIR": ADEChallengeData2016 (see
             `ade20k.Ade20kExamples`). "celebamask_hq:DIR": CelebAMask-HQ (see
-            `celebamask_hq.CelebAMaskHQExamples`). "tfds:NAME": TensorFlow Datasets (see
-            `tfds.open_tfds`). "npz:FILE": arrays (see `arrays.open_npz`).
+            `celebamask_hq.CelebAMaskHQExamples`). "cub:DIR": CUB-200-2011 with captions (see
+            `cub.CubExamples`). "emoji:DIR": the emoji pictures of an npm package (see
+            `emoji.EmojiExamples`). "tfds:NAME": TensorFlow Datasets (see `tfds.open_tfds`).
+            "npz:FILE": arrays (see `arrays.open_npz`).
         split: "train" or "test".
         image_size: Side in pixels. Pictures are scaled, anti-aliased, until their shorter side is
             this long, and cropped to the centre; label maps likewise, by the nearest label.
@@ -61,7 +69,7 @@ def load(
         num_examples: At most so many examples. For scenes: exactly so many, 2000 for training and
             500 for testing if None.
         cache: Whether what was read stays in memory; None: if that takes less than 1 GiB.
-        **options: for scenes `first_seed=0`; for folders, ADE20K and CelebAMask-HQ `min_size`
+        **options: for scenes `first_seed=0`; for all sources with DIR `min_size`
             (images with a shorter side are skipped; default a quarter of `image_size`) and
             `verify=False` (True decodes every image once beforehand); for TFDS `data_dir=None`,
             `download=True` and `splits=None` (a dict of TFDS split names for "train" and "test").

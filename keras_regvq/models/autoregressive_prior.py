@@ -1,6 +1,7 @@
 """The autoregressive prior: a transformer that predicts an image's tokens one after the other."""
 
 import functools
+import math
 
 import keras
 import numpy as np
@@ -10,7 +11,8 @@ from keras_regvq.models.autoregressive_sampling import sample_tokens
 from keras_regvq.models.decoder_block import DecoderBlock
 from keras_regvq.models.inference import BatchedFunction
 from keras_regvq.models.positions import GridPositions
-from keras_regvq.models.token_choice import guidance_scales
+from keras_regvq.models.prior_training import token_loss
+from keras_regvq.models.token_choice import choice_arrays, guidance_scales
 from keras_regvq.models.token_prior import TokenPrior
 from keras_regvq.validation import check_number, check_positive_integer, refuse
 
@@ -93,8 +95,8 @@ class AutoregressivePrior(TokenPrior):
     def _create_layers(self, policy):
         width, small = self.settings["hidden_dim"], keras.initializers.RandomNormal(stddev=0.02)
         self.prefix_length = 0
+        self.create_condition(width)
         if self.condition is not None:
-            self.condition.build_for(self.grid, width)
             self.prefix_length = self.condition.prefix_length
         # One more than there are codes: the last entry is the start.
         self.embedding = layers.Embedding(
@@ -103,11 +105,6 @@ class AutoregressivePrior(TokenPrior):
         self.embedding.build()
         self.positions = GridPositions(self.grid, width, name="positions", dtype=policy)
         self.positions.build()
-        # What stands in the condition's place where it is hidden: in the prefix, and aligned.
-        self.no_condition = None
-        if self.condition is not None and self.settings["condition_dropout"]:
-            self.no_condition = layers.Embedding(2, width, small, name="no_condition", dtype=policy)
-            self.no_condition.build()
         self.blocks = [
             DecoderBlock(
                 width,
@@ -131,7 +128,13 @@ class AutoregressivePrior(TokenPrior):
             dtype="float32",
         )
         self.head.build((None, None, width))
+        self.create_trackers(("bits_per_token",))
         self.built = True
+
+    def token_losses(self, inputs, outputs):
+        """Mean cross-entropy of the tokens: "loss" in nats, "bits_per_token" in bits."""
+        loss = token_loss(inputs["tokens"], outputs)
+        return {"loss": loss, "bits_per_token": loss / math.log(2)}
 
     def call(self, inputs, training=False):
         """Logits of every token, each given the tokens before it.
@@ -147,14 +150,11 @@ class AutoregressivePrior(TokenPrior):
         batch = ops.shape(tokens)[0]
         hidden = None
         if training:
-            tokens = self._replace_some(tokens)
-            if self.no_condition is not None:
-                uniform = keras.random.uniform((batch,), seed=self.seed_generator)
-                hidden = uniform < self.settings["condition_dropout"]
+            tokens, hidden = self._replace_some(tokens), self.hide_some(batch)
         start = ops.full((batch, 1), self.codebook_size, dtype="int32")
         previous = ops.concatenate([start, tokens[:, :-1]], axis=1)
         x = self.positions(self.embedding(previous))
-        prefix, aligned = self.embed_condition(inputs.get("condition"), hidden)
+        prefix, aligned, _ = self.embed_condition(inputs.get("condition"), hidden)
         if aligned is not None:
             x = x + aligned
         if prefix is not None:
@@ -172,25 +172,6 @@ class AutoregressivePrior(TokenPrior):
             ops.shape(tokens), 0, self.codebook_size, dtype="int32", seed=self.seed_generator
         )
         return ops.where(uniform < self.settings["keep_probability"], tokens, others)
-
-    def embed_condition(self, values, hidden=None):
-        """(prefix (B, P, D) or None, aligned (B, L, D) or None) of a batch of conditions.
-
-        Args:
-            values: what `self.condition` takes; None without one.
-            hidden: bool (B,), True where the condition is to be hidden; None: nowhere.
-        """
-        if self.condition is None:
-            return None, None
-        embedded = []
-        for index, part in enumerate(self.condition(ops.cast(values, "int32"))):
-            if part is not None:
-                part = ops.cast(part, self.embedding.compute_dtype)
-                if hidden is not None:
-                    absent = ops.cast(self.no_condition.embeddings, part.dtype)
-                    part = ops.where(hidden[:, None, None], absent[index], part)
-            embedded.append(part)
-        return tuple(embedded)
 
     def generate(
         self,
@@ -232,25 +213,17 @@ class AutoregressivePrior(TokenPrior):
         """
         batch = self.sampling_batch(condition, num_samples, tokens, mask)
         count = len(batch["tokens"])
-        temperature = check_number("temperature", temperature)
-        if temperature == 0:
-            temperature, top_k = 1.0, 1
-        if top_k is not None:
-            top_k = min(check_positive_integer("top_k", top_k), self.codebook_size)
-        if top_p is not None:
-            batch["top_p"] = np.full(count, check_number("top_p", top_p, 0, 1), "float32")
+        sampling, top_k = choice_arrays(self.codebook_size, count, temperature, top_k, top_p)
+        batch.update(sampling)
         scales = guidance_scales(guidance_scale, guidance_schedule, self.length)
         guided = bool((scales != 1).any())
         if guided:
-            if self.no_condition is None:
-                expected = "1, for a prior that was not trained with condition_dropout"
-                refuse("guidance_scale", guidance_scale, expected)
+            self.check_guidable(guidance_scale)
             batch["guidance"] = np.broadcast_to(scales, (count, self.length))
-        batch["temperature"] = np.full(count, temperature, "float32")
         shape = (count, self.length)
         batch["uniform"] = np.random.default_rng(seed).random(shape, dtype="float32")
 
-        key = (top_k, top_p is not None, guided)
+        key = (top_k, *sorted(batch))
         if key not in self._samplers:
             self._samplers[key] = BatchedFunction(
                 self, functools.partial(sample_tokens, self, top_k=top_k)

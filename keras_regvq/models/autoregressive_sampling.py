@@ -81,7 +81,7 @@ class CachedDecoder:
         if guided:
             condition = ops.concatenate([condition, condition])
             hidden = ops.arange(2 * size) >= size
-        prefix, aligned = prior.embed_condition(condition, hidden)
+        prefix, aligned, _ = prior.embed_condition(condition, hidden)
         self.inputs = prior.positions.vectors()[None]
         if aligned is not None:
             self.inputs = self.inputs + aligned

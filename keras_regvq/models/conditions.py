@@ -22,9 +22,11 @@ from keras_regvq.validation import (
 class Condition(layers.Layer):
     """Base class. A prior calls `build_for` once, with its own sizes.
 
-    A subclass has `shape`, that of one example of the integers that it takes, and once it is
-    built `prefix_length`, the number of vectors that go before the image tokens.
+    A subclass has `shape`, that of one example of what it takes, and once it is built
+    `prefix_length`, the number of vectors that go before the image tokens.
     """
+
+    values_dtype = "int32"
 
     def build_for(self, grid, hidden_dim):
         """Create the weights for a prior's token grid (h, w) and width D."""
@@ -40,6 +42,10 @@ class Condition(layers.Layer):
         The latter is (B, h * w, D).
         """
         raise NotImplementedError(f"{type(self).__name__} must implement call()")
+
+    def prefix_mask(self, values):
+        """bool (B, P), True where the prefix says something; None: everywhere."""
+        return None
 
 
 @keras.saving.register_keras_serializable(package="keras_regvq")

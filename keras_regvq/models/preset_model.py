@@ -9,7 +9,7 @@ import keras
 import keras_hub
 from keras_hub.src.utils.preset_utils import get_preset_loader, get_preset_saver
 
-from keras_regvq.fit_state import keep_variables
+from keras_regvq.fit_state import keep_variables, separate_averages
 from keras_regvq.validation import check_choice, refuse
 
 BUILTIN_DIRECTORY = Path(__file__).parent.parent / "presets" / "builtin"
@@ -78,7 +78,11 @@ class Preset:
             )
         if load_weights or load_weights is None:
             _load_weights(model, loader, preset)
+        model.loaded_from(location)
         return model
+
+    def loaded_from(self, location):
+        """Called with where this model has been loaded from: a directory or a handle."""
 
     def save_to_preset(self, directory, weights_dtype="float32"):
         """Write config.json, metadata.json and model.weights.h5, without optimizer state.
@@ -111,7 +115,9 @@ class PresetModel(Preset, keras.Model):
     def fit(self, *args, **kwargs):
         """`keras.Model.fit`; an interruption keeps what was trained, on JAX too."""
         with keep_variables(self):
-            return super().fit(*args, **kwargs)
+            history = super().fit(*args, **kwargs)
+        separate_averages(self)
+        return history
 
     def compile_from_config(self, config):
         """Compile as a saved model was, the optimizer ready to have its state loaded."""

@@ -6,6 +6,47 @@ from keras import ops
 from keras_regvq.validation import describe, refuse
 
 
+class TrainsPrior:
+    """Mixin for a keras.Model that trains a prior: optimizer, logged losses, checks of its data.
+
+    A subclass has `token_losses(inputs, outputs)`, which gives the scalars of a batch by name:
+    "loss" is minimized, all others are logged; and `check_inputs(argument, inputs)`.
+    """
+
+    def create_trackers(self, names):
+        """Log the means of the losses of these names, besides Keras's own of "loss"."""
+        self.loss_trackers = {name: keras.metrics.Mean(name) for name in names}
+
+    def compile(self, optimizer=None, **kwargs):
+        """Configure training.
+
+        Args:
+            optimizer: a keras Optimizer; default `prior_training.prior_optimizer`'s AdamW. Weight
+                decay applies to the layers' matrices alone. With `use_ema=True` the weights are
+                their averages once `fit` is over.
+            **kwargs: of `keras.Model.compile`.
+        """
+        super().compile(optimizer=prior_optimizer(optimizer, self.trainable_variables), **kwargs)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """The prior's loss, in nats where it is a likelihood; all its terms are logged by name."""
+        losses = self.token_losses(x, y_pred)
+        for name, tracker in self.loss_trackers.items():
+            tracker.update_state(ops.stop_gradient(losses[name]))
+        return losses["loss"]
+
+    def fit(self, x=None, *args, **kwargs):
+        """`keras.Model.fit` on a dict of arrays, or a dataset of such dicts.
+
+        Raises:
+            ValueError: if arrays, or a tf.data set's first batch, have a wrong shape, dtype or
+                range.
+        """
+        for argument, data in (("x", x), ("validation_data", kwargs.get("validation_data"))):
+            check_first_batch(argument, data, self.check_inputs)
+        return super().fit(x, *args, **kwargs)
+
+
 def prior_optimizer(optimizer, variables):
     """The optimizer to compile with, its weight decay limited to the layers' matrices.
 

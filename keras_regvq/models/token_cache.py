@@ -20,13 +20,13 @@ def tokenize_batches(dataset, encode, directory=None, fingerprint="", verbose=Tr
 
     Args:
         dataset: an iterable of dicts of arrays or tensors, in the same order every time.
-        encode: maps a dict of arrays to a dict of integer arrays of equal length.
+        encode: maps a dict of arrays to a dict of arrays of equal length.
         directory: where the files are, made if missing; None: keep nothing.
         fingerprint: what the result depends on besides the data: that of another is refused.
         verbose: whether a progress bar shows.
 
     Returns:
-        dict of integer arrays, all batches joined, each of the smallest type that holds it.
+        dict of arrays, all batches joined, integers of the smallest type that holds them.
 
     Raises:
         ValueError: if the directory belongs to another fingerprint, or the data set is empty.
@@ -36,7 +36,7 @@ def tokenize_batches(dataset, encode, directory=None, fingerprint="", verbose=Tr
     if results is None:
         results = []
         for batch in _progress(dataset, verbose):
-            batch = {name: np.asarray(values) for name, values in batch.items()}
+            batch = {name: _plain(values) for name, values in batch.items()}
             checksum = _checksum(batch)
             encoded = cache.read(len(results), checksum) if cache else None
             if encoded is None:
@@ -113,8 +113,19 @@ def _checksum(batch):
     return value
 
 
+def _plain(values):
+    """An array that can be kept without pickling: of texts, UTF-8 in bytes."""
+    values = np.asarray(values)
+    if values.dtype.kind not in "OU":
+        return values
+    texts = [text.encode() if isinstance(text, str) else text for text in values.ravel().tolist()]
+    return np.array(texts, "S").reshape(values.shape)
+
+
 def _smallest(array):
     array = np.asarray(array)
+    if array.dtype.kind not in "iu":
+        return array
     return array.astype(np.min_scalar_type(int(array.max(initial=0))))
 
 

@@ -3,7 +3,30 @@
 import numpy as np
 from keras import ops
 
-from keras_regvq.validation import check_number, refuse
+from keras_regvq.validation import check_number, check_positive_integer, refuse
+
+
+def choice_arrays(codebook_size, count, temperature, top_k, top_p):
+    """Check what `choose_tokens` takes besides logits and random numbers.
+
+    Args:
+        codebook_size: N.
+        count: B, samples.
+        temperature: at least 0, which means top_k = 1.
+        top_k, top_p: or None.
+
+    Returns:
+        dict of "temperature" (B,) and, if there is one, "top_p" (B,); top_k, an int or None.
+    """
+    temperature = check_number("temperature", temperature)
+    if temperature == 0:
+        temperature, top_k = 1.0, 1
+    if top_k is not None:
+        top_k = min(check_positive_integer("top_k", top_k), codebook_size)
+    arrays = {"temperature": np.full(count, temperature, "float32")}
+    if top_p is not None:
+        arrays["top_p"] = np.full(count, check_number("top_p", top_p, 0, 1), "float32")
+    return arrays, top_k
 
 
 def choose_tokens(logits, uniform, temperature, top_k=None, top_p=None):

@@ -1,14 +1,12 @@
 """What every prior over image tokens shares: its data, its condition, its training."""
 
-import math
-
 import keras
 import numpy as np
-from keras import ops
+from keras import layers, ops
 
 from keras_regvq.models.conditions import Condition
 from keras_regvq.models.preset_model import PresetModel
-from keras_regvq.models.prior_training import check_first_batch, prior_optimizer, token_loss
+from keras_regvq.models.prior_training import TrainsPrior
 from keras_regvq.random_state import SavesRandomState
 from keras_regvq.validation import (
     check_grid,
@@ -21,11 +19,11 @@ from keras_regvq.validation import (
 )
 
 
-class TokenPrior(SavesRandomState, PresetModel):
+class TokenPrior(TrainsPrior, SavesRandomState, PresetModel):
     """Base class: a distribution over grids of tokens, given a condition.
 
     `fit` takes {"tokens": (n, h, w)}, with "condition" where there is one. A subclass maps such a
-    dict to logits (B, h * w, N) in `call`, and has `generate`.
+    dict in `call` to what its `token_losses` need, calls `create_trackers`, and has `generate`.
 
     Args:
         codebook_size: N, the tokenizer's.
@@ -59,34 +57,61 @@ class TokenPrior(SavesRandomState, PresetModel):
         self.codebook_size, self.grid = settings["codebook_size"], settings["grid"]
         self.length = self.grid[0] * self.grid[1]
         self.seed_generator = keras.random.SeedGenerator(seed)
-        self.bits_tracker = keras.metrics.Mean("bits_per_token")
         self._samplers = {}
 
-    def compile(self, optimizer=None, **kwargs):
-        """Configure training.
+    def create_condition(self, hidden_dim):
+        """Build the condition for this prior, and what stands in its place where it is hidden."""
+        self.no_condition = None
+        if self.condition is None:
+            return
+        self.condition.build_for(self.grid, hidden_dim)
+        if self.settings["condition_dropout"]:
+            # One vector in the prefix, one for what is aligned with the tokens.
+            self.no_condition = layers.Embedding(
+                2,
+                hidden_dim,
+                keras.initializers.RandomNormal(stddev=0.02),
+                name="no_condition",
+                dtype=self.dtype_policy,
+            )
+            self.no_condition.build()
+
+    def set_codebook(self, codebook):
+        """Take over what a prior needs to know of the tokenizer's codebook (N, d): nothing."""
+
+    def hide_some(self, batch):
+        """bool (B,) drawn while training, True where the condition is to be hidden; or None."""
+        if self.no_condition is None:
+            return None
+        uniform = keras.random.uniform((batch,), seed=self.seed_generator)
+        return uniform < self.settings["condition_dropout"]
+
+    def embed_condition(self, values, hidden=None):
+        """What a batch of conditions says.
 
         Args:
-            optimizer: a keras Optimizer; default `prior_training.prior_optimizer`'s AdamW. Weight
-                decay applies to the layers' matrices alone.
-            **kwargs: of `keras.Model.compile`.
+            values: what `self.condition` takes; None without one.
+            hidden: bool (B,), True where the condition is to be hidden; None: nowhere.
+
+        Returns:
+            prefix (B, P, D) or None; aligned (B, L, D) or None; mask bool (B, P), True where the
+            prefix says something, or None if it does so everywhere.
         """
-        super().compile(optimizer=prior_optimizer(optimizer, self.trainable_variables), **kwargs)
-
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """Mean cross-entropy of the tokens in nats; logged in bits as "bits_per_token"."""
-        loss = token_loss(x["tokens"], y_pred)
-        self.bits_tracker.update_state(ops.stop_gradient(loss) / math.log(2))
-        return loss
-
-    def fit(self, x=None, *args, **kwargs):
-        """`keras.Model.fit` on a dict of arrays, or a dataset of such dicts.
-
-        Raises:
-            ValueError: if arrays have a wrong shape, dtype or range.
-        """
-        for argument, data in (("x", x), ("validation_data", kwargs.get("validation_data"))):
-            check_first_batch(argument, data, self.check_inputs)
-        return super().fit(x, *args, **kwargs)
+        if self.condition is None:
+            return None, None, None
+        values = ops.cast(values, self.condition.values_dtype)
+        embedded = []
+        for index, part in enumerate(self.condition(values)):
+            if part is not None:
+                part = ops.cast(part, self.compute_dtype)
+                if hidden is not None:
+                    absent = ops.cast(self.no_condition.embeddings, part.dtype)
+                    part = ops.where(hidden[:, None, None], absent[index], part)
+            embedded.append(part)
+        mask = self.condition.prefix_mask(values)
+        if mask is not None and hidden is not None:
+            mask = mask | hidden[:, None]
+        return *embedded, mask
 
     def check_inputs(self, argument, inputs):
         """Check a dict of arrays as `call` takes it."""
@@ -103,6 +128,12 @@ class TokenPrior(SavesRandomState, PresetModel):
         if tokens.shape[1:] != self.grid:
             refuse(argument, f"a grid {tokens.shape[1:]}", f"the prior's grid {self.grid}")
         return tokens
+
+    def check_guidable(self, guidance_scale):
+        """Refuse guidance of a prior that was trained without hiding its condition."""
+        if self.no_condition is None:
+            expected = "1, for a prior that was not trained with condition_dropout"
+            refuse("guidance_scale", guidance_scale, expected)
 
     def sampling_batch(self, condition, num_samples, tokens, mask):
         """Check what is to be sampled.

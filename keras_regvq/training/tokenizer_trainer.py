@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_regvq.fit_state import keep_variables
+from keras_regvq.fit_state import keep_variables, separate_averages
 from keras_regvq.losses import hinge_discriminator_loss, hinge_generator_loss
 from keras_regvq.metrics import PSNR, CodebookPerplexity, CodebookUsage
 from keras_regvq.models import ImageTokenizer
@@ -184,16 +184,8 @@ class TokenizerTrainer(SavesRandomState, keras.Model):
             check_first_images(argument, data, self.tokenizer.downsampling_factor)
         with keep_variables(self):
             history = super().fit(x, *args, **kwargs)
-        if any(optimizer.use_ema for optimizer in self._player_optimizers()):
-            # On JAX each averaged weight now shares its average's buffer, and the next fit would
-            # hand both to XLA as buffers to overwrite.
-            for variable in self.trainable_variables:
-                variable.assign(ops.copy(variable.value))
+        separate_averages(self)
         return history
-
-    def _player_optimizers(self):
-        optimizer = getattr(self.optimizer, "inner_optimizer", self.optimizer)
-        return getattr(optimizer, "optimizers", [optimizer])
 
     def call(self, inputs, training=False):
         """Reconstruct a batch.

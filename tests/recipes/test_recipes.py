@@ -18,7 +18,7 @@ SMALL = (
 
 def test_the_quickstart_writes_a_report_and_a_preset(monkeypatch, capsys):
     quickstart = importlib.import_module("quickstart")
-    monkeypatch.setattr(quickstart, "STEPS_PER_EPOCH", 2)
+    monkeypatch.setattr(quickstart, "IMAGES", 8)
     monkeypatch.setattr(quickstart, "EPOCHS", 2)
     monkeypatch.setattr(quickstart, "BATCH_SIZE", 4)
     scenes = keras_regvq.data.scenes
@@ -27,7 +27,10 @@ def test_the_quickstart_writes_a_report_and_a_preset(monkeypatch, capsys):
         return scenes(8, **options)
 
     monkeypatch.setattr(keras_regvq.data, "scenes", few_scenes)
-    quickstart.main()
+    with pytest.raises(SystemExit):
+        quickstart.main(["--help"])
+    assert "No arguments" in capsys.readouterr().out
+    quickstart.main([])
 
     printed = capsys.readouterr().out
     page = Path("runs/quickstart/index.html").read_text()

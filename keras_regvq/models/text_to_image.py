@@ -1,0 +1,145 @@
+"""Text-to-image synthesis: from a caption to a picture."""
+
+import keras
+import numpy as np
+
+from keras_regvq.models.image_generator import ImageGenerator, check_fit
+from keras_regvq.models.pretrained_text_encoder import PretrainedTextEncoder
+from keras_regvq.models.text_encoders import TextEncoder
+from keras_regvq.validation import describe, refuse
+
+
+@keras.saving.register_keras_serializable(package="keras_regvq")
+class TextToImage(ImageGenerator):
+    """Paints pictures from captions: an image tokenizer, a prior, and an encoder of text.
+
+    `fit` trains the prior (and a `WordCondition` inside it); the tokenizer and a pretrained text
+    encoder are frozen. Its data are dicts of "images" (B, H, W, 3), tokenized on the fly, or of
+    "tokens" (B, h, w), which `tokenize` makes once; and of "captions", strings (B,) or what
+    `text_encoder.encode` made of them. Logged are "loss" and what the prior logs.
+
+    Args:
+        tokenizer: a trained ImageTokenizer.
+        prior: a DiffusionPrior (or AutoregressivePrior) over its tokens, with the condition
+            `text_encoder.condition()`.
+        text_encoder: a `VocabularyEncoder` or `PretrainedTextEncoder`.
+
+    Raises:
+        ValueError: if they do not fit each other.
+
+    Example:
+        encoder = VocabularyEncoder.from_captions(captions)
+        prior = DiffusionPrior(
+            512, tokenizer.token_grid, condition=encoder.condition(), condition_dropout=0.1
+        )
+        model = TextToImage(tokenizer, prior, encoder)
+        model.compile()
+        model.fit(keras_regvq.data.load("scenes", fields=("images", "captions")), epochs=10)
+        pictures = model.generate(["a red boat at night"], guidance_scale=2.0, seed=0)
+    """
+
+    condition_field = "captions"
+    parts = ("tokenizer", "prior", "text_encoder")
+
+    def __init__(self, tokenizer, prior, text_encoder, dtype=None, name=None, trainable=True):
+        if not isinstance(text_encoder, TextEncoder):
+            expected = "a VocabularyEncoder or PretrainedTextEncoder"
+            refuse("text_encoder", describe(text_encoder), expected)
+        super().__init__(tokenizer, prior, dtype=dtype, name=name, trainable=trainable)
+        self.text_encoder = text_encoder
+        length = getattr(prior.condition, "prefix_length", None)
+        check_fit("condition of length", length, text_encoder.max_length, "text encoder")
+        known = getattr(prior.condition, "vocabulary_size", None)
+        expected = getattr(text_encoder, "vocabulary_size", None)
+        check_fit("vocabulary of", known, expected, "text encoder")
+
+    def fit(self, x=None, *args, **kwargs):
+        """`keras.Model.fit` on a dict of arrays, or a tf.data set of such dicts: see the class.
+
+        Raises:
+            ValueError: if arrays, or a tf.data set's first batch, have a wrong shape, dtype or
+                range.
+        """
+        if kwargs.get("validation_data") is not None:
+            kwargs["validation_data"] = self.encode_captions(kwargs["validation_data"])
+        return super().fit(self.encode_captions(x), *args, **kwargs)
+
+    def evaluate(self, x=None, *args, **kwargs):
+        """`keras.Model.evaluate` on what `fit` takes."""
+        return super().evaluate(self.encode_captions(x), *args, **kwargs)
+
+    def encode_captions(self, data):
+        """Data whose captions are strings -> data whose captions are encoded, batch by batch.
+
+        Args:
+            data: a dict of arrays or a tf.data set of such dicts; other kinds of data, and
+                captions that are encoded already, are left as they are.
+        """
+        encode = self.text_encoder.encode
+        if isinstance(data, dict) and "captions" in data and _are_texts(data["captions"]):
+            return {**data, "captions": encode(data["captions"])}
+        spec = getattr(data, "element_spec", None)
+        if not isinstance(spec, dict) or "captions" not in spec:
+            return data
+        import tensorflow as tf
+
+        if spec["captions"].dtype != tf.string:
+            return data
+        condition = self.prior.condition
+
+        def encoded(batch):
+            captions = tf.numpy_function(encode, [batch["captions"]], condition.values_dtype)
+            captions.set_shape((None, *condition.shape))
+            return {**batch, "captions": captions}
+
+        return data.map(encoded).prefetch(1)
+
+    def check_condition(self, values):
+        if _are_texts(values):  # `tokenize` keeps them
+            self.text_encoder.encode(values)
+        else:
+            super().check_condition(values)
+
+    def generate(
+        self, prompts, negative_prompts=None, images=None, mask=None, batch_size=32, **sampling
+    ):
+        """Paint pictures of captions.
+
+        Args:
+            prompts: a string or a list of B strings.
+            negative_prompts: what the pictures are to be guided away from: a string for all, or B
+                strings; None: from no text at all. Needs a guidance_scale other than 1.
+            images, mask: to repaint a part: images (B, H, W, 3), and bool (B, H, W), True where
+                they are to change. Tokens whose patch the mask touches are drawn anew, all others
+                are kept exactly.
+            batch_size: pictures made at once.
+            **sampling: of the prior's `generate`: num_steps, guidance_scale, method, temperature,
+                seed, verbose and so on.
+
+        Returns:
+            NumPy float32 (B, H, W, 3) in [0, 1].
+
+        Raises:
+            ValueError: for no prompt, or anything but strings.
+        """
+        prompts = [prompts] if isinstance(prompts, str) else prompts
+        condition = self.text_encoder.encode(prompts)
+        if negative_prompts is not None:
+            if isinstance(negative_prompts, str):
+                negative_prompts = [negative_prompts] * len(condition)
+            sampling["negative_condition"] = self.text_encoder.encode(negative_prompts)
+        return self.paint(condition, images, mask, batch_size=batch_size, **sampling)
+
+    def save_to_preset(self, directory, weights_dtype="float32"):
+        """As every model's; a text encoder that came from a directory is written with it."""
+        if isinstance(self.text_encoder, PretrainedTextEncoder):
+            self.text_encoder.save(directory)
+        super().save_to_preset(directory, weights_dtype)
+
+    def loaded_from(self, location):
+        if isinstance(self.text_encoder, PretrainedTextEncoder):
+            self.text_encoder.come_with(location)
+
+
+def _are_texts(values):
+    return np.asarray(values).dtype.kind in "OSU"

@@ -1,0 +1,239 @@
+"""A U-Net on a token grid, told the time and a context: what a diffusion prior denoises with."""
+
+import math
+
+import keras
+from keras import layers, ops
+from keras_hub.layers import TransformerDecoder
+
+from keras_regvq.models.blocks import Upsample, downsample
+from keras_regvq.models.decoder_block import gelu
+from keras_regvq.models.group_norm import GroupNorm
+
+
+class UNet(layers.Layer):
+    """(B, h, w, C) features, times and a context -> (B, h, w, channels) features.
+
+    The U-Net of Dhariwal and Nichol, "Diffusion Models Beat GANs on Image Synthesis" (2021), with
+    the transformer blocks of Rombach et al., "High-Resolution Image Synthesis with Latent
+    Diffusion Models" (2022): residual blocks scaled and shifted by the time, self-attention and
+    cross-attention to the context, skip connections. The context's mean joins the time, too.
+
+    A side of the grid that is odd is halved upwards, and cut again on the way up: every grid works.
+
+    Args:
+        channels: C of the first level.
+        channel_multipliers: one a level, of `channels`.
+        num_res_blocks: residual blocks a level on the way down; one more on the way up.
+        attention_levels: levels with attention, 0 is the grid itself; the middle always has it.
+        num_heads: attention heads.
+        dropout: rate in the residual blocks while training.
+    """
+
+    def __init__(
+        self,
+        channels,
+        channel_multipliers=(1, 2),
+        num_res_blocks=2,
+        attention_levels=(1,),
+        num_heads=4,
+        dropout=0.0,
+        **kwargs,
+    ):
+        # The layers inside cast by themselves: half precision cannot tell near times apart.
+        super().__init__(autocast=False, **kwargs)
+        self.channels, self.num_res_blocks = channels, num_res_blocks
+        self.widths = [channels * multiplier for multiplier in channel_multipliers]
+        self.attention_levels, self.num_heads = tuple(attention_levels), num_heads
+        self.dropout = dropout
+
+    def build_for(self, input_shape, context_shape=None):
+        """Create the weights for inputs (B, h, w, C) and a context (B, P, D) or None."""
+        policy, width = {"dtype": self.dtype_policy}, self.channels
+        self._context_shape = context_shape
+        self.time_embedding = TimeEmbedding(width, 4 * width, name="time", **policy)
+        self.time_embedding.build()
+        self.pooled = None
+        if context_shape is not None:
+            self.pooled = _built(
+                layers.Dense(4 * width, use_bias=False, name="pooled", **policy),
+                (None, context_shape[-1]),
+            )
+        self.conv_in = _built(_convolution(width, name="conv_in", **policy), input_shape)
+
+        skipped, levels = [width], range(len(self.widths))
+        self.down = []
+        for level in levels:
+            for block in range(self.num_res_blocks):
+                name = f"down_{level}_{block}"
+                self.down.append(self._block(name, width, level))
+                skipped.append(width := self.widths[level])
+            if level + 1 < len(self.widths):
+                layer = downsample(width, name=f"down_{level}_half", **policy)
+                self.down.append(_built(layer, (None, None, None, width)))
+                skipped.append(width)
+        self.middle = [
+            self._block("middle_0", width, attention=True),
+            self._block("middle_1", width, attention=False),
+        ]
+        self.up = []
+        for level in reversed(levels):
+            for block in range(self.num_res_blocks + 1):
+                joined = width + skipped.pop()
+                width = self.widths[level]
+                self.up.append(self._block(f"up_{level}_{block}", joined, level))
+            if level:
+                layer = Upsample(width, name=f"up_{level}_double", **policy)
+                self.up.append(_built(layer, (None, None, None, width)))
+        self.norm = _built(GroupNorm(name="norm", **policy), (None, None, None, width))
+        self.built = True
+
+    def _block(self, name, inputs, level=None, attention=None):
+        attention = level in self.attention_levels if attention is None else attention
+        block = UNetBlock(
+            self.widths[-1 if level is None else level],
+            self.num_heads if attention else 0,
+            self.dropout,
+            name=name,
+            dtype=self.dtype_policy,
+        )
+        block.build_for(inputs, 4 * self.channels, self._context_shape)
+        return block
+
+    def call(self, inputs, times, context=None, padding_mask=None, training=False):
+        """Denoise.
+
+        Args:
+            inputs: (B, h, w, C).
+            times: float (B,), how far the noising has gone, from 0 to 1.
+            context: (B, P, D), what to attend to; None if it was built without.
+            padding_mask: bool (B, P), True where there is something; None: everywhere.
+
+        Returns:
+            (B, h, w, channels), normalized.
+        """
+        time = self.time_embedding(times)
+        if context is not None:
+            time = time + self.pooled(_masked_mean(context, padding_mask))
+        time = ops.silu(time)
+
+        def run(block, x):
+            return block(x, time, context, padding_mask=padding_mask, training=training)
+
+        x = self.conv_in(inputs)
+        skipped = [x]
+        for layer in self.down:
+            x = run(layer, x) if isinstance(layer, UNetBlock) else layer(x)
+            skipped.append(x)
+        for block in self.middle:
+            x = run(block, x)
+        for layer in self.up:
+            if isinstance(layer, UNetBlock):
+                x = run(layer, ops.concatenate([x, skipped.pop()], axis=-1))
+            else:
+                height, width = skipped[-1].shape[1:3]
+                x = layer(x)[:, :height, :width]
+        return ops.silu(self.norm(x))
+
+
+class UNetBlock(layers.Layer):
+    """A residual block that the time scales and shifts, and a transformer block if it has heads.
+
+    Args:
+        channels: output channels.
+        num_heads: attention heads; 0: no attention.
+        dropout: rate before the second convolution.
+    """
+
+    def __init__(self, channels, num_heads, dropout=0.0, **kwargs):
+        super().__init__(**kwargs)
+        self.channels, self.num_heads = channels, num_heads
+        self.dropout = layers.Dropout(dropout, name="dropout", dtype=self.dtype_policy)
+
+    def build_for(self, inputs, time_dim, context_shape=None):
+        """Create the weights for `inputs` channels, a time embedding and a context."""
+        policy, channels = {"dtype": self.dtype_policy}, self.channels
+        before, after = (None, None, None, inputs), (None, None, None, channels)
+        self.norm1 = _built(GroupNorm(name="norm1", **policy), before)
+        self.conv1 = _built(_convolution(channels, name="conv1", **policy), before)
+        self.scale_shift = _built(
+            layers.Dense(2 * channels, kernel_initializer="zeros", name="scale_shift", **policy),
+            (None, time_dim),
+        )
+        self.norm2 = _built(GroupNorm(name="norm2", **policy), after)
+        # A block starts as its shortcut.
+        self.conv2 = _built(
+            _convolution(channels, name="conv2", kernel_initializer="zeros", **policy), after
+        )
+        self.shortcut = None
+        if inputs != channels:
+            self.shortcut = _built(layers.Dense(channels, name="shortcut", **policy), before)
+        self.transformer = None
+        if self.num_heads:
+            self.transformer = TransformerDecoder(
+                4 * channels,
+                self.num_heads,
+                activation=gelu,
+                kernel_initializer=keras.initializers.RandomNormal(stddev=0.02),
+                normalize_first=True,
+                name="transformer",
+                **policy,
+            )
+            self.transformer.build((None, None, channels), context_shape)
+        self.built = True
+
+    def call(self, inputs, time, context=None, padding_mask=None, training=False):
+        x = self.conv1(ops.silu(self.norm1(inputs)))
+        scale, shift = ops.split(self.scale_shift(time)[:, None, None], 2, axis=-1)
+        x = self.norm2(x) * (1 + scale) + shift
+        x = self.conv2(self.dropout(ops.silu(x), training=training))
+        x = x + (inputs if self.shortcut is None else self.shortcut(inputs))
+        if self.transformer is None:
+            return x
+        batch, height, width, channels = ops.shape(x)
+        attended = self.transformer(
+            ops.reshape(x, (batch, height * width, channels)),
+            context,
+            encoder_padding_mask=padding_mask,
+            use_causal_mask=False,
+            training=training,
+        )
+        return ops.reshape(attended, (batch, height, width, channels))
+
+
+class TimeEmbedding(layers.Layer):
+    """Times in [0, 1], (B,) -> (B, D): sines and cosines (Ho et al., 2020) through two layers."""
+
+    def __init__(self, frequencies, outputs, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        self.frequencies = frequencies
+        self.hidden = layers.Dense(outputs, "silu", name="hidden", dtype=self.dtype_policy)
+        self.out = layers.Dense(outputs, name="out", dtype=self.dtype_policy)
+
+    def build(self, input_shape=None):
+        self.hidden.build((None, self.frequencies))
+        self.out.build((None, self.hidden.units))
+
+    def call(self, times):
+        half = self.frequencies // 2
+        rates = ops.exp(-math.log(1e4) * ops.arange(half, dtype="float32") / half)
+        angles = 1000.0 * ops.cast(times, "float32")[:, None] * rates
+        waves = ops.concatenate([ops.sin(angles), ops.cos(angles)], axis=-1)
+        waves = ops.pad(waves, [[0, 0], [0, self.frequencies - 2 * half]])
+        return self.out(self.hidden(ops.cast(waves, self.compute_dtype)))
+
+
+def _masked_mean(context, mask):
+    if mask is None:
+        return ops.mean(context, axis=1)
+    weights = ops.cast(mask, context.dtype)[..., None]
+    return ops.sum(context * weights, axis=1) / ops.maximum(ops.sum(weights, axis=1), 1.0)
+
+
+def _convolution(channels, **kwargs):
+    return layers.Conv2D(channels, 3, padding="same", data_format="channels_last", **kwargs)
+
+
+def _built(layer, shape):
+    layer.build(shape)
+    return layer

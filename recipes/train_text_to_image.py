@@ -1,0 +1,124 @@
+"""Train a prior that paints pictures from captions.
+
+    python recipes/train_text_to_image.py --config recipes/configs/scenes_text.toml
+
+    python recipes/train_text_to_image.py --data folder:birds --tokenizer runs/birds/preset \\
+        --image-size 128 --text-encoder bert_base_en --output runs/bird_painter
+
+Takes images with captions, and a tokenizer trained on such images (train_tokenizer.py). The text
+encoder is a small one of the captions' own words, trained along, or any language model that
+KerasHub loads, frozen. A config is a TOML file of these options; what the command line says goes
+first. Writes samples while it trains, and at the end a preset and a report (index.html). An
+interrupted run goes on at its last finished epoch with the same command and --resume.
+"""
+
+import keras
+from prior_recipe import Options, compile_model, held_out, load_data, train
+
+import keras_regvq
+from keras_regvq.models import (
+    DiffusionPrior,
+    PretrainedTextEncoder,
+    TextToImage,
+    VocabularyEncoder,
+)
+from keras_regvq.training.pictures import image_grid
+
+FIELDS = ("images", "captions")
+
+
+def parse_arguments(arguments=None):
+    options = Options(__doc__, "runs/text_to_image")
+    data = options.group("data")
+    data("--data", "scenes", "scenes, cub:DIR, emoji:DIR, folder:DIR, npz:FILE or tfds:NAME")
+    data("--image-size", 64, "side in pixels")
+    data("--num-examples", None, "use at most so many training images", type=int)
+    data("--cache", None, "directory to keep the images' tokens in", type=str)
+
+    model = options.group("model")
+    model("--tokenizer", "regvq_scenes_64", "preset of the image tokenizer")
+    model("--process", "discrete", "kind of diffusion", choices=("discrete", "gaussian"))
+    model("--text-encoder", "words", '"words", or a language model: a name, a directory, hf://...')
+    model(
+        "--text-length", None, "positions of a caption; default the longest one's, or 64", type=int
+    )
+    model("--min-count", 1, "words: leave out words that are rarer")
+    model("--text-layers", 2, "words: transformer blocks")
+    model("--channels", 128, "of the U-Net's first level")
+    model("--multipliers", (1, 2), "of its levels", type=int, nargs="+")
+    model("--res-blocks", 2, "residual blocks a level")
+    model(
+        "--attention-levels",
+        (1,),
+        "levels with attention; 0 is the whole grid",
+        type=int,
+        nargs="*",
+    )
+    model("--heads", 4, "attention heads")
+    model("--dropout", 0.0, "rate")
+    model("--condition-dropout", 0.1, "examples without their caption, for guidance")
+    model("--replace-share", 0.1, "discrete: noised tokens that are random, not masked")
+    model("--variational-weight", 0.1, "discrete: of the bound beside the cross-entropy")
+    model("--guidance-scale", 2.0, "of the samples that are shown")
+    options.add_training(ema=0.999)
+    return options.parse(arguments)
+
+
+def build_text_encoder(args):
+    if args.text_encoder != "words":
+        return PretrainedTextEncoder(args.text_encoder, args.text_length or 64)
+    print("Reading the captions ...", flush=True)
+    batches = load_data(args, ("captions",), "train", args.num_examples).as_numpy_iterator()
+    captions = [caption for batch in batches for caption in batch["captions"]]
+    return VocabularyEncoder.from_captions(captions, args.text_length, args.min_count)
+
+
+def build_model(args):
+    tokenizer = keras_regvq.from_preset(args.tokenizer)
+    encoder = build_text_encoder(args)
+    words = {"num_layers": args.text_layers} if args.text_encoder == "words" else {}
+    if args.process == "discrete":
+        process = {
+            "replace_share": args.replace_share,
+            "variational_weight": args.variational_weight,
+        }
+    else:
+        process = {"embedding_dim": tokenizer.quantizer.embedding_dim}
+    prior = DiffusionPrior(
+        tokenizer.codebook_size,
+        tuple(args.image_size // tokenizer.downsampling_factor for _ in range(2)),
+        args.process,
+        args.channels,
+        tuple(args.multipliers),
+        args.res_blocks,
+        tuple(args.attention_levels),
+        args.heads,
+        args.dropout,
+        encoder.condition(**words),
+        args.condition_dropout,
+        seed=args.seed,
+        **process,
+    )
+    model = TextToImage(tokenizer, prior, encoder)
+    compile_model(args, model)
+    return model
+
+
+def main(arguments=None):
+    args = parse_arguments(arguments)
+    keras.utils.set_random_seed(args.seed)
+    keras.config.set_dtype_policy(args.precision)
+    model = build_model(args)
+    examples = held_out(args, FIELDS, 10)
+
+    def paint(model):
+        guidance = {"guidance_scale": args.guidance_scale if args.condition_dropout else 1.0}
+        painted = model.generate(examples["captions"], seed=0, **guidance)
+        return image_grid([painted, examples["images"]])
+
+    title = f"Pictures from captions of {args.data}"
+    return train(args, FIELDS, model, paint, title, "Painted from held-out captions; real images")
+
+
+if __name__ == "__main__":
+    main()
