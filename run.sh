@@ -34,6 +34,8 @@ tests)
     setup test
     .venv/bin/ruff check .
     .venv/bin/ruff format --check .
+    # The tests compile many small functions and run each a few times: compiling fast counts.
+    export XLA_FLAGS=${XLA_FLAGS:---xla_backend_optimization_level=0}
     failed=0
     # Two workers where compiling takes the time; PyTorch slows down when anything else runs.
     for backend in tensorflow jax torch; do

@@ -10,12 +10,12 @@ medians. Needs `pip install transformers`. Run it alone on the machine.
 """
 
 import argparse
-import multiprocessing
 import os
 import statistics
-import time
 
 import numpy as np
+
+from benchmarks.turns import take_turns
 
 
 def keras_regvq_sampler(args):
@@ -86,17 +86,6 @@ SAMPLERS = {
 }
 
 
-def serve(name, args, connection):
-    """In a process of its own: answer each seed with the seconds of one whole sample."""
-    sample = SAMPLERS[name](args)
-    while (seed := connection.recv()) is not None:
-        start = time.perf_counter()
-        tokens = np.asarray(sample(seed))
-        seconds = time.perf_counter() - start
-        assert tokens.size == args.batch_size * args.length, tokens.shape
-        connection.send(seconds)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--length", type=int, default=256, help="tokens, a multiple of 16")
@@ -109,20 +98,7 @@ def main():
     parser.add_argument("--only", nargs="+", default=list(SAMPLERS), choices=list(SAMPLERS))
     args = parser.parse_args()
 
-    context = multiprocessing.get_context("spawn")
-    connections, seconds = {}, {name: [] for name in args.only}
-    for name in args.only:
-        connections[name], theirs = context.Pipe()
-        context.Process(target=serve, args=(name, args, theirs), daemon=True).start()
-        connections[name].send(0)
-        print(f"{name}: first sample {connections[name].recv():.1f} s", flush=True)
-    for seed in range(1, args.rounds + 1):
-        for name, connection in connections.items():
-            connection.send(seed)
-            seconds[name].append(connection.recv())
-    for connection in connections.values():
-        connection.send(None)
-
+    seconds, _ = take_turns(SAMPLERS, args)
     rates = {}
     drawn = args.batch_size * args.length
     for name, values in seconds.items():

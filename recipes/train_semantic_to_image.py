@@ -14,7 +14,6 @@ finished epoch with the same command and --resume.
 import math
 
 import keras
-from prior_recipe import Options, compile_model, held_out, load_data, train
 
 import keras_regvq
 from keras_regvq.models import (
@@ -26,6 +25,7 @@ from keras_regvq.models import (
 )
 from keras_regvq.quantizers import VectorQuantizer
 from keras_regvq.training.pictures import image_grid, label_palette
+from prior_recipe import Options, compile_model, held_out, load_data, train
 
 FIELDS = ("images", "labels")
 

@@ -13,7 +13,6 @@ interrupted run goes on at its last finished epoch with the same command and --r
 """
 
 import keras
-from prior_recipe import Options, compile_model, held_out, load_data, train
 
 import keras_regvq
 from keras_regvq.models import (
@@ -23,6 +22,7 @@ from keras_regvq.models import (
     VocabularyEncoder,
 )
 from keras_regvq.training.pictures import image_grid
+from prior_recipe import Options, compile_model, held_out, load_data, train
 
 FIELDS = ("images", "captions")
 

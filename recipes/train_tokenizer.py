@@ -41,7 +41,12 @@ def parse_arguments(arguments=None):
         group.add_argument(name, default=default, help=f"{help} [{default}]", **kind, **kwargs)
 
     data = parser.add_argument_group("data")
-    option(data, "--data", "scenes", "scenes, folder:DIR, npz:FILE or tfds:NAME")
+    option(
+        data,
+        "--data",
+        "scenes",
+        "scenes, folder:DIR, ade20k:DIR, cub:DIR, emoji:DIR, ... tfds:NAME",
+    )
     option(data, "--image-size", 64, "side in pixels")
     option(data, "--batch-size", 16, "images a step")
     option(data, "--num-examples", None, "use at most so many training images", type=int)

@@ -97,7 +97,11 @@ class PretrainedTextEncoder(TextEncoder):
         return TextFeatureCondition(self.max_length, self.feature_dim)
 
     def save(self, directory):
-        """Write the language model to `directory`/text_encoder, if it came from a directory."""
+        """Write the language model to `directory`/text_encoder, if it came from a directory.
+
+        It is found there again when the preset is loaded from a local directory. For a preset on a
+        hub name the language model by its own hub handle instead: nothing is copied then.
+        """
         tokenizer, model = self._load()
         if Path(self.preset).is_dir() or self._directory is not None:
             target = str(Path(directory) / SUBDIRECTORY)

@@ -3,6 +3,8 @@ from pathlib import Path
 
 import pytest
 
+import keras_regvq
+
 RECIPES = Path(__file__).parent.parent.parent / "recipes"
 
 
@@ -13,3 +15,20 @@ def recipes_on_path(monkeypatch, tmp_path):
     yield
     for name in RECIPES.glob("*.py"):
         sys.modules.pop(name.stem, None)
+
+
+@pytest.fixture(scope="session")
+def tokenizer(tmp_path_factory):
+    """A preset of an untrained tokenizer: 32 pixels, 8 x 8 tokens of 16 codes."""
+    tokenizer = keras_regvq.models.ImageTokenizer(
+        32,
+        keras_regvq.quantizers.VectorQuantizer(16, 8),
+        base_channels=8,
+        channel_multipliers=(1, 2, 2),
+        num_res_blocks=1,
+        attention_resolutions=(),
+        latent_channels=8,
+    )
+    path = str(tmp_path_factory.mktemp("presets") / "tokenizer")
+    tokenizer.save_to_preset(path)
+    return path

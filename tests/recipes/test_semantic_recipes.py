@@ -18,23 +18,6 @@ SMALL = (
 ).split()
 
 
-@pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory):
-    """A preset of an untrained tokenizer: 32 pixels, 8 x 8 tokens of 16 codes."""
-    tokenizer = keras_regvq.models.ImageTokenizer(
-        32,
-        keras_regvq.quantizers.VectorQuantizer(16, 8),
-        base_channels=8,
-        channel_multipliers=(1, 2, 2),
-        num_res_blocks=1,
-        attention_resolutions=(),
-        latent_channels=8,
-    )
-    path = str(tmp_path_factory.mktemp("presets") / "tokenizer")
-    tokenizer.save_to_preset(path)
-    return path
-
-
 @pytest.fixture
 def train(tokenizer):
     recipe = importlib.import_module("train_semantic_to_image")
@@ -73,14 +56,14 @@ def test_training_writes_a_preset_that_paints_and_a_report(train, options):
 
 
 def test_training_goes_on_where_it_was_interrupted(train, monkeypatch):
-    recipe = importlib.import_module("train_semantic_to_image")
+    recipes = importlib.import_module("prior_recipe")
 
     def interrupt(self, epoch, logs=None):
         if epoch == 2:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(recipe.PaintedMaps, "on_epoch_begin", interrupt)
+        patch.setattr(recipes.PaintedPictures, "on_epoch_begin", interrupt)
         with pytest.raises(KeyboardInterrupt):
             train("--steps", "6")
     with pytest.raises(SystemExit, match="--resume"):
@@ -117,16 +100,16 @@ def test_data_of_unknown_classes_need_their_number(train):
 
 def test_generate_paints_held_out_maps_and_maps_that_someone_drew(painter, tmp_path):
     recipe = importlib.import_module("generate")
-    pictures = recipe.main(["--preset", painter, "--count", "3", "--samples", "2"])
-    assert pictures.shape == (6, 32, 32, 3)
+    rows = recipe.main(["--preset", painter, "--count", "3", "--samples", "2"])
+    assert [row.shape for row in rows] == [(3, 32, 32, 3)] * 3
     assert Image.open("runs/generated.png").size == (3 * 130 - 2, 3 * 130 - 2)
 
     labels = keras_regvq.data.scene(5, size=64, split="test").labels
     Image.fromarray(labels.astype("uint8")).save("labels.png")
     Image.fromarray(SCENE_PALETTE[labels]).save("colours.png")
     arguments = ["--preset", painter, "--samples", "1", "--map"]
-    by_labels = recipe.main([*arguments, "labels.png"])
-    np.testing.assert_array_equal(recipe.main([*arguments, "colours.png"]), by_labels)
+    (_, by_labels) = recipe.main([*arguments, "labels.png"])
+    np.testing.assert_array_equal(recipe.main([*arguments, "colours.png"])[1], by_labels)
 
 
 def test_generate_names_what_is_wrong_with_a_map(painter, capsys):

@@ -1,0 +1,151 @@
+import csv
+import importlib
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+import keras_regvq
+
+ROOT = Path(__file__).parent.parent.parent
+SMALL = (
+    "--image-size 32 --channels 8 --res-blocks 1 --heads 2 --text-layers 1 --batch-size 4 "
+    "--num-examples 8 --epoch-steps 2"
+).split()
+
+
+@pytest.fixture
+def train(tokenizer):
+    recipe = importlib.import_module("train_text_to_image")
+    return lambda *options: recipe.main([*SMALL, "--tokenizer", tokenizer, *options])
+
+
+@pytest.fixture(scope="module")
+def painter(tokenizer, tmp_path_factory):
+    """A preset of an untrained TextToImage of scenes."""
+    captions = keras_regvq.data.scenes(64, size=32)["captions"]
+    encoder = keras_regvq.models.VocabularyEncoder.from_captions(captions)
+    prior = keras_regvq.models.DiffusionPrior(
+        16,
+        8,
+        channels=8,
+        num_res_blocks=1,
+        num_heads=2,
+        condition=encoder.condition(num_layers=1),
+        condition_dropout=0.1,
+    )
+    model = keras_regvq.models.TextToImage(keras_regvq.from_preset(tokenizer), prior, encoder)
+    path = str(tmp_path_factory.mktemp("presets") / "painter")
+    model.save_to_preset(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    "options", [["--cache", "tokens"], ["--process", "gaussian", "--condition-dropout", "0"]]
+)
+def test_training_writes_a_preset_that_paints_and_a_report(train, options):
+    numbers = train("--steps", "4", *options)
+    assert np.isfinite(numbers["loss"])
+    run = Path("runs/text_to_image")
+    assert (run / "index.html").read_text().count("data:image/png;base64,") == 2
+    assert list((run / "pictures").glob("painted_*.png"))
+    model = keras_regvq.from_preset(run / "preset")
+    with pytest.warns(UserWarning, match="zeppelin"):
+        pictures = model.generate(["a red boat", "a zeppelin"], num_steps=2, seed=0)
+    assert pictures.shape == (2, 32, 32, 3)
+    if "--cache" in options:
+        assert len(list(Path("tokens").glob("*.npz"))) == 2
+
+
+def test_training_goes_on_where_it_was_interrupted(train, monkeypatch):
+    recipes = importlib.import_module("prior_recipe")
+
+    def interrupt(self, epoch, logs=None):
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recipes.PaintedPictures, "on_epoch_begin", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            train("--steps", "6")
+    keras.backend.clear_session()
+    train("--steps", "6", "--resume")
+    with open("runs/text_to_image/log.csv") as file:
+        assert [int(row["epoch"]) for row in csv.DictReader(file)] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("name", ["scenes_text", "cub", "coco", "emoji"])
+def test_configs_hold_options_that_the_recipe_knows(name):
+    recipe = importlib.import_module("train_text_to_image")
+    config = str(ROOT / "recipes" / "configs" / f"{name}.toml")
+    args = recipe.parse_arguments(["--config", config, "--steps", "7"])
+    assert args.steps == 7 and args.ema > 0.99
+    assert name.split("_")[0] in args.data
+
+
+def test_generate_paints_prompts_and_held_out_captions(painter, capsys):
+    recipe = importlib.import_module("generate")
+    arguments = ["--preset", painter, "--samples", "2", "--num-steps", "2"]
+    rows = recipe.main([*arguments, "--prompt", "a red boat", "a tree", "--negative-prompt", "a"])
+    assert [row.shape for row in rows] == [(2, 32, 32, 3)] * 2
+    assert Image.open("runs/generated.png").size == (2 * 130 - 2, 2 * 130 - 2)
+    capsys.readouterr()
+    recipe.main([*arguments, "--count", "3"])
+    caption = keras_regvq.data.scene(0, split="test").caption
+    assert f" 1  {caption}" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="TextToImage: give it a --prompt"):
+        recipe.main([*arguments, "--map", "map.png"])
+
+
+def test_evaluation_reports_what_is_found_beside_real_images(painter, monkeypatch):
+    classifier = importlib.import_module("scene_classifier")
+    monkeypatch.setattr(classifier, "EXAMPLES", 32)
+    monkeypatch.setattr(classifier, "EPOCHS", 1)
+    recipe = importlib.import_module("evaluate_text_to_image")
+    report = recipe.main(["--preset", painter, "--count", "4", "--steps", "1", "2"])
+    output = Path("runs/evaluate_text_to_image")
+    assert json.loads((output / "results.json").read_text()) == report
+    assert (output / "results.md").read_text().count("\n") == 2 + 2 * 4
+    assert Image.open(output / "steps.png").width > 300
+    assert Image.open(output / "painted.png").width > 100
+
+
+def test_seen_and_unseen_scenes_are_what_they_say():
+    recipe = importlib.import_module("evaluate_text_to_image")
+    held_out = set(keras_regvq.data.HELD_OUT)
+    for unseen in (False, True):
+        scenes = recipe.held_out_scenes(4, 32, unseen)
+        for facts in scenes["attributes"]:
+            pairs = {(thing["colour"], thing["kind"]) for thing in facts["objects"]}
+            assert bool(pairs & held_out) == unseen and pairs
+
+
+def test_found_facts_count_objects_colours_ground_and_time():
+    recipe = importlib.import_module("scene_classifier")
+    attributes = [
+        {
+            "objects": [{"colour": "red", "kind": "boat"}, {"colour": "blue", "kind": "tree"}],
+            "ground": "water",
+            "time": "night",
+        },
+        {"objects": [{"colour": "red", "kind": "car"}], "ground": "sand", "time": "day"},
+    ]
+
+    class Sees:
+        """A green boat, a blue tree; a red car; sand and night in both."""
+
+        def predict(self, images, **options):
+            pairs = np.full((2, len(recipe.PAIRS)), -9.0)
+            pairs[0, recipe.PAIRS.index(("green", "boat"))] = 9
+            pairs[0, recipe.PAIRS.index(("blue", "tree"))] = 9
+            pairs[1, recipe.PAIRS.index(("red", "car"))] = 9
+            ground = np.eye(4)[[recipe.GROUND_NAMES.index("sand")] * 2]
+            return {"pairs": pairs, "ground": ground, "time": np.eye(4)[[3, 3]]}
+
+    numbers = recipe.found_facts(Sees(), np.zeros((2, 8, 8, 3), "uint8"), attributes)
+    assert numbers == pytest.approx(
+        {"kinds": 1.0, "objects": 2 / 3, "ground": 0.5, "time": 0.5, "facts": 4 / 7}
+    )
