@@ -1,4 +1,4 @@
-"""Samplers that take turns, each in a process of its own, so that their thread pools do not meet."""
+"""Samplers that take turns, each in a process of its own, so that thread pools do not meet."""
 
 import multiprocessing
 import resource

@@ -93,7 +93,7 @@ def parse_arguments(arguments=None):
         kwargs.setdefault("type", type(default))
         parser.add_argument(name, default=default, help=f"{help} [{default}]", **kwargs)
 
-    option("--preset", "text_scenes_64", "a TextToImage trained on scenes")
+    option("--preset", "runs/text_to_image/preset", "a TextToImage trained on scenes")
     option("--count", 128, "captions of each kind")
     option("--steps", (25,), "sampling steps; several make a plot", type=int, nargs="+")
     option("--method", None, "sampler of the prior", type=str)

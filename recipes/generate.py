@@ -1,11 +1,10 @@
-"""Paint pictures with a trained model: from captions, or from label maps.
+"""Paint pictures with a trained model: from label maps, or from captions.
 
-    python recipes/generate.py --prompt "a red boat on the water at sunset" "a tree in the snow"
-    python recipes/generate.py --prompt "a car" --negative-prompt "night" --guidance-scale 4
-
-    python recipes/generate.py --map my_map.png --samples 6
-    python recipes/generate.py --preset semantic_scenes_64                # held-out scenes' maps
+    python recipes/generate.py                                  # held-out scenes' maps
+    python recipes/generate.py --map my_map.png --samples 6     # one you drew
     python recipes/generate.py --preset runs/street_painter/preset --data folder:street
+
+    python recipes/generate.py --preset runs/text_to_image/preset --prompt "a red boat at sunset"
 
 A map is a PNG whose pixels are label numbers (one channel, or a palette); --colours prints the
 labels of scenes with the colours of their pictures, and a PNG in these colours will do, too.
@@ -34,7 +33,7 @@ def parse_arguments(arguments=None):
         kwargs.setdefault("type", type(default))
         parser.add_argument(name, default=default, help=f"{help} [{default}]", **kwargs)
 
-    option("--preset", None, "a TextToImage or SemanticToImage; default a built-in one", type=str)
+    option("--preset", "semantic_scenes_64", "a SemanticToImage or a TextToImage")
     option("--prompt", None, "captions to paint", type=str, nargs="+")
     option("--negative-prompt", None, "what to be guided away from", type=str)
     option("--map", None, "PNG label maps to paint", type=Path, nargs="+")
@@ -123,8 +122,6 @@ def main(arguments=None):
         for label, (name, colour) in enumerate(zip(SCENE_CLASSES, SCENE_PALETTE, strict=True)):
             print(f"{label:2d}  {name:12s} {tuple(map(int, colour))}")
         return None
-    if args.preset is None:
-        args.preset = "semantic_scenes_64" if args.map else "text_scenes_64"
     model = keras_regvq.from_preset(args.preset)
     from_captions = isinstance(model, TextToImage)
     if (args.map if from_captions else args.prompt) is not None:

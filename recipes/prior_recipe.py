@@ -13,6 +13,7 @@ import numpy as np
 import keras_regvq
 from evaluation import backup_directory, write_page
 from keras_regvq.fit_state import synchronize
+from keras_regvq.training.autodiff import convolve_without_copies
 from keras_regvq.training.callbacks import EpochPicture
 from keras_regvq.training.pictures import curves
 
@@ -116,6 +117,7 @@ def compile_model(args, model):
         warmup_target=args.learning_rate,
         warmup_steps=warmup,
     )
+    convolve_without_copies(model)
     averages = {"use_ema": True, "ema_momentum": args.ema} if args.ema else {}
     model.compile(
         keras.optimizers.AdamW(

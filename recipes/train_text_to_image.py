@@ -58,7 +58,7 @@ def parse_arguments(arguments=None):
     model("--dropout", 0.0, "rate")
     model("--condition-dropout", 0.1, "examples without their caption, for guidance")
     model("--replace-share", 0.1, "discrete: noised tokens that are random, not masked")
-    model("--variational-weight", 0.1, "discrete: of the bound beside the cross-entropy")
+    model("--variational-weight", 0.01, "discrete: of the bound beside the cross-entropy")
     model("--guidance-scale", 2.0, "of the samples that are shown")
     options.add_training(ema=0.999)
     return options.parse(arguments)

@@ -23,10 +23,12 @@ class Condition(layers.Layer):
     """Base class. A prior calls `build_for` once, with its own sizes.
 
     A subclass has `shape`, that of one example of what it takes, and once it is built
-    `prefix_length`, the number of vectors that go before the image tokens.
+    `prefix_length`, the number of vectors that go before the image tokens. `is_aligned` says
+    whether it has a vector for each image token, too.
     """
 
     values_dtype = "int32"
+    is_aligned = False
 
     def build_for(self, grid, hidden_dim):
         """Create the weights for a prior's token grid (h, w) and width D."""
@@ -88,6 +90,8 @@ class LabelMapCondition(Condition):
         prefix_grid: (h, w) of the prefix; default the image tokens' grid. A coarser one makes a
             shorter sequence.
     """
+
+    is_aligned = True
 
     def __init__(self, num_classes, image_size, prefix_grid=None, **kwargs):
         super().__init__(**kwargs)

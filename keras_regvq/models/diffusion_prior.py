@@ -72,7 +72,7 @@ class DiffusionPrior(TokenPrior):
         condition_dropout=0.0,
         num_timesteps=100,
         replace_share=0.1,
-        variational_weight=0.1,
+        variational_weight=0.01,
         embedding_dim=None,
         seed=None,
         dtype=None,
@@ -137,8 +137,9 @@ class DiffusionPrior(TokenPrior):
         self.aligned, context_shape = None, None
         if self.condition is not None:
             context_shape = (None, self.condition.prefix_length, width)
-            self.aligned = layers.Dense(settings["channels"], name="aligned", **policy)
-            self.aligned.build((None, None, width))
+            if self.condition.is_aligned:
+                self.aligned = layers.Dense(settings["channels"], name="aligned", **policy)
+                self.aligned.build((None, None, width))
         unet = {
             name: settings[name]
             for name in ("channels", "channel_multipliers", "num_res_blocks", "attention_levels")
@@ -190,8 +191,10 @@ class DiffusionPrior(TokenPrior):
         if aligned is not None:
             features = features + self.aligned(aligned)
         features = ops.reshape(features, (-1, *self.grid, self.settings["channels"]))
-        features = self.unet(features, times, prefix, padding_mask=mask, training=training)
-        return self.process.predict(features)
+        features = features + self.unet(
+            features, times, prefix, padding_mask=mask, training=training
+        )
+        return self.process.predict(features, noised, times)
 
     def token_losses(self, inputs, outputs):
         """The process's losses by name."""

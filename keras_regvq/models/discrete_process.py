@@ -67,9 +67,17 @@ class DiscreteProcess(layers.Layer):
         """Noised tokens int32 (B, L) -> features (B, L, channels)."""
         return self.positions(self.embedding(noised))
 
-    def predict(self, features):
-        """The U-Net's features (B, h, w, channels) -> logits float32 (B, L, N)."""
-        return ops.reshape(self.head(features), (-1, self.length, self.codebook_size))
+    def predict(self, features, noised, times):
+        """The U-Net's features (B, h, w, channels) -> logits of the clean tokens (B, L, N).
+
+        The head says what the rest of the picture suggests; to it the logarithm of
+        q(x_t | x_0 = k) is added, by Bayes's rule. So a token that is not masked is known to be
+        itself or a random one from the start, and the network need not learn to copy.
+        """
+        logits = ops.reshape(self.head(features), (-1, self.length, self.codebook_size))
+        own = self.chain.log_likelihood_ratio(times[:, None] * self.chain.num_timesteps)
+        same = noised[..., None] == ops.arange(self.codebook_size)
+        return ops.where(same, logits + own[..., None], logits)
 
     def corrupt(self, tokens, times, seed):
         """Noised tokens int32 (B, L) at times (B,) in (0, 1], and the times of their steps."""
@@ -157,7 +165,7 @@ class DiscreteProcess(layers.Layer):
             return ops.where(mask, settle(noised, clean, logits, now), tokens)
 
         start = ops.where(mask, batch["start"], tokens)
-        return ops.fori_loop(0, batch["times"].shape[1], step, start)
+        return ops.fori_loop(0, ops.shape(batch["times"])[1], step, start)
 
     def _choose(self, logits, uniform, batch, top_k):
         rows = {}

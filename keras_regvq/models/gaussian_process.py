@@ -40,12 +40,11 @@ class GaussianProcess(layers.Layer):
             shape=(codebook_size, embedding_dim),
             initializer="zeros",
             trainable=False,
+            autocast=False,
         )
         self.project = layers.Dense(channels, name="project", dtype=self.dtype_policy)
         self.project.build((None, None, embedding_dim))
-        self.head = layers.Dense(
-            embedding_dim, kernel_initializer="zeros", name="head", dtype="float32"
-        )
+        self.head = layers.Dense(embedding_dim, name="head", dtype="float32")
         self.head.build((None, None, None, channels))
         self.built = True
 
@@ -62,7 +61,7 @@ class GaussianProcess(layers.Layer):
         """Noised latents (B, h, w, d) -> features (B, L, channels)."""
         return self.project(ops.reshape(noised, (-1, self.length, self.embedding_dim)))
 
-    def predict(self, features):
+    def predict(self, features, noised, times):
         """The U-Net's features (B, h, w, channels) -> v float32 (B, h, w, d)."""
         return self.head(features)
 
@@ -141,6 +140,6 @@ class GaussianProcess(layers.Layer):
                 new = new + c_n * ops.take(batch["fresh"], index, axis=1)
             return new, clean
 
-        steps = batch["times"].shape[1]
+        steps = ops.shape(batch["times"])[1]
         latents, _ = ops.fori_loop(0, steps, step, (start, ops.zeros_like(start)))
         return ops.where(batch["mask"], self.nearest_tokens(latents), batch["tokens"])

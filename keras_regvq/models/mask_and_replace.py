@@ -14,6 +14,7 @@ import numpy as np
 from keras import ops
 
 _TINY = 1e-30
+_SMALL = 1e-8  # a ratio of chances that is not trusted further: without replacement it is infinite
 
 
 class MaskAndReplace:
@@ -58,6 +59,11 @@ class MaskAndReplace:
         unmasked = alpha + beta * self.codebook_size
         noised = ops.where(uniform < alpha, tokens, others)
         return ops.where(uniform < unmasked, noised, self.codebook_size)
+
+    def log_likelihood_ratio(self, step):
+        """log q(x_t = k | x_0 = k) - log q(x_t = k | x_0 = another code), at steps (B, 1)."""
+        alpha, beta, _ = self.chances(step)
+        return ops.log(alpha + beta + _SMALL) - ops.log(beta + _SMALL)
 
     def reverse_table(self, steps):
         """What `reverse` needs for each pair of successive steps.

@@ -34,7 +34,7 @@ class WordCondition(Condition):
         small = keras.initializers.RandomNormal(stddev=0.02)
         policy, shape = {"dtype": self.dtype_policy}, (None, self.prefix_length, hidden_dim)
         self.embedding = keras_hub.layers.TokenAndPositionEmbedding(
-            self.vocabulary_size, self.prefix_length, hidden_dim, False, small, **policy
+            self.vocabulary_size, self.prefix_length, hidden_dim, True, small, **policy
         )
         self.embedding.build((None, self.prefix_length))
         self.blocks = [

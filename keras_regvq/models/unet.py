@@ -85,7 +85,12 @@ class UNet(layers.Layer):
             if level:
                 layer = Upsample(width, name=f"up_{level}_double", **policy)
                 self.up.append(_built(layer, (None, None, None, width)))
-        self.norm = _built(GroupNorm(name="norm", **policy), (None, None, None, width))
+        shape = (None, None, None, width)
+        self.norm = _built(_norm(width, name="norm", **policy), shape)
+        # The whole starts at 0: what it is added to is left as it is.
+        self.conv_out = _built(
+            _convolution(width, name="conv_out", kernel_initializer="zeros", **policy), shape
+        )
         self.built = True
 
     def _block(self, name, inputs, level=None, attention=None):
@@ -110,7 +115,7 @@ class UNet(layers.Layer):
             padding_mask: bool (B, P), True where there is something; None: everywhere.
 
         Returns:
-            (B, h, w, channels), normalized.
+            (B, h, w, channels).
         """
         time = self.time_embedding(times)
         if context is not None:
@@ -133,7 +138,7 @@ class UNet(layers.Layer):
             else:
                 height, width = skipped[-1].shape[1:3]
                 x = layer(x)[:, :height, :width]
-        return ops.silu(self.norm(x))
+        return self.conv_out(ops.silu(self.norm(x)))
 
 
 class UNetBlock(layers.Layer):
@@ -154,13 +159,13 @@ class UNetBlock(layers.Layer):
         """Create the weights for `inputs` channels, a time embedding and a context."""
         policy, channels = {"dtype": self.dtype_policy}, self.channels
         before, after = (None, None, None, inputs), (None, None, None, channels)
-        self.norm1 = _built(GroupNorm(name="norm1", **policy), before)
+        self.norm1 = _built(_norm(inputs, name="norm1", **policy), before)
         self.conv1 = _built(_convolution(channels, name="conv1", **policy), before)
         self.scale_shift = _built(
             layers.Dense(2 * channels, kernel_initializer="zeros", name="scale_shift", **policy),
             (None, time_dim),
         )
-        self.norm2 = _built(GroupNorm(name="norm2", **policy), after)
+        self.norm2 = _built(_norm(channels, name="norm2", **policy), after)
         # A block starts as its shortcut.
         self.conv2 = _built(
             _convolution(channels, name="conv2", kernel_initializer="zeros", **policy), after
@@ -228,6 +233,11 @@ def _masked_mean(context, mask):
         return ops.mean(context, axis=1)
     weights = ops.cast(mask, context.dtype)[..., None]
     return ops.sum(context * weights, axis=1) / ops.maximum(ops.sum(weights, axis=1), 1.0)
+
+
+def _norm(channels, **kwargs):
+    """Groups of 16 channels: small groups take away what is the same all over the grid."""
+    return GroupNorm(max(channels // 16, 1), **kwargs)
 
 
 def _convolution(channels, **kwargs):
