@@ -108,19 +108,18 @@ def test_repainting_keeps_all_tokens_outside_of_the_mask(model):
         model.generate(CAPTIONS, images=images, num_steps=3)
 
 
-@pytest.mark.parametrize("process", ["discrete", "gaussian"])
-def test_fit_takes_arrays_and_datasets_of_strings(process):
-    model = make_model(process)
+def test_fit_takes_arrays_and_datasets_of_strings():
+    model = make_model("gaussian")
     before = [np.array(v) for v in model.tokenizer.trainable_variables + model.tokenizer.weights]
     model.compile(keras.optimizers.Adam(1e-3))
     images, captions = random_images(4), np.array([*CAPTIONS, "a car"])
     arrays = {"images": images, "captions": captions}
-    history = model.fit(arrays, batch_size=2, epochs=2, validation_data=arrays, verbose=0).history
+    history = model.fit(arrays, batch_size=2, validation_data=arrays, verbose=0).history
     expected = {"loss", *model.prior.process.logged}
     assert set(history) == expected | {f"val_{name}" for name in expected}
     assert np.isfinite(history["loss"]).all()
     data = keras_regvq.data.from_arrays(images, captions=captions, batch_size=2)
-    model.fit(data, validation_data=data, verbose=0)
+    model.fit(data, verbose=0)
     assert set(model.evaluate(data, verbose=0, return_dict=True)) == expected
     after = [np.array(v) for v in model.tokenizer.trainable_variables + model.tokenizer.weights]
     for old, new in zip(before, after, strict=True):
