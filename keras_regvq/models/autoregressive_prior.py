@@ -94,10 +94,6 @@ class AutoregressivePrior(TokenPrior):
 
     def _create_layers(self, policy):
         width, small = self.settings["hidden_dim"], keras.initializers.RandomNormal(stddev=0.02)
-        self.prefix_length = 0
-        self.create_condition(width)
-        if self.condition is not None:
-            self.prefix_length = self.condition.prefix_length
         # One more than there are codes: the last entry is the start.
         self.embedding = layers.Embedding(
             self.codebook_size + 1, width, small, name="embedding", dtype=policy
@@ -105,6 +101,11 @@ class AutoregressivePrior(TokenPrior):
         self.embedding.build()
         self.positions = GridPositions(self.grid, width, name="positions", dtype=policy)
         self.positions.build()
+        # After the embedding: files of weights count layers of one class in this order.
+        self.prefix_length = 0
+        self.create_condition(width)
+        if self.condition is not None:
+            self.prefix_length = self.condition.prefix_length
         self.blocks = [
             DecoderBlock(
                 width,
