@@ -18,7 +18,7 @@ from evaluation import evaluate, write_report
 from keras_regvq.training import LowUsageWarning, ReconstructionGrid, TokenizerTrainer
 
 PRESET = "regvq_f4_256"
-IMAGES, EPOCHS, BATCH_SIZE = 1000, 4, 8
+IMAGES, EPOCHS, BATCH_SIZE = 752, 4, 8
 OUTPUT = Path("runs/quickstart")
 
 

@@ -74,6 +74,26 @@ def batch_dataset(dataset, count, batch_size, drop_remainder, for_training):
     return dataset.prefetch(tf.data.AUTOTUNE)
 
 
+def map_texts(dataset, field, function, dtype, shape):
+    """Turns a field of strings into arrays, batch by batch, in Python: for every backend.
+
+    Args:
+        dataset: of dicts.
+        field: its name; what is no field of strings is left as it is.
+        function: maps a NumPy array of B bytes to an array (B, *shape) of `dtype`.
+    """
+    tf = tensorflow()
+    spec = dataset.element_spec
+    if not isinstance(spec, dict) or field not in spec or spec[field].dtype != tf.string:
+        return dataset
+
+    def mapped(batch):
+        values = tf.numpy_function(function, [batch[field]], dtype)
+        return {**batch, field: tf.ensure_shape(values, (None, *shape))}
+
+    return dataset.map(mapped).prefetch(1)
+
+
 def should_cache(cache, count, height, width, fields):
     if cache is not None:
         return cache

@@ -291,6 +291,8 @@ class DiffusionPrior(TokenPrior):
             negative = self.condition.check(negative)
             if len(negative) != count:
                 refuse("negative_condition", f"{len(negative)} examples", f"{count}")
+            if scale == 1:
+                refuse("guidance_scale", scale, "another than 1 with a negative condition")
         if scale == 1:
             return {}
         arrays = {"guidance": np.full(count, scale, "float32")}

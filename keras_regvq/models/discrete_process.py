@@ -90,7 +90,7 @@ class DiscreteProcess(layers.Layer):
         return {"noised": noised, "times": step / self.chain.num_timesteps}
 
     def losses(self, tokens, outputs):
-        """ "loss" and "cross_entropy" in nats, "bits_per_token" the bound in bits."""
+        """In nats "loss" and "cross_entropy"; "bits_per_token" is the bound in bits."""
         clean = ops.reshape(ops.cast(tokens, "int32"), (-1, self.length))
         logits, steps = outputs["prediction"], self.chain.num_timesteps
         cross_entropy = token_loss(tokens, logits)

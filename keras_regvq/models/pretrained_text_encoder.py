@@ -20,13 +20,13 @@ class PretrainedTextEncoder(TextEncoder):
 
     Args:
         preset: what KerasHub's `Backbone.from_preset` and `Tokenizer.from_preset` take: a name, a
-            local directory (of transformers' files, too), hf://... or kaggle://... Known to work
-            are BERT's, CLIP's and T5's families.
+            local directory (of transformers' files, too), hf://... or kaggle://... BERT's, CLIP's
+            and T5's families have the inputs that it knows.
         max_length: T, tokens with the special ones at both ends.
         cache_size: captions whose features are kept in memory, in float16.
 
     Example:
-        encoder = PretrainedTextEncoder("all-minilm-l6-v2", max_length=32)
+        encoder = PretrainedTextEncoder("bert_tiny_en_uncased", max_length=32)
         prior = DiffusionPrior(512, (16, 16), condition=encoder.condition())
     """
 
@@ -102,8 +102,8 @@ class PretrainedTextEncoder(TextEncoder):
         It is found there again when the preset is loaded from a local directory. For a preset on a
         hub name the language model by its own hub handle instead: nothing is copied then.
         """
-        tokenizer, model = self._load()
-        if Path(self.preset).is_dir() or self._directory is not None:
+        if Path(self.preset).is_dir() or self.preset == SUBDIRECTORY:
+            tokenizer, model = self._load()
             target = str(Path(directory) / SUBDIRECTORY)
             model.backbone.save_to_preset(target)
             tokenizer.save_to_preset(target)

@@ -3,9 +3,10 @@
 import keras
 import numpy as np
 
+from keras_regvq.data.pipeline import map_texts
 from keras_regvq.models.image_generator import ImageGenerator, check_fit
 from keras_regvq.models.pretrained_text_encoder import PretrainedTextEncoder
-from keras_regvq.models.text_encoders import TextEncoder
+from keras_regvq.models.text_encoders import TextEncoder, check_texts
 from keras_regvq.validation import describe, refuse
 
 
@@ -78,25 +79,14 @@ class TextToImage(ImageGenerator):
         encode = self.text_encoder.encode
         if isinstance(data, dict) and "captions" in data and _are_texts(data["captions"]):
             return {**data, "captions": encode(data["captions"])}
-        spec = getattr(data, "element_spec", None)
-        if not isinstance(spec, dict) or "captions" not in spec:
-            return data
-        import tensorflow as tf
-
-        if spec["captions"].dtype != tf.string:
+        if not hasattr(data, "element_spec"):  # of a tf.data set
             return data
         condition = self.prior.condition
-
-        def encoded(batch):
-            captions = tf.numpy_function(encode, [batch["captions"]], condition.values_dtype)
-            captions.set_shape((None, *condition.shape))
-            return {**batch, "captions": captions}
-
-        return data.map(encoded).prefetch(1)
+        return map_texts(data, "captions", encode, condition.values_dtype, condition.shape)
 
     def check_condition(self, values):
         if _are_texts(values):  # `tokenize` keeps them
-            self.text_encoder.encode(values)
+            check_texts("captions", values)
         else:
             super().check_condition(values)
 
@@ -108,7 +98,7 @@ class TextToImage(ImageGenerator):
         Args:
             prompts: a string or a list of B strings.
             negative_prompts: what the pictures are to be guided away from: a string for all, or B
-                strings; None: from no text at all. Needs a guidance_scale other than 1.
+                strings; None: from no text at all. Need a guidance_scale other than 1.
             images, mask: to repaint a part: images (B, H, W, 3), and bool (B, H, W), True where
                 they are to change. Tokens whose patch the mask touches are drawn anew, all others
                 are kept exactly.

@@ -315,6 +315,7 @@ def test_half_precision_keeps_logits_latents_and_losses_in_float32():
         ("gaussian", {"method": "ddim", "eta": 2}, "eta"),
         ("discrete", {"guidance_scale": -1}, "guidance_scale"),
         ("discrete", {"negative_condition": [1]}, "negative_condition"),
+        ("discrete", {"negative_condition": [1, 1, 1]}, "guidance_scale"),
         ("discrete", {"condition": [9, 1, 1]}, "class labels"),
     ],
 )
