@@ -50,6 +50,7 @@ class Options:
             ("steps", 3000, "training steps"),
             ("epoch-steps", 100, "steps between reports and backups"),
             ("batch-size", 16, "images a step"),
+            ("test-examples", 256, "held-out images that are measured after each report"),
             ("learning-rate", 5e-4, "AdamW's, after a warm-up, decayed by a cosine"),
             ("weight-decay", 0.01, "AdamW's, of the matrices"),
             ("ema", 0.0, "momentum of an average of the weights; 0: none"),
@@ -152,7 +153,7 @@ def train(args, fields, model, paint, title, caption):
         dict of numbers on the test data.
     """
     backup = backup_directory(args.output, args.resume)
-    test = load_data(args, fields, "test", 256)
+    test = load_data(args, fields, "test", args.test_examples)
     epochs = math.ceil(args.steps / args.epoch_steps)
     history = model.fit(
         training_data(args, fields, model),

@@ -14,7 +14,7 @@ from keras_regvq.data import SCENE_CLASSES, SCENE_PALETTE
 ROOT = Path(__file__).parent.parent.parent
 SMALL = (
     "--image-size 32 --layers 1 --heads 2 --width 16 --batch-size 4 --num-examples 8 "
-    "--epoch-steps 2"
+    "--test-examples 8 --epoch-steps 2"
 ).split()
 
 

@@ -13,7 +13,7 @@ import keras_regvq
 ROOT = Path(__file__).parent.parent.parent
 SMALL = (
     "--image-size 32 --channels 8 --res-blocks 1 --heads 2 --text-layers 1 --batch-size 4 "
-    "--num-examples 8 --epoch-steps 2"
+    "--num-examples 8 --test-examples 8 --epoch-steps 2"
 ).split()
 
 
