@@ -14,7 +14,6 @@ from keras_regvq.models.token_prior import TokenPrior
 from keras_regvq.models.unet import UNet
 from keras_regvq.validation import (
     check_choice,
-    check_integer,
     check_number,
     check_positive_integer,
     refuse,
@@ -80,51 +79,27 @@ class DiffusionPrior(TokenPrior):
         trainable=True,
     ):
         check_choice("process", process, ("discrete", "gaussian"))
-        multipliers = tuple(
-            check_positive_integer("channel_multipliers", m) for m in channel_multipliers
-        )
-        levels = tuple(check_integer("attention_levels", level, 0) for level in attention_levels)
-        if not multipliers:
-            refuse("channel_multipliers", channel_multipliers, "at least one integer")
-        if any(level >= len(multipliers) for level in levels):
-            refuse("attention_levels", attention_levels, f"levels below {len(multipliers)}")
+        if process == "gaussian":
+            check_positive_integer("embedding_dim", embedding_dim)
+        elif embedding_dim is not None:
+            refuse("embedding_dim", embedding_dim, 'None with process "discrete"')
+        common = {"dtype": dtype, "name": name, "trainable": trainable}
+        super().__init__(codebook_size, grid, condition, condition_dropout, seed, **common)
+        sizes = (channels, channel_multipliers, num_res_blocks, attention_levels, num_heads)
+        unet = UNet(*sizes, dropout, name="unet", dtype=self.dtype_policy)
         settings = {
             "process": process,
-            "channels": check_positive_integer("channels", channels),
-            "channel_multipliers": multipliers,
-            "num_res_blocks": check_positive_integer("num_res_blocks", num_res_blocks),
-            "attention_levels": levels,
-            "num_heads": check_positive_integer("num_heads", num_heads),
-            "dropout": check_number("dropout", dropout, 0, 1),
             "num_timesteps": check_positive_integer("num_timesteps", num_timesteps),
             "replace_share": check_number("replace_share", replace_share, 0, 0.99),
             "variational_weight": check_number("variational_weight", variational_weight),
             "embedding_dim": embedding_dim,
         }
-        for level in {*levels, len(multipliers) - 1}:
-            if channels * multipliers[level] % num_heads:
-                expected = f"a divisor of level {level}'s {channels * multipliers[level]} channels"
-                refuse("num_heads", num_heads, expected)
-        if process == "gaussian":
-            check_positive_integer("embedding_dim", embedding_dim)
-        elif embedding_dim is not None:
-            refuse("embedding_dim", embedding_dim, 'None with process "discrete"')
-        super().__init__(
-            codebook_size,
-            grid,
-            condition,
-            condition_dropout,
-            seed,
-            dtype=dtype,
-            name=name,
-            trainable=trainable,
-        )
-        self.settings.update(settings)
-        self._create_layers()
+        self.settings.update({**settings, **unet.settings})
+        self._create_layers(unet)
 
-    def _create_layers(self):
+    def _create_layers(self, unet):
         settings, policy = self.settings, {"dtype": self.dtype_policy}
-        sizes = (self.codebook_size, self.grid, settings["channels"])
+        sizes = (self.codebook_size, self.grid, unet.channels)
         if settings["process"] == "discrete":
             chain = {name: settings[name] for name in _DISCRETE}
             self.process = DiscreteProcess(*sizes, **chain, name="process", **policy)
@@ -132,21 +107,16 @@ class DiffusionPrior(TokenPrior):
             self.process = GaussianProcess(
                 *sizes, settings["embedding_dim"], name="process", **policy
             )
-        width = settings["channels"] * settings["channel_multipliers"][-1]
+        width = unet.widths[-1]
         self.create_condition(width)
         self.aligned, context_shape = None, None
         if self.condition is not None:
             context_shape = (None, self.condition.prefix_length, width)
             if self.condition.is_aligned:
-                self.aligned = layers.Dense(settings["channels"], name="aligned", **policy)
+                self.aligned = layers.Dense(unet.channels, name="aligned", **policy)
                 self.aligned.build((None, None, width))
-        unet = {
-            name: settings[name]
-            for name in ("channels", "channel_multipliers", "num_res_blocks", "attention_levels")
-            + ("num_heads", "dropout")
-        }
-        self.unet = UNet(**unet, name="unet", **policy)
-        self.unet.build_for((None, *self.grid, settings["channels"]), context_shape)
+        self.unet = unet
+        self.unet.build_for((None, *self.grid, unet.channels), context_shape)
         self.create_trackers(self.process.logged)
         self.built = True
 
@@ -191,9 +161,7 @@ class DiffusionPrior(TokenPrior):
         if aligned is not None:
             features = features + self.aligned(aligned)
         features = ops.reshape(features, (-1, *self.grid, self.settings["channels"]))
-        features = features + self.unet(
-            features, times, prefix, padding_mask=mask, training=training
-        )
+        features = self.unet(features, times, prefix, padding_mask=mask, training=training)
         return self.process.predict(features, noised, times)
 
     def token_losses(self, inputs, outputs):

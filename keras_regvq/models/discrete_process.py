@@ -56,6 +56,10 @@ class DiscreteProcess(layers.Layer):
         self.embedding.build()
         self.positions = GridPositions(grid, channels, name="positions", **policy)
         self.positions.build()
+        # Embeddings start small, so that the optimizer's steps soon change them; but beside a fresh
+        # network's features, which are about 1, they would not be seen.
+        self.norm = layers.LayerNormalization(epsilon=1e-5, name="norm", **policy)
+        self.norm.build((None, None, channels))
         # Logits decide what is sampled: float32 under any policy.
         self.head = layers.Dense(
             codebook_size, kernel_initializer=small, name="head", dtype="float32"
@@ -65,7 +69,7 @@ class DiscreteProcess(layers.Layer):
 
     def embed(self, noised):
         """Noised tokens int32 (B, L) -> features (B, L, channels)."""
-        return self.positions(self.embedding(noised))
+        return self.norm(self.positions(self.embedding(noised)))
 
     def predict(self, features, noised, times):
         """The U-Net's features (B, h, w, channels) -> logits of the clean tokens (B, L, N).

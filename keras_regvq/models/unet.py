@@ -2,13 +2,13 @@
 
 import math
 
-import keras
 from keras import layers, ops
 from keras_hub.layers import TransformerDecoder
 
 from keras_regvq.models.blocks import Upsample, downsample
 from keras_regvq.models.decoder_block import gelu
 from keras_regvq.models.group_norm import GroupNorm
+from keras_regvq.validation import check_integer, check_number, check_positive_integer, refuse
 
 
 class UNet(layers.Layer):
@@ -18,6 +18,9 @@ class UNet(layers.Layer):
     the transformer blocks of Rombach et al., "High-Resolution Image Synthesis with Latent
     Diffusion Models" (2022): residual blocks scaled and shifted by the time, self-attention and
     cross-attention to the context, skip connections. The context's mean joins the time, too.
+    The features of the grid itself also go straight to the end, where all that the levels make of
+    them is added, nothing at first: a network that starts as one convolution learns what neighbours
+    say many times sooner than one whose fresh levels drown it.
 
     A side of the grid that is odd is halved upwards, and cut again on the way up: every grid works.
 
@@ -28,6 +31,9 @@ class UNet(layers.Layer):
         attention_levels: levels with attention, 0 is the grid itself; the middle always has it.
         num_heads: attention heads.
         dropout: rate in the residual blocks while training.
+
+    Raises:
+        ValueError: for an argument that does not fit.
     """
 
     def __init__(
@@ -42,10 +48,29 @@ class UNet(layers.Layer):
     ):
         # The layers inside cast by themselves: half precision cannot tell near times apart.
         super().__init__(autocast=False, **kwargs)
+        multipliers = tuple(
+            check_positive_integer("channel_multipliers", m) for m in channel_multipliers
+        )
+        levels = tuple(check_integer("attention_levels", level, 0) for level in attention_levels)
+        if not multipliers:
+            refuse("channel_multipliers", channel_multipliers, "at least one integer")
+        if any(level >= len(multipliers) for level in levels):
+            refuse("attention_levels", attention_levels, f"levels below {len(multipliers)}")
+        self.settings = {
+            "channels": check_positive_integer("channels", channels),
+            "channel_multipliers": multipliers,
+            "num_res_blocks": check_positive_integer("num_res_blocks", num_res_blocks),
+            "attention_levels": levels,
+            "num_heads": check_positive_integer("num_heads", num_heads),
+            "dropout": check_number("dropout", dropout, 0, 1),
+        }
+        self.widths = [channels * multiplier for multiplier in multipliers]
+        for level in {*levels, len(multipliers) - 1}:
+            if self.widths[level] % num_heads:
+                expected = f"a divisor of level {level}'s {self.widths[level]} channels"
+                refuse("num_heads", num_heads, expected)
         self.channels, self.num_res_blocks = channels, num_res_blocks
-        self.widths = [channels * multiplier for multiplier in channel_multipliers]
-        self.attention_levels, self.num_heads = tuple(attention_levels), num_heads
-        self.dropout = dropout
+        self.attention_levels, self.num_heads, self.dropout = levels, num_heads, dropout
 
     def build_for(self, input_shape, context_shape=None):
         """Create the weights for inputs (B, h, w, C) and a context (B, P, D) or None."""
@@ -87,10 +112,12 @@ class UNet(layers.Layer):
                 self.up.append(_built(layer, (None, None, None, width)))
         shape = (None, None, None, width)
         self.norm = _built(_norm(width, name="norm", **policy), shape)
-        # The whole starts at 0: what it is added to is left as it is.
         self.conv_out = _built(
-            _convolution(width, name="conv_out", kernel_initializer="zeros", **policy), shape
+            _convolution(self.channels, name="conv_out", kernel_initializer="zeros", **policy),
+            shape,
         )
+        shape = (None, None, None, self.channels)
+        self.norm_out = _built(_norm(self.channels, name="norm_out", **policy), shape)
         self.built = True
 
     def _block(self, name, inputs, level=None, attention=None):
@@ -125,7 +152,7 @@ class UNet(layers.Layer):
         def run(block, x):
             return block(x, time, context, padding_mask=padding_mask, training=training)
 
-        x = self.conv_in(inputs)
+        first = x = self.conv_in(inputs)
         skipped = [x]
         for layer in self.down:
             x = run(layer, x) if isinstance(layer, UNetBlock) else layer(x)
@@ -138,7 +165,7 @@ class UNet(layers.Layer):
             else:
                 height, width = skipped[-1].shape[1:3]
                 x = layer(x)[:, :height, :width]
-        return self.conv_out(ops.silu(self.norm(x)))
+        return self.norm_out(first + self.conv_out(ops.silu(self.norm(x))))
 
 
 class UNetBlock(layers.Layer):
@@ -162,7 +189,7 @@ class UNetBlock(layers.Layer):
         self.norm1 = _built(_norm(inputs, name="norm1", **policy), before)
         self.conv1 = _built(_convolution(channels, name="conv1", **policy), before)
         self.scale_shift = _built(
-            layers.Dense(2 * channels, kernel_initializer="zeros", name="scale_shift", **policy),
+            layers.Dense(2 * channels, name="scale_shift", **policy),
             (None, time_dim),
         )
         self.norm2 = _built(_norm(channels, name="norm2", **policy), after)
@@ -179,7 +206,6 @@ class UNetBlock(layers.Layer):
                 4 * channels,
                 self.num_heads,
                 activation=gelu,
-                kernel_initializer=keras.initializers.RandomNormal(stddev=0.02),
                 normalize_first=True,
                 name="transformer",
                 **policy,

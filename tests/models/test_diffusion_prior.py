@@ -234,30 +234,34 @@ def test_ancestral_sampling_of_an_exact_network_draws_from_the_data(monkeypatch)
         np.testing.assert_allclose(counts, shares, atol=4 * 0.5 / 6000**0.5)
 
 
-@pytest.mark.parametrize("process", PROCESSES)
-def test_fit_learns_what_is_where(process):
-    """Each row has its token in all pictures: few steps suffice to paint them."""
-    rows = np.broadcast_to((np.arange(GRID[0]) * 2)[:, None], GRID)
+@pytest.mark.parametrize("process, shift", [("discrete", 3), ("gaussian", 0)])
+def test_fit_learns_what_is_where(process, shift):
+    """A token depends on its row and, in the discrete case, on the class: few steps paint them."""
+    classes = np.arange(30) % CLASSES
+    rows = 2 * np.arange(GRID[0])[None, :, None] + shift * classes[:, None, None]
+    tokens = np.broadcast_to(rows % CODES, (30, *GRID))
     prior = models.DiffusionPrior(
         CODES,
         GRID,
         process,
         channels=16,
-        channel_multipliers=(1, 2),
+        channel_multipliers=(1,),
         num_res_blocks=1,
+        attention_levels=(),
         num_heads=2,
+        condition=models.ClassCondition(CLASSES),
         embedding_dim=6 if process == "gaussian" else None,
         seed=0,
     )
     prior.set_codebook(EMBEDDING)
-    prior.compile(keras.optimizers.AdamW(3e-3, use_ema=True, ema_momentum=0.9))
-    data = {"tokens": np.stack([rows] * 32)}
-    history = prior.fit(data, batch_size=32, epochs=60, verbose=0).history
+    prior.compile(keras.optimizers.AdamW(6e-3, use_ema=True, ema_momentum=0.9))
+    data = {"tokens": tokens, "condition": classes}
+    history = prior.fit(data, batch_size=30, epochs=90, verbose=0).history
     assert np.mean(history["loss"][-10:]) < 0.4 * history["loss"][0]
     assert set(history) == {"loss", *prior.process.logged}
-    painted = prior.generate(num_samples=4, num_steps=10, seed=0)
-    assert (painted == rows).mean() > 0.9
-    prior.fit(data, batch_size=32, epochs=1, verbose=0)  # averages do not prevent a second fit
+    painted = prior.generate(np.arange(CLASSES), num_steps=10, seed=0)
+    assert (painted == tokens[:CLASSES]).mean() > 0.9
+    prior.fit(data, batch_size=30, epochs=1, verbose=0)  # averages do not prevent a second fit
 
 
 def test_label_maps_condition_a_diffusion_prior_too():

@@ -56,14 +56,15 @@ def test_what_the_mask_hides_of_the_context_has_no_effect(inputs):
     np.testing.assert_allclose(short, first, atol=2e-5)
 
 
-def test_a_fresh_block_is_its_shortcut_and_a_fresh_network_zero(rng):
-    unet = UNet(8, (1,), 1, (), 2)
+def test_a_fresh_network_is_a_convolution_and_a_fresh_block_its_shortcut(rng):
+    unet = UNet(8, (1, 2), 1, (), 2)
     unet.build_for((None, 4, 4, 8))
     images = rng.standard_normal((2, 4, 4, 8)).astype("float32")
-    assert (run(unet, images, np.float32([0.1, 0.9])) == 0).all()
-    block, x = unet.down[0], rng.standard_normal((2, 4, 4, 8)).astype("float32")
+    x = ops.convert_to_tensor(images)
+    expected = ops.convert_to_numpy(unet.norm_out(unet.conv_in(x)))
+    np.testing.assert_allclose(run(unet, images, np.float32([0.1, 0.9])), expected, atol=1e-6)
     time = ops.convert_to_tensor(rng.standard_normal((2, 32)).astype("float32"))
-    np.testing.assert_allclose(ops.convert_to_numpy(block(ops.convert_to_tensor(x), time)), x)
+    np.testing.assert_allclose(ops.convert_to_numpy(unet.down[0](x, time)), images)
 
 
 def test_times_are_embedded_as_sines_and_cosines():
