@@ -34,13 +34,18 @@ def perceptual_loss(original_features, reconstructed_features):
     Returns:
         scalar, float32.
     """
+    return sum(map(ops.mean, layer_distances(original_features, reconstructed_features)))
+
+
+def layer_distances(original_features, reconstructed_features):
+    """The terms of `perceptual_loss`: a list of (B,) float32, one a layer."""
     if len(original_features) != len(reconstructed_features) or not original_features:
         refuse(
             "reconstructed_features",
             f"{len(reconstructed_features)} layers",
             f"as many layers as original_features ({len(original_features)}), at least 1",
         )
-    total = 0.0
+    distances = []
     for original, reconstructed in zip(original_features, reconstructed_features, strict=True):
         if not shapes_agree(original, reconstructed):  # some would broadcast
             refuse(
@@ -49,5 +54,5 @@ def perceptual_loss(original_features, reconstructed_features):
                 f"the shape of original_features, {tuple(original.shape)}",
             )
         difference = unit_normalize(original) - unit_normalize(reconstructed)
-        total = total + ops.mean(ops.sum(ops.square(difference), axis=-1))
-    return total
+        distances.append(ops.mean(ops.sum(ops.square(difference), axis=-1), axis=(1, 2)))
+    return distances
