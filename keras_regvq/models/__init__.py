@@ -8,6 +8,7 @@ from keras_regvq.models.conditions import (
     TokenizedMapCondition,
 )
 from keras_regvq.models.diffusion_prior import DiffusionPrior
+from keras_regvq.models.efficientnet_lite0 import EfficientNetLite0Features
 from keras_regvq.models.image_tokenizer import ImageTokenizer
 from keras_regvq.models.label_map_tokenizer import LabelMapTokenizer
 from keras_regvq.models.patch_discriminator import PatchDiscriminator
@@ -23,6 +24,7 @@ __all__ = [
     "ClassCondition",
     "Condition",
     "DiffusionPrior",
+    "EfficientNetLite0Features",
     "FeatureExtractor",
     "ImageTokenizer",
     "LabelMapCondition",

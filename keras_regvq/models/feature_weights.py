@@ -155,8 +155,21 @@ def read_vgg19_weights(path, convolutions):
         refuse("weights", f"the file {path!r}", f"a file that ends in {', '.join(_FORMATS)}")
     read, tensor_names, to_keras, preprocessing = _FORMATS[suffix]
     wanted = [name for convolution in convolutions for name in tensor_names(convolution)]
+    tensors = read_intact(read, path, wanted, suffix)
+    arrays = {}
+    for convolution in convolutions:
+        kernel_name, bias_name = tensor_names(convolution)
+        kernel_shape = tuple(convolution.kernel_shape[axis] for axis in np.argsort(to_keras))
+        kernel = checked_tensor(tensors, kernel_name, kernel_shape, path, "VGG-19")
+        bias = checked_tensor(tensors, bias_name, convolution.kernel_shape[3:], path, "VGG-19")
+        arrays[convolution.layer] = np.ascontiguousarray(kernel.transpose(to_keras)), bias
+    return arrays, preprocessing
+
+
+def read_intact(read, path, wanted, suffix):
+    """{name: array} of the `wanted` tensors of a file that `read(path, wanted)` reads."""
     try:
-        tensors = read(path, wanted)
+        return read(path, wanted)
     except ImportError:
         raise
     except Exception as error:  # a damaged file can fail anywhere inside its reader
@@ -165,18 +178,11 @@ def read_vgg19_weights(path, convolutions):
             f"{suffix} ({type(error).__name__}: {error}). Expected: an intact file of tensors."
         ) from error
 
-    arrays = {}
-    for convolution in convolutions:
-        kernel_name, bias_name = tensor_names(convolution)
-        kernel_shape = tuple(convolution.kernel_shape[axis] for axis in np.argsort(to_keras))
-        kernel = _checked(tensors, kernel_name, kernel_shape, path)
-        bias = _checked(tensors, bias_name, convolution.kernel_shape[3:], path)
-        arrays[convolution.layer] = np.ascontiguousarray(kernel.transpose(to_keras)), bias
-    return arrays, preprocessing
 
-
-def _checked(tensors, name, shape, path):
-    expected = f"a VGG-19 file, where {name!r} has shape {shape}"
+def checked_tensor(tensors, name, shape, path, network):
+    """The tensor of a name, float32; refuses a file without it, or one of another shape."""
+    shape = tuple(map(int, shape))
+    expected = f"a file of {network}, where {name!r} has shape {shape}"
     if name not in tensors:
         refuse("weights", f"the file {path!r} without the tensor {name!r}", expected)
     if tensors[name].shape != shape:
@@ -185,7 +191,8 @@ def _checked(tensors, name, shape, path):
     return tensors[name].astype("float32")
 
 
-def _read_torch(path, wanted):
+def read_torch(path, wanted):
+    """{name: float32 array} of those of the `wanted` tensors that a .pth file has."""
     try:
         torch = importlib.import_module("torch")
     except ImportError as error:
@@ -242,8 +249,8 @@ def _legacy_keras_names(convolution):
 # preprocessing. The longer of two suffixes comes first.
 _AS_IT_IS, _FROM_TORCH = (0, 1, 2, 3), (2, 3, 1, 0)
 _FORMATS = {
-    ".pth": (_read_torch, _torchvision_names, _FROM_TORCH, "imagenet"),
-    ".pt": (_read_torch, _torchvision_names, _FROM_TORCH, "imagenet"),
+    ".pth": (read_torch, _torchvision_names, _FROM_TORCH, "imagenet"),
+    ".pt": (read_torch, _torchvision_names, _FROM_TORCH, "imagenet"),
     ".safetensors": (_read_safetensors, _torchvision_names, _FROM_TORCH, "imagenet"),
     ".weights.h5": (_read_keras_weights, _keras_weights_names, _AS_IT_IS, None),
     ".h5": (_read_legacy_keras, _legacy_keras_names, _AS_IT_IS, "caffe"),
