@@ -110,7 +110,7 @@ def write_page(directory, title, numbers, facts, pictures, history=None):
     ]
     rows = {}
     for name, value in numbers.items():
-        text, form = _LABELS.get(name, (name.replace("_", " "), "{:.4g}"))
+        text, form = LABELS.get(name, (name.replace("_", " "), "{:.4g}"))
         rows[text] = form.format(value)
     page = _PAGE.format(
         title=html.escape(title),
@@ -123,7 +123,7 @@ def write_page(directory, title, numbers, facts, pictures, history=None):
     return path
 
 
-_LABELS = {
+LABELS = {
     "psnr": ("PSNR", "{:.2f} dB"),
     "ssim": ("SSIM", "{:.3f}"),
     "codebook_usage": ("Codebook usage", "{:.1%}"),

@@ -32,3 +32,23 @@ def tokenizer(tmp_path_factory):
     path = str(tmp_path_factory.mktemp("presets") / "tokenizer")
     tokenizer.save_to_preset(path)
     return path
+
+
+@pytest.fixture(scope="session")
+def painter(tokenizer, tmp_path_factory):
+    """A preset of an untrained TextToImage of scenes."""
+    captions = keras_regvq.data.scenes(64, size=32)["captions"]
+    encoder = keras_regvq.models.VocabularyEncoder.from_captions(captions)
+    prior = keras_regvq.models.DiffusionPrior(
+        16,
+        8,
+        channels=8,
+        num_res_blocks=1,
+        num_heads=2,
+        condition=encoder.condition(num_layers=1),
+        condition_dropout=0.1,
+    )
+    model = keras_regvq.models.TextToImage(keras_regvq.from_preset(tokenizer), prior, encoder)
+    path = str(tmp_path_factory.mktemp("presets") / "painter")
+    model.save_to_preset(path)
+    return path

@@ -23,26 +23,6 @@ def train(tokenizer):
     return lambda *options: recipe.main([*SMALL, "--tokenizer", tokenizer, *options])
 
 
-@pytest.fixture(scope="module")
-def painter(tokenizer, tmp_path_factory):
-    """A preset of an untrained TextToImage of scenes."""
-    captions = keras_regvq.data.scenes(64, size=32)["captions"]
-    encoder = keras_regvq.models.VocabularyEncoder.from_captions(captions)
-    prior = keras_regvq.models.DiffusionPrior(
-        16,
-        8,
-        channels=8,
-        num_res_blocks=1,
-        num_heads=2,
-        condition=encoder.condition(num_layers=1),
-        condition_dropout=0.1,
-    )
-    model = keras_regvq.models.TextToImage(keras_regvq.from_preset(tokenizer), prior, encoder)
-    path = str(tmp_path_factory.mktemp("presets") / "painter")
-    model.save_to_preset(path)
-    return path
-
-
 @pytest.mark.parametrize(
     "options", [["--cache", "tokens"], ["--process", "gaussian", "--condition-dropout", "0"]]
 )
