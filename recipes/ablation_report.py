@@ -1,0 +1,85 @@
+"""Tables and figures of the ablation's cells."""
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+COLUMNS = {
+    "psnr": ("PSNR (dB)", "{:.2f}"),
+    "ssim": ("SSIM", "{:.3f}"),
+    "codebook_usage": ("usage", "{:.1%}"),
+    "codebook_perplexity": ("perplexity", "{:.1f}"),
+    "reconstruction_frechet_distance": ("Frechet distance, reconstructed", "{:.2f}"),
+    "reconstruction_kernel_distance": ("kernel distance, reconstructed", "{:.4f}"),
+    "generation_frechet_distance": ("Frechet distance, generated", "{:.2f}"),
+    "generation_kernel_distance": ("kernel distance, generated", "{:.4f}"),
+}
+PANELS = ("psnr", "codebook_usage", "reconstruction_kernel_distance", "generation_kernel_distance")
+
+
+def write_report(directory, results, order):
+    """Write ablation.md and a figure a study and data set.
+
+    Args:
+        directory: where to.
+        results: the cells, dicts of study, variant, data, seed, numbers and facts.
+        order: {study: variants in the order of the table}.
+
+    Returns:
+        the tables as Markdown.
+    """
+    sections = []
+    for data in dict.fromkeys(cell["data"] for cell in results):
+        for study, variants in order.items():
+            rows = {
+                variant: [
+                    cell["numbers"]
+                    for cell in results
+                    if (cell["study"], cell["variant"], cell["data"]) == (study, variant, data)
+                ]
+                for variant in variants
+            }
+            rows = {variant: cells for variant, cells in rows.items() if cells}
+            if rows:
+                sections.append(f"## {study}, {data}\n\n{table(rows)}")
+                name = "".join(c if c.isalnum() else "_" for c in f"{study}_{data}")
+                plot(rows, directory / f"{name}.png")
+    seconds = sum(cell["numbers"]["seconds"] for cell in results)
+    features = ", ".join(sorted({cell["facts"]["features"] for cell in results}))
+    sections.append(
+        f"{len(results)} cells, {seconds / 3600:.1f} hours. Features of the losses and of the "
+        f"distances: {features}; such distances are not FID. After ±: standard deviation over "
+        "seeds.\n"
+    )
+    text = "\n".join(sections)
+    (directory / "ablation.md").write_text(text)
+    return text
+
+
+def table(rows):
+    """Markdown: a row a variant, mean ± standard deviation over its seeds."""
+    titles = [title for title, _ in COLUMNS.values()]
+    lines = ["| variant | seeds | " + " | ".join(titles) + " |", "|---" * (len(titles) + 2) + "|"]
+    for variant, cells in rows.items():
+        texts = []
+        for name, (_, form) in COLUMNS.items():
+            values = [numbers[name] for numbers in cells]
+            spread = f" ± {form.format(np.std(values, ddof=1))}" if len(values) > 1 else ""
+            texts.append(form.format(np.mean(values)) + spread)
+        lines.append("| " + " | ".join([variant, str(len(cells)), *texts]) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def plot(rows, path):
+    """A panel a number: mean and standard deviation of each variant."""
+    figure = Figure(figsize=(4 * len(PANELS), 1.2 + 0.35 * len(rows)), layout="constrained")
+    FigureCanvasAgg(figure)
+    heights = np.arange(len(rows))[::-1]
+    for index, (axes, name) in enumerate(zip(figure.subplots(1, len(PANELS)), PANELS, strict=True)):
+        values = [[numbers[name] for numbers in cells] for cells in rows.values()]
+        spread = [np.std(v, ddof=1) if len(v) > 1 else 0.0 for v in values]
+        axes.errorbar(list(map(np.mean, values)), heights, xerr=spread, fmt="o", capsize=3)
+        axes.set(xlabel=COLUMNS[name][0], yticks=heights, ylim=(-0.5, len(rows) - 0.5))
+        axes.set_yticklabels(rows if index == 0 else [])
+        axes.grid(axis="x", alpha=0.3)
+    figure.savefig(path, dpi=110)
