@@ -32,6 +32,9 @@ quickstart)
     ;;
 tests)
     setup test
+    # A peer of one test, without torchvision, which that test needs not and many environments lack.
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+        --constraint constraints.txt torch-fidelity
     .venv/bin/ruff check .
     .venv/bin/ruff format --check .
     # The tests compile many small functions and run each a few times: compiling fast counts.

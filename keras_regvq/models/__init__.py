@@ -9,6 +9,7 @@ from keras_regvq.models.conditions import (
 )
 from keras_regvq.models.diffusion_prior import DiffusionPrior
 from keras_regvq.models.efficientnet_lite0 import EfficientNetLite0Features
+from keras_regvq.models.fid_inception import FIDInception
 from keras_regvq.models.image_tokenizer import ImageTokenizer
 from keras_regvq.models.label_map_tokenizer import LabelMapTokenizer
 from keras_regvq.models.patch_discriminator import PatchDiscriminator
@@ -25,6 +26,7 @@ __all__ = [
     "Condition",
     "DiffusionPrior",
     "EfficientNetLite0Features",
+    "FIDInception",
     "FeatureExtractor",
     "ImageTokenizer",
     "LabelMapCondition",
