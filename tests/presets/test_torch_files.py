@@ -1,0 +1,132 @@
+"""PyTorch's files are read without PyTorch, and never executed."""
+
+import collections
+import os
+import pickle
+import subprocess
+import sys
+import types
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+
+from keras_regvq.presets.torch_files import read_torch_file
+
+
+def save(value, path):
+    torch.save(value, path)
+    return path
+
+
+def test_tensors_of_every_kind_and_layout_are_those_that_torch_saved(tmp_path):
+    torch.manual_seed(0)
+    base = torch.randn(4, 6)
+    state = collections.OrderedDict(
+        plain=base,
+        transposed=base.T,
+        part=base[1:3, ::2],
+        scalar=torch.tensor(3.5),
+        empty=torch.zeros(0, 3),
+        parameter=torch.nn.Parameter(base * 2),
+        half=base.half(),
+        double=base.double(),
+        bfloat=base.bfloat16(),
+        integers=torch.arange(5),
+        flags=torch.tensor([True, False]),
+    )
+    path = save(
+        {"state_dict": state, "epoch": 7, "name": "x", "list": [1, 2.5]}, tmp_path / "a.ckpt"
+    )
+    found = read_torch_file(path)
+    assert found["epoch"] == 7 and found["list"] == [1, 2.5] and found["name"] == "x"
+    assert list(found["state_dict"]) == list(state)
+    for name, tensor in state.items():
+        expected = tensor.detach()
+        expected = expected.float() if name == "bfloat" else expected
+        np.testing.assert_array_equal(found["state_dict"][name], expected.numpy())
+        assert found["state_dict"][name].dtype == expected.numpy().dtype
+
+
+def test_it_needs_no_torch(tmp_path):
+    path = save({"weight": torch.ones(2)}, tmp_path / "a.pth")
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from keras_regvq.presets.torch_files import read_torch_file\n"
+        f"assert read_torch_file({str(path)!r})['weight'].sum() == 2"
+    )
+    environment = {**os.environ, "KERAS_BACKEND": "jax"}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+
+
+class Attack:
+    ran = False
+
+    def __reduce__(self):
+        return (exec, ("from tests.presets import test_torch_files as t; t.Attack.ran = True",))
+
+
+class NamesAShell:
+    def __reduce__(self):
+        return (os.system, ("echo harm",))
+
+
+@pytest.mark.parametrize("attack, named", [(Attack, "builtins.exec"), (NamesAShell, "system")])
+def test_a_pickle_that_would_run_code_is_refused_and_does_not(tmp_path, attack, named):
+    path = tmp_path / "evil.ckpt"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("evil/data.pkl", pickle.dumps({"state_dict": attack()}))
+    with pytest.raises(ValueError, match=named):
+        read_torch_file(path)
+    assert not Attack.ran
+
+
+def test_a_training_frameworks_objects_become_shells(tmp_path, monkeypatch):
+    module = types.ModuleType("pytorch_lightning.callbacks")
+
+    class Checkpoint:
+        pass
+
+    Checkpoint.__module__, Checkpoint.__qualname__ = module.__name__, "Checkpoint"
+    module.Checkpoint = Checkpoint
+    monkeypatch.setitem(sys.modules, "pytorch_lightning", types.ModuleType("pytorch_lightning"))
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    value = {"state_dict": {"w": torch.ones(3)}, "callbacks": {Checkpoint: {"best": Checkpoint()}}}
+    path = save(value, tmp_path / "a.ckpt")
+    monkeypatch.delitem(sys.modules, module.__name__)
+    assert read_torch_file(path)["state_dict"]["w"].tolist() == [1, 1, 1]
+
+
+def test_damaged_and_foreign_files_are_named(tmp_path):
+    whole = save({"w": torch.zeros(1000)}, tmp_path / "whole.pth").read_bytes()
+    damaged = {
+        "cut.pth": whole[: len(whole) // 2],
+        "noise.pth": b"no tensors at all",
+        "empty.pth": b"",
+    }
+    for name, data in damaged.items():
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(ValueError, match=name):
+            read_torch_file(tmp_path / name)
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+        archive.writestr("a.jpg", b"")
+    with pytest.raises(ValueError, match="PyTorch has not written"):
+        read_torch_file(tmp_path / "photos.zip")
+    old = tmp_path / "old.pth"
+    torch.save({"w": torch.zeros(3)}, old, _use_new_zipfile_serialization=False)
+    with pytest.raises(ValueError, match="save an older one again"):
+        read_torch_file(old)
+
+
+def test_a_tensor_that_reaches_beyond_its_data_is_refused(tmp_path):
+    path = save({"w": torch.zeros(4)}, tmp_path / "a.pth")
+    with zipfile.ZipFile(path) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    name = next(n for n in entries if n.endswith("data/0"))
+    for data in (entries[name][:8], b""):
+        with zipfile.ZipFile(path, "w") as archive:
+            for key, value in {**entries, name: data}.items():
+                archive.writestr(key, value)
+        with pytest.raises(ValueError, match="missing"):
+            read_torch_file(path)
