@@ -22,11 +22,13 @@ def build_encoder(
     dropout,
     dtype,
     image_channels=3,
+    middle_attention=True,
 ):
     """Images (B, H, W, image_channels) in [-1, 1] -> features (B, H/f, W/f, embedding_channels).
 
     Attention sits at the levels whose resolution for `image_size` (the trained height) is in
-    `attention_resolutions`, and in the middle; it follows the blocks to any other image size.
+    `attention_resolutions`, and in the middle with `middle_attention`; it follows the blocks to any
+    other image size.
     """
     options = {"dtype": dtype}
     inputs = keras.Input((None, None, image_channels), name="images", dtype="float32")
@@ -40,7 +42,7 @@ def build_encoder(
         if level < len(channel_multipliers) - 1:
             x = downsample(channels, name=f"down_{level}_downsample", **options)(x)
 
-    x = middle(x, channels, dropout, options)
+    x = middle(x, channels, dropout, options, middle_attention)
     x = GroupNorm(name="norm_out", **options)(x)
     x = layers.Activation("silu", name="act_out", **options)(x)
     x = layers.Conv2D(latent_channels, 3, padding="same", name="conv_out", **options)(x)
@@ -59,6 +61,7 @@ def build_decoder(
     dropout,
     dtype,
     image_channels=3,
+    middle_attention=True,
 ):
     """Embeddings (B, h, w, d) -> dict of "images" (B, f h, f w, image_channels), and "hidden".
 
@@ -72,7 +75,7 @@ def build_decoder(
     channels = base_channels * channel_multipliers[-1]
     x = layers.Conv2D(latent_channels, 1, name="post_quant_conv", **options)(inputs)
     x = layers.Conv2D(channels, 3, padding="same", name="conv_in", **options)(x)
-    x = middle(x, channels, dropout, options)
+    x = middle(x, channels, dropout, options, middle_attention)
 
     for level, multiplier in reversed(list(enumerate(channel_multipliers))):
         channels = base_channels * multiplier
@@ -91,8 +94,9 @@ def build_decoder(
     return keras.Model(inputs, {"images": images, "hidden": hidden}, name="decoder")
 
 
-def middle(x, channels, dropout, options):
-    """Residual block, attention, residual block at the lowest resolution."""
+def middle(x, channels, dropout, options, attention):
+    """Residual block, attention if there is one, residual block at the lowest resolution."""
     x = ResidualBlock(channels, dropout, name="mid_block_1", **options)(x)
-    x = AttentionBlock(name="mid_attention_1", **options)(x)
+    if attention:
+        x = AttentionBlock(name="mid_attention_1", **options)(x)
     return ResidualBlock(channels, dropout, name="mid_block_2", **options)(x)

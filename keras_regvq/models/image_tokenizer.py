@@ -41,6 +41,8 @@ class ImageTokenizer(PresetBackbone):
         latent_channels: channels between the encoder and decoder and the quantizer's 1x1
             convolutions.
         dropout: rate inside the residual blocks.
+        middle_attention: whether attention works at the lowest resolution, between encoder and
+            decoder, too.
         dtype: policy of encoder and decoder, e.g. "bfloat16"; default the global policy. The
             quantizer and the last convolution stay float32.
 
@@ -63,6 +65,7 @@ class ImageTokenizer(PresetBackbone):
         attention_resolutions=(16,),
         latent_channels=256,
         dropout=0.0,
+        middle_attention=True,
         dtype=None,
         name=None,
         trainable=True,
@@ -84,6 +87,7 @@ class ImageTokenizer(PresetBackbone):
             "attention_resolutions": tuple(attention_resolutions),
             "latent_channels": check_positive_integer("latent_channels", latent_channels),
             "dropout": check_number("dropout", dropout, 0, 1),
+            "middle_attention": bool(middle_attention),
             "dtype": keras.dtype_policies.get(dtype or keras.config.dtype_policy()),
         }
         encoder = build_encoder(embedding_channels=quantizer.embedding_dim, **architecture)
