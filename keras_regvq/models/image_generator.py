@@ -50,7 +50,7 @@ class ImageGenerator(TrainsPrior, PresetModel):
         super().__init__(dtype=dtype, name=name, trainable=trainable)
         tokenizer.trainable = False
         self.tokenizer, self.prior = tokenizer, prior
-        prior.set_codebook(tokenizer.quantizer.codebook)
+        prior.set_codebook(tokenizer.quantizer.codes())
         self.create_trackers(prior.loss_trackers)
         self.built = True
 

@@ -1,9 +1,17 @@
-"""Presets: whole models by name, from a directory or from a hub."""
+"""Presets: whole models by name, from a directory, a hub, or another project's checkpoint."""
 
 import keras_regvq.models  # noqa: F401  registers the classes that presets name
 from keras_regvq.models.preset_model import BUILTIN_DIRECTORY, Preset, builtin_presets
+from keras_regvq.presets.foreign import export, foreign_format, load_foreign
 
-__all__ = ["BUILTIN_DIRECTORY", "builtin_presets", "from_preset"]
+__all__ = [
+    "BUILTIN_DIRECTORY",
+    "builtin_presets",
+    "export",
+    "foreign_format",
+    "from_preset",
+    "load_foreign",
+]
 
 
 def from_preset(preset, load_weights=None, **overrides):
@@ -11,9 +19,12 @@ def from_preset(preset, load_weights=None, **overrides):
 
     Args:
         preset: a built-in name (see `builtin_presets()`), a directory written by
-            `save_to_preset`, or a handle hf://user/name, kaggle://...
+            `save_to_preset`, or a handle hf://user/name, kaggle://...; or another project's
+            tokenizer: a folder of diffusers' VQModel, a checkpoint of taming-transformers or
+            LlamaGen (`load_foreign`).
         load_weights: bool; by default True, but for built-in presets without weights.
-        **overrides: constructor arguments that replace the preset's, e.g. `dtype="bfloat16"`.
+        **overrides: constructor arguments that replace the preset's, e.g. `dtype="bfloat16"`. Of
+            other projects' only `image_size`.
 
     Returns:
         The model that was saved, e.g. a `keras_regvq.models.ImageTokenizer`.
@@ -25,4 +36,6 @@ def from_preset(preset, load_weights=None, **overrides):
         tokenizer = keras_regvq.from_preset("runs/quickstart/preset")
         tokens = tokenizer.encode(images)
     """
+    if foreign_format(preset) is not None:
+        return load_foreign(preset, **overrides)[0]
     return Preset.from_preset(preset, load_weights, **overrides)

@@ -54,12 +54,13 @@ def _diffusers_tensors(tokenizer):
     return found
 
 
-def load_diffusers(directory, load_weights=True):
+def load_diffusers(directory, load_weights=True, image_size=None):
     """Turn a diffusers VQModel folder into a tokenizer.
 
     Args:
         directory: with config.json and diffusion_pytorch_model.safetensors.
         load_weights: False: random weights.
+        image_size: int or (H, W); default the config's sample_size.
 
     Returns:
         the ImageTokenizer.
@@ -72,10 +73,11 @@ def load_diffusers(directory, load_weights=True):
     directory = Path(directory)
     config = read_config(directory / "config.json")
     source = str(directory)
-    tokenizer = build_tokenizer(*_architecture(config, source))
+    architecture, sample_size = _architecture(config, source)
+    tokenizer = build_tokenizer(architecture, False, image_size or sample_size)
     if load_weights:
         wanted = _diffusers_tensors(tokenizer)
-        tensors = _read_safetensors(directory / WEIGHTS)
+        tensors = read_safetensors(directory / WEIGHTS)
         tensors = {_current_name(name): value for name, value in tensors.items()}
         for name, tensor, shape in wanted:
             if name in tensors and tuple(tensors[name].shape) == shape:
@@ -104,7 +106,7 @@ def _current_name(name):
 
 
 def _architecture(config, source):
-    """(architecture, gumbel, image_size) of `build_tokenizer`."""
+    """(architecture, image_size) of `build_tokenizer`."""
 
     def take(name, default):
         return config.get(name, default)
@@ -145,7 +147,7 @@ def _architecture(config, source):
     }
     factor = 2 ** (levels - 1)
     size = _size(take("sample_size", 32), "sample_size", source)
-    return architecture, False, size if size % factor == 0 else None
+    return architecture, size if size % factor == 0 else None
 
 
 def _size(value, name, source):
@@ -160,7 +162,8 @@ def _size(value, name, source):
     return value
 
 
-def _read_safetensors(path):
+def read_safetensors(path):
+    """{name: array} of a file."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
@@ -179,8 +182,6 @@ def export_diffusers(tokenizer, directory):
         tokenizer: an ImageTokenizer with a VectorQuantizer.
         directory: made if missing.
     """
-    from safetensors.numpy import save_file
-
     if not isinstance(tokenizer.quantizer, VectorQuantizer):
         refuse("tokenizer", f"one with {describe(tokenizer.quantizer)}", "a VectorQuantizer")
     directory = Path(directory)
@@ -209,4 +210,11 @@ def export_diffusers(tokenizer, directory):
         name: np.ascontiguousarray(tensor.to_file().reshape(shape))
         for name, tensor, shape in _diffusers_tensors(tokenizer)
     }
-    save_file(tensors, directory / WEIGHTS, metadata={"format": "pt"})
+    write_safetensors(tensors, directory / WEIGHTS)
+
+
+def write_safetensors(tensors, path):
+    """Write {name: array} as PyTorch projects read it."""
+    from safetensors.numpy import save_file
+
+    save_file(tensors, path, metadata={"format": "pt"})

@@ -47,6 +47,10 @@ class Quantizer(keras.layers.Layer):
             autocast=False,
         )
 
+    def codes(self):
+        """The codes as they are used, (N, d): the codebook, unless a subclass makes them of it."""
+        return ops.convert_to_tensor(self.codebook)
+
     def scores(self):
         """(kernel (C, N), bias (N,)) of the scores whose argmax is the best code."""
         raise NotImplementedError(f"{type(self).__name__} must implement scores()")
@@ -77,7 +81,7 @@ class Quantizer(keras.layers.Layer):
         """
         rows, grid = self.flatten_grid(features)
         result = self.choose_codes(rows, training)
-        codebook = ops.stop_gradient(ops.convert_to_tensor(self.codebook))
+        codebook = ops.stop_gradient(self.codes())
         difference = ops.take(codebook, result["tokens"], axis=0) - ops.take(
             codebook, result["best_tokens"], axis=0
         )
@@ -108,7 +112,7 @@ class Quantizer(keras.layers.Layer):
             tokens = check_tokens("tokens", tokens, self.codebook_size)
         if not keras.backend.is_int_dtype(keras.backend.standardize_dtype(tokens.dtype)):
             refuse("tokens", describe(tokens), "integers")
-        return ops.take(ops.convert_to_tensor(self.codebook), tokens, axis=0)
+        return ops.take(self.codes(), tokens, axis=0)
 
     def compute_output_spec(self, features, training=False):
         grid = tuple(features.shape[:-1])

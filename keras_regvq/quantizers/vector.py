@@ -15,12 +15,15 @@ class VectorQuantizer(Quantizer):
     For a feature e and its nearest code z: losses ||sg(e) - z||^2 ("codebook") and
     beta ||e - sg(z)||^2 ("commitment"), each a mean over positions and channels; the gradient of
     the decoder passes unchanged from z to e. van den Oord et al., "Neural Discrete Representation
-    Learning" (2017); the quantizer of VQ-GAN (Esser et al., 2021).
+    Learning" (2017); the quantizer of VQ-GAN (Esser et al., 2021). With `normalize` codes and
+    features are brought to length 1 first, so that the nearest code is that of the largest cosine
+    (Yu et al., "Vector-Quantized Image Modeling with Improved VQGAN", 2022), as LlamaGen does it.
 
     Args:
         codebook_size: N, the number of codes.
         embedding_dim: d; the features must have as many channels.
         commitment_weight: beta.
+        normalize: whether codes are compared, and used, at length 1.
         codebook_initializer: default uniform in [-1/N, 1/N], as VQ-GAN does.
         block_size: bounds the memory: scores exist for about block_size codes a position at a time.
 
@@ -36,6 +39,7 @@ class VectorQuantizer(Quantizer):
         codebook_size,
         embedding_dim,
         commitment_weight=0.25,
+        normalize=False,
         codebook_initializer=None,
         block_size=4096,
         **kwargs,
@@ -45,22 +49,28 @@ class VectorQuantizer(Quantizer):
             codebook_initializer = keras.initializers.RandomUniform(-edge, edge)
         super().__init__(codebook_size, embedding_dim, codebook_initializer, block_size, **kwargs)
         self.commitment_weight = check_number("commitment_weight", commitment_weight)
+        self.normalize = bool(normalize)
 
     def build(self, input_shape):
         if input_shape[-1] != self.embedding_dim:
             refuse("features", f"{input_shape[-1]} channels", f"embedding_dim={self.embedding_dim}")
         super().build(input_shape)
 
+    def codes(self):
+        # On TensorFlow the gradient of rows taken from a variable itself is sparse, and clipping
+        # by norm then misses repeated rows; the product makes it dense.
+        codes = self.codebook * 1.0
+        return _unit_length(codes) if self.normalize else codes
+
     def scores(self):
-        # argmin ||e - z||^2 = argmax 2 e.z - ||z||^2
-        codebook = ops.convert_to_tensor(self.codebook)
+        # argmin ||e - z||^2 = argmax 2 e.z - ||z||^2, whatever the length of e if that of z is 1.
+        codebook = self.codes()
         return 2.0 * ops.transpose(codebook), -ops.sum(ops.square(codebook), axis=-1)
 
     def choose_codes(self, features, training):
         tokens = best_codes(features, *self.scores(), self.block_size)
-        # On TensorFlow the gradient of rows taken from a variable itself is sparse, and clipping
-        # by norm then misses repeated rows; the product makes it dense.
-        chosen = ops.take(self.codebook * 1.0, tokens, axis=0)
+        chosen = ops.take(self.codes(), tokens, axis=0)
+        features = _unit_length(features) if self.normalize else features
         fixed_codes, fixed_features = map(ops.stop_gradient, (chosen, features))
         commitment = ops.mean(ops.square(features - fixed_codes))
         return {
@@ -76,4 +86,12 @@ class VectorQuantizer(Quantizer):
         }
 
     def get_config(self):
-        return {**super().get_config(), "commitment_weight": self.commitment_weight}
+        return {
+            **super().get_config(),
+            "commitment_weight": self.commitment_weight,
+            "normalize": self.normalize,
+        }
+
+
+def _unit_length(vectors):
+    return vectors / ops.maximum(ops.norm(vectors, axis=-1, keepdims=True), 1e-12)

@@ -8,9 +8,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+import keras_regvq
 from benchmarks.plain_torch import quantizers as plain_quantizers
 from benchmarks.plain_torch.vqgan import VQGAN
+from keras_regvq.__main__ import main as convert_command
 from keras_regvq.presets.diffusers import WEIGHTS, export_diffusers, load_diffusers
+from keras_regvq.presets.llamagen import is_llamagen, llamagen_state_dict, load_llamagen
 from keras_regvq.presets.taming import load_taming, taming_state_dict
 from keras_regvq.presets.torch_files import read_torch_file
 
@@ -121,6 +124,72 @@ def test_the_tokenizer_of_a_net2net_is_found(tmp_path):
     check_taming(tokenizer, taming_model())
 
 
+class UnitLengthQuantizer(plain_quantizers.VectorQuantizer):
+    """LlamaGen's lookup: z and the codes are brought to length 1."""
+
+    def forward(self, z):
+        codes = torch.nn.functional.normalize(self.embedding.weight, dim=-1)
+        z = torch.nn.functional.normalize(z.permute(0, 2, 3, 1), dim=-1)
+        tokens = (z[..., None, :] - codes).square().sum(-1).argmin(-1)
+        return {"embeddings": codes[tokens].permute(0, 3, 1, 2), "best_tokens": tokens}
+
+
+def llamagen_model():
+    torch.manual_seed(1)
+    model = VQGAN(
+        UnitLengthQuantizer(20, 4), ch=32, ch_mult=(1, 1, 2), num_res_blocks=2,
+        attn_resolutions=(8,), resolution=32, z_channels=5, embed_dim=4,
+    )  # fmt: skip
+    torch.nn.init.normal_(model.quantize.embedding.weight)
+    return random_norms(model)
+
+
+def llamagen_layout(state, levels=3):
+    """By LlamaGen's own source: blocks counted as they run, the middle as a list."""
+    renamed = {}
+    for name, value in state.items():
+        parts = name.split(".")
+        if parts[1:2] == ["mid"]:
+            parts[2] = str(["block_1", "attn_1", "block_2"].index(parts[2]))
+        elif parts[1:2] in (["down"], ["up"]):
+            number = int(parts[2])
+            number = number if parts[1] == "down" else levels - 1 - number
+            parts[1:3] = "conv_blocks", str(number)
+            parts[3] = {"block": "res"}.get(parts[3], parts[3])
+        renamed[".".join(parts)] = value
+    return renamed
+
+
+def check_llamagen(tokenizer, model):
+    pictures = images(32)
+    with torch.no_grad():
+        features = model.quant_conv(model.encoder(torch_images(pictures)))
+        tokens = model.quantize(features)["best_tokens"].numpy()
+    codes = torch.nn.functional.normalize(model.quantize.embedding.weight, dim=-1)
+
+    def decode(tokens):
+        return model.decoder(model.post_quant_conv(codes[tokens].permute(0, 3, 1, 2)))
+
+    check_equal(tokenizer, pictures, tokens, decode)
+
+
+@pytest.mark.parametrize("key", ["ema", "model"])
+def test_a_llamagen_checkpoint_encodes_and_decodes_as_there_and_goes_back(tmp_path, key):
+    model = llamagen_model()
+    state = {**llamagen_layout(model.state_dict()), "quantize.codebook_used": torch.zeros(9)}
+    other = {"model": {name: value * 0 for name, value in state.items()}} if key == "ema" else {}
+    torch.save({**other, key: state, "steps": 7}, tmp_path / "vq.pt")
+    checkpoint = read_torch_file(tmp_path / "vq.pt")
+    assert is_llamagen(checkpoint) and not is_llamagen(taming_model().state_dict())
+    tokenizer, ignored = load_llamagen(checkpoint, image_size=32)
+    assert ignored == ["quantize.codebook_used"]
+    check_llamagen(tokenizer, model)
+    back = llamagen_state_dict(tokenizer)
+    assert set(back) == set(state) - {"quantize.codebook_used"}
+    for name, value in back.items():
+        np.testing.assert_array_equal(value, state[name].numpy())
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -221,3 +290,54 @@ def test_damaged_files_are_named(tmp_path):
         load_diffusers(tmp_path)
     with pytest.raises(ValueError, match="which holds no tensors"):
         load_taming({"epoch": 3})
+
+
+@pytest.mark.parametrize("project", ["diffusers", "taming", "llamagen"])
+def test_from_preset_knows_each_project_and_export_writes_it(tmp_path, project):
+    source = tmp_path / "theirs"
+    if project == "diffusers":
+        diffusers_model().save_pretrained(source)
+    else:
+        source = tmp_path / "model.ckpt"
+        state = taming_model().state_dict()
+        if project == "llamagen":
+            state = {"model": llamagen_layout(llamagen_model().state_dict())}
+        torch.save(state, source)
+    tokenizer = keras_regvq.from_preset(source, image_size=32)
+    assert isinstance(tokenizer, keras_regvq.models.ImageTokenizer)
+    assert tokenizer.image_size == (32, 32)
+    path = keras_regvq.presets.export(tokenizer, tmp_path / "back", project)
+    again = keras_regvq.from_preset(path.parent if project == "diffusers" else path)
+    pictures = images(32)
+    np.testing.assert_array_equal(again.encode(pictures), tokenizer.encode(pictures))
+    tokenizer.save_to_preset(tmp_path / "ours")
+    ours = keras_regvq.from_preset(tmp_path / "ours")
+    np.testing.assert_array_equal(ours.encode(pictures), tokenizer.encode(pictures))
+
+
+def test_the_convert_command_says_what_it_did(tmp_path, capsys):
+    model = taming_model()
+    loss = {f"loss.discriminator.main.{i}.weight": torch.zeros(3) for i in range(2)}
+    torch.save({"state_dict": {**model.state_dict(), **loss}}, tmp_path / "last.ckpt")
+    ours, back = str(tmp_path / "ours"), str(tmp_path / "back")
+    convert_command(["convert", str(tmp_path / "last.ckpt"), ours, "--image-size", "32"])
+    printed = capsys.readouterr().out
+    parameters = sum(p.numel() for p in model.parameters())
+    tensors = len(list(model.parameters()))
+    assert f"{tensors} tensors, {parameters:,} parameters" in printed
+    assert "32 x 32 pixels to 8 x 8 tokens of 20 codes, 6 wide" in printed
+    assert "left aside, no part of a tokenizer: 2 x loss.discriminator" in printed
+    check_taming(keras_regvq.from_preset(ours), model)
+    convert_command(["convert", ours, back, "--to", "diffusers"])
+    check_taming(keras_regvq.from_preset(back), model)
+    with pytest.raises(SystemExit, match="error: .*normalize=True"):
+        convert_command(["convert", ours, back, "--to", "llamagen"])
+
+
+def test_a_regularized_quantizer_has_no_place_in_their_files(tmp_path):
+    tokenizer = keras_regvq.from_preset("regvq_f4_256")
+    for project in ("diffusers", "taming", "llamagen"):
+        with pytest.raises(ValueError, match="a VectorQuantizer"):
+            keras_regvq.presets.export(tokenizer, tmp_path, project)
+    with pytest.raises(ValueError, match="format"):
+        keras_regvq.presets.export(tokenizer, tmp_path, "onnx")

@@ -1,0 +1,89 @@
+"""Other projects' tokenizers: which project a file or folder is of, and loading and writing it."""
+
+import os
+from pathlib import Path
+
+from keras_regvq.presets import diffusers, llamagen, taming
+from keras_regvq.presets.torch_files import read_torch_file
+from keras_regvq.validation import check_choice, refuse
+
+SUFFIXES = (".ckpt", ".pth", ".pt", ".bin", ".safetensors")
+FORMATS = ("diffusers", "taming", "llamagen")
+
+
+def foreign_format(location):
+    """ "diffusers" for a folder of a VQModel, "checkpoint" for a file of tensors, else None."""
+    path = Path(location)
+    if path.is_file() and path.suffix in SUFFIXES:
+        return "checkpoint"
+    if path.is_dir() and (path / "config.json").is_file():
+        config = diffusers.read_config(path / "config.json")
+        if config.get("_class_name") == "VQModel":
+            return "diffusers"
+    return None
+
+
+def load_foreign(location, image_size=None):
+    """Load a tokenizer of another project.
+
+    Args:
+        location: a folder of diffusers' VQModel, or a checkpoint of taming-transformers (VQ-GAN,
+            Gumbel-VQ, or a Net2Net with its tokenizer) or of LlamaGen: `.ckpt`, `.pth`, `.pt`,
+            `.bin` or `.safetensors`. A pickle is never executed: `torch_files`.
+        image_size: int or (H, W) the tokenizer is for; default what the config says, or 16 tokens
+            a side. Weights do not depend on it.
+
+    Returns:
+        the ImageTokenizer, the name of its project, and the names of the tensors that were left
+        aside.
+
+    Raises:
+        ValueError: for a file or folder of another kind, a damaged one, and for tensors that are
+            missing, left over or misshapen; nothing is half-loaded.
+    """
+    source, kind = repr(str(location)), foreign_format(location)
+    if kind is None:
+        expected = f"a folder of diffusers' VQModel, or a file that ends in {', '.join(SUFFIXES)}"
+        refuse("preset", source, expected)
+    if kind == "diffusers":
+        return diffusers.load_diffusers(location, image_size=image_size), "diffusers", []
+    if str(location).endswith(".safetensors"):
+        checkpoint = diffusers.read_safetensors(Path(location))
+    else:
+        checkpoint = read_torch_file(location)
+    project, load = "taming", taming.load_taming
+    if llamagen.is_llamagen(checkpoint):
+        project, load = "llamagen", llamagen.load_llamagen
+    tokenizer, ignored = load(checkpoint, source, image_size)
+    return tokenizer, project, ignored
+
+
+def export(tokenizer, directory, format):
+    """Write a tokenizer so that another project reads it.
+
+    Args:
+        tokenizer: an ImageTokenizer with a VectorQuantizer or, for "taming", a GumbelQuantizer.
+        directory: made if missing. "diffusers" writes config.json and
+            diffusion_pytorch_model.safetensors, the others model.safetensors, a state dict.
+        format: "diffusers", "taming" or "llamagen" (for codes of length 1).
+
+    Returns:
+        Path of the file with the weights.
+
+    Raises:
+        ValueError: for a tokenizer that the project cannot represent.
+        ImportError: without the package safetensors.
+    """
+    check_choice("format", format, FORMATS)
+    directory = Path(directory)
+    if format == "diffusers":
+        diffusers.export_diffusers(tokenizer, directory)
+        return directory / diffusers.WEIGHTS
+    make = taming.taming_state_dict if format == "taming" else llamagen.llamagen_state_dict
+    state = make(tokenizer)
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / "model.safetensors"
+    part = path.with_suffix(".part")
+    diffusers.write_safetensors(state, part)
+    os.replace(part, path)
+    return path
