@@ -2,6 +2,7 @@
 
 import keras_regvq.models  # noqa: F401  registers the classes that presets name
 from keras_regvq.models.preset_model import BUILTIN_DIRECTORY, Preset, builtin_presets
+from keras_regvq.presets import hub
 from keras_regvq.presets.foreign import export, foreign_format, load_foreign
 
 __all__ = [
@@ -20,8 +21,8 @@ def from_preset(preset, load_weights=None, **overrides):
     Args:
         preset: a built-in name (see `builtin_presets()`), a directory written by
             `save_to_preset`, or a handle hf://user/name, kaggle://...; or another project's
-            tokenizer: a folder of diffusers' VQModel, a checkpoint of taming-transformers or
-            LlamaGen (`load_foreign`).
+            tokenizer: a folder of diffusers' VQModel, also hf://user/name/folder, a checkpoint of
+            taming-transformers or LlamaGen (`load_foreign`).
         load_weights: bool; by default True, but for built-in presets without weights.
         **overrides: constructor arguments that replace the preset's, e.g. `dtype="bfloat16"`. Of
             other projects' only `image_size`.
@@ -36,6 +37,9 @@ def from_preset(preset, load_weights=None, **overrides):
         tokenizer = keras_regvq.from_preset("runs/quickstart/preset")
         tokens = tokenizer.encode(images)
     """
-    if foreign_format(preset) is not None:
-        return load_foreign(preset, **overrides)[0]
+    location = preset
+    if str(preset).startswith(hub.PREFIX):
+        location = hub.download_folder(str(preset))
+    if foreign_format(location) is not None:
+        return load_foreign(location, **overrides)[0]
     return Preset.from_preset(preset, load_weights, **overrides)

@@ -1,0 +1,96 @@
+"""from_preset("hf://...") against a server on this machine that speaks the hub's file protocol."""
+
+import functools
+import hashlib
+import http.server
+import threading
+
+import huggingface_hub
+import numpy as np
+import pytest
+
+import keras_regvq
+from tests.presets.test_foreign_tokenizers import check_diffusers, diffusers_model
+
+
+class Hub(http.server.BaseHTTPRequestHandler):
+    """GET and HEAD of /REPOSITORY/resolve/REVISION/FILE."""
+
+    def __init__(self, root, *arguments):
+        self.root = root
+        super().__init__(*arguments)
+
+    def do_GET(self):
+        self.do_HEAD(body=True)
+
+    def do_HEAD(self, body=False):
+        repository, found, rest = self.path.strip("/").partition("/resolve/")
+        path = self.root / repository / rest.partition("/")[2]
+        if not found or not path.is_file():
+            missing = (self.root / repository).is_dir()
+            self.send_response(404)
+            self.send_header("X-Error-Code", "EntryNotFound" if missing else "RepoNotFound")
+            self.end_headers()
+            return
+        data = path.read_bytes()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(data)))
+        self.send_header("ETag", f'"{hashlib.sha1(data).hexdigest()}"')
+        self.send_header("X-Repo-Commit", "0" * 40)
+        self.end_headers()
+        if body:
+            self.wfile.write(data)
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """Its directory, a folder a repository."""
+    root = tmp_path / "hub"
+    root.mkdir()
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Hub, root))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    endpoint = f"http://127.0.0.1:{server.server_address[1]}"
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", endpoint)
+    monkeypatch.setattr(
+        huggingface_hub.constants,
+        "HUGGINGFACE_CO_URL_TEMPLATE",
+        endpoint + "/{repo_id}/resolve/{revision}/{filename}",
+    )
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    yield root
+    server.shutdown()
+
+
+@pytest.mark.parametrize("folder", ["", "/vqvae"])
+def test_a_vqmodel_of_the_hub_is_a_tokenizer(hub, folder):
+    model = diffusers_model()
+    model.save_pretrained(hub / f"someone/pictures{folder}")
+    check_diffusers(keras_regvq.from_preset(f"hf://someone/pictures{folder}"), model)
+
+
+def test_a_preset_of_ours_comes_from_the_hub_too(hub):
+    tokenizer = keras_regvq.models.ImageTokenizer(
+        16,
+        keras_regvq.quantizers.VectorQuantizer(9, 4),
+        base_channels=8,
+        channel_multipliers=(1, 2),
+        attention_resolutions=(),
+    )
+    tokenizer.save_to_preset(hub / "someone" / "ours")
+    loaded = keras_regvq.from_preset("hf://someone/ours")
+    images = np.random.default_rng(0).random((2, 16, 16, 3), dtype="float32")
+    np.testing.assert_array_equal(loaded.encode(images), tokenizer.encode(images))
+
+
+def test_what_the_hub_lacks_is_named(hub):
+    (hub / "someone" / "empty").mkdir(parents=True)
+    with pytest.raises(ValueError, match="config.json"):
+        keras_regvq.from_preset("hf://someone/empty")
+    with pytest.raises(ValueError, match="hf://nobody/none"):
+        keras_regvq.from_preset("hf://nobody/none")
+    for handle in ("hf://someone", "hf://someone/../secret", "hf:///name"):
+        with pytest.raises(ValueError, match="hf://user/name"):
+            keras_regvq.from_preset(handle)
