@@ -21,23 +21,26 @@ def shapes_agree(first, second):
     )
 
 
-def perceptual_loss(original_features, reconstructed_features):
-    """Sum over layers of mean over positions of ||y / |y| - z / |z| ||^2.
+def perceptual_loss(original_features, reconstructed_features, channel_weights=None):
+    """Sum over layers of mean over positions of sum_c w_c (y / |y| - z / |z|)_c^2.
 
-    The LPIPS form with all channels weighted alike. Zhang et al., "The Unreasonable Effectiveness
-    of Deep Features as a Perceptual Metric" (CVPR 2018).
+    LPIPS, with its network's features and channel weights (`models.LPIPSFeatures`); its form
+    without. Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric"
+    (CVPR 2018).
 
     Args:
         original_features: list of (B, H_k, W_k, C_k), one a layer.
         reconstructed_features: list of the same shapes.
+        channel_weights: list of w (C_k,), one a layer; None: 1 throughout.
 
     Returns:
         scalar, float32.
     """
-    return sum(map(ops.mean, layer_distances(original_features, reconstructed_features)))
+    distances = layer_distances(original_features, reconstructed_features, channel_weights)
+    return sum(map(ops.mean, distances))
 
 
-def layer_distances(original_features, reconstructed_features):
+def layer_distances(original_features, reconstructed_features, channel_weights=None):
     """The terms of `perceptual_loss`: a list of (B,) float32, one a layer."""
     if len(original_features) != len(reconstructed_features) or not original_features:
         refuse(
@@ -45,8 +48,11 @@ def layer_distances(original_features, reconstructed_features):
             f"{len(reconstructed_features)} layers",
             f"as many layers as original_features ({len(original_features)}), at least 1",
         )
+    channel_weights = channel_weights or [1.0] * len(original_features)
     distances = []
-    for original, reconstructed in zip(original_features, reconstructed_features, strict=True):
+    for original, reconstructed, weights in zip(
+        original_features, reconstructed_features, channel_weights, strict=True
+    ):
         if not shapes_agree(original, reconstructed):  # some would broadcast
             refuse(
                 "reconstructed_features",
@@ -54,5 +60,6 @@ def layer_distances(original_features, reconstructed_features):
                 f"the shape of original_features, {tuple(original.shape)}",
             )
         difference = unit_normalize(original) - unit_normalize(reconstructed)
-        distances.append(ops.mean(ops.sum(ops.square(difference), axis=-1), axis=(1, 2)))
+        squares = ops.sum(ops.square(difference) * weights, axis=-1)
+        distances.append(ops.mean(squares, axis=(1, 2)))
     return distances

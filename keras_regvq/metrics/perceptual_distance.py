@@ -13,8 +13,8 @@ class PerceptualDistance(keras.metrics.Mean):
 
     `losses.perceptual_loss`, image by image: of each layer's features, scaled to length 1, the
     squared difference, averaged over the positions and summed over the layers (Zhang et al., "The
-    Unreasonable Effectiveness of Deep Features as a Perceptual Metric", 2018). It is LPIPS only
-    with LPIPS's network and channel weights.
+    Unreasonable Effectiveness of Deep Features as a Perceptual Metric", 2018). With
+    `models.LPIPSFeatures` and LPIPS's own files it is LPIPS.
 
     Args:
         feature_extractor: a function of images, float32 (B, H, W, 3) in [0, 1], to a list of
@@ -38,4 +38,5 @@ class PerceptualDistance(keras.metrics.Mean):
             refuse("feature_extractor", describe(None), "a function of images to feature maps")
         y_true, y_pred = unit_image_pair(y_true, y_pred, 1.0)
         features = [self.feature_extractor(images) for images in (y_true, y_pred)]
-        super().update_state(sum(layer_distances(*features)), sample_weight)
+        weights = getattr(self.feature_extractor, "channel_weights", None)
+        super().update_state(sum(layer_distances(*features, weights)), sample_weight)

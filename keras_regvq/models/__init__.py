@@ -12,6 +12,7 @@ from keras_regvq.models.efficientnet_lite0 import EfficientNetLite0Features
 from keras_regvq.models.fid_inception import FIDInception
 from keras_regvq.models.image_tokenizer import ImageTokenizer
 from keras_regvq.models.label_map_tokenizer import LabelMapTokenizer
+from keras_regvq.models.lpips_features import LPIPSFeatures
 from keras_regvq.models.patch_discriminator import PatchDiscriminator
 from keras_regvq.models.pretrained_text_encoder import PretrainedTextEncoder
 from keras_regvq.models.semantic_to_image import SemanticToImage
@@ -29,6 +30,7 @@ __all__ = [
     "FIDInception",
     "FeatureExtractor",
     "ImageTokenizer",
+    "LPIPSFeatures",
     "LabelMapCondition",
     "LabelMapTokenizer",
     "PatchDiscriminator",

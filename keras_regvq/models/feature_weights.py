@@ -1,4 +1,4 @@
-"""VGG-19 with weights from files of other projects.
+"""VGG-16 and VGG-19 with weights from files of other projects.
 
 Every format ends as {layer name: (kernel (3, 3, in, out), bias (out,))}, checked tensor by tensor.
 """
@@ -14,8 +14,8 @@ from keras_hub.models import VGGBackbone
 
 from keras_regvq.validation import check_choice, refuse
 
-VGG19_REPEATS = (2, 2, 4, 4, 4)
-VGG19_FILTERS = (64, 128, 256, 512, 512)
+VGG_REPEATS = {16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
+VGG_FILTERS = (64, 128, 256, 512, 512)
 
 
 class Convolution(NamedTuple):
@@ -27,10 +27,12 @@ class Convolution(NamedTuple):
     kernel_shape: tuple
 
 
-def vgg19_convolutions(deepest_layer="block5_conv4"):
-    """List the convolutions of VGG-19 (configuration E of arXiv 1409.1556), first to `deepest`."""
+def vgg_convolutions(depth, deepest_layer=None):
+    """List the convolutions of VGG-16 or VGG-19 (D and E of arXiv 1409.1556), up to `deepest`."""
     convolutions, index, channels = [], 0, 3
-    for block, (repeats, filters) in enumerate(zip(VGG19_REPEATS, VGG19_FILTERS, strict=True), 1):
+    for block, (repeats, filters) in enumerate(
+        zip(VGG_REPEATS[depth], VGG_FILTERS, strict=True), 1
+    ):
         for number in range(1, repeats + 1):
             layer = f"block{block}_conv{number}"
             shape = (3, 3, channels, filters)
@@ -39,16 +41,17 @@ def vgg19_convolutions(deepest_layer="block5_conv4"):
                 return convolutions
             index, channels = index + 2, filters
         index += 1
-    raise AssertionError(f"VGG-19 has no convolution {deepest_layer!r}")
+    return convolutions
 
 
-def load_vgg19(weights, layer_names, seed):
-    """Build VGG-19 with the weights that `VGG19Features` was asked for.
+def load_vgg(weights, layer_names, seed, depth=19):
+    """Build VGG-16 or VGG-19 with the weights that `VGG19Features` was asked for.
 
     Args:
         weights: None, "imagenet", the address or folder of a KerasHub preset, or a file.
         layer_names: the layers wanted; the network may end behind the deepest one.
         seed: seed of random weights.
+        depth: 16 or 19.
 
     Returns:
         a keras.Model, and "imagenet", "caffe" or None (unknown): the preprocessing of its weights.
@@ -56,34 +59,34 @@ def load_vgg19(weights, layer_names, seed):
     Raises:
         ValueError, ImportError: see `VGG19Features`.
     """
-    every_layer = [convolution.layer for convolution in vgg19_convolutions()]
+    every_layer = [convolution.layer for convolution in vgg_convolutions(depth)]
     if not layer_names:
         refuse("layer_names", repr(layer_names), "at least one name")
     for layer_name in layer_names:
         check_choice("layer_names", layer_name, every_layer)
-    convolutions = vgg19_convolutions(max(layer_names, key=every_layer.index))
+    convolutions = vgg_convolutions(depth, max(layer_names, key=every_layer.index))
 
-    preset = _preset_of(weights)
+    preset = _preset_of(weights, depth)
     if preset is not None:
         network = VGGBackbone.from_preset(preset)
         for convolution in convolutions:
-            _check_layer(network, convolution, weights)
+            _check_layer(network, convolution, weights, depth)
         return network, "imagenet"
 
     if weights is None:
-        arrays, preprocessing = random_vgg19_weights(convolutions, seed), "imagenet"
+        arrays, preprocessing = random_vgg_weights(convolutions, seed), "imagenet"
     else:
-        arrays, preprocessing = read_vgg19_weights(os.fspath(weights), convolutions)
+        arrays, preprocessing = read_vgg_weights(os.fspath(weights), convolutions, depth)
     # What lies behind the deepest layer is not even built.
     blocks = [int(convolution.layer[len("block")]) for convolution in convolutions]
     repeats = [blocks.count(block) for block in sorted(set(blocks))]
-    network = VGGBackbone(repeats, list(VGG19_FILTERS[: len(repeats)]))
+    network = VGGBackbone(repeats, list(VGG_FILTERS[: len(repeats)]))
     for layer_name, arrays_of_layer in arrays.items():
         network.get_layer(layer_name).set_weights(arrays_of_layer)
     return network, preprocessing
 
 
-def _preset_of(weights):
+def _preset_of(weights, depth):
     """The KerasHub preset that `weights` names, or None if it is None or a file."""
     if weights is None:
         return None
@@ -91,7 +94,7 @@ def _preset_of(weights):
         refuse("weights", repr(weights), "None, 'imagenet', a path or the address of a preset")
     path = os.fspath(weights)
     if path == "imagenet":
-        return "vgg_19_imagenet"
+        return f"vgg_{depth}_imagenet"
     if "://" in path:
         return path
     if os.path.isdir(path):
@@ -103,8 +106,10 @@ def _preset_of(weights):
     return None
 
 
-def _check_layer(network, convolution, weights):
-    expected = f"a VGG-19 network, whose {convolution.layer} has shape {convolution.kernel_shape}"
+def _check_layer(network, convolution, weights, depth):
+    expected = (
+        f"a VGG-{depth} network, whose {convolution.layer} has shape {convolution.kernel_shape}"
+    )
     layers = {layer.name: layer for layer in network.layers}
     if convolution.layer not in layers:
         refuse("weights", f"{weights!r}, without {convolution.layer}", expected)
@@ -113,11 +118,11 @@ def _check_layer(network, convolution, weights):
         refuse("weights", f"{weights!r}, whose {convolution.layer} has shape {shape}", expected)
 
 
-def random_vgg19_weights(convolutions, seed=None):
+def random_vgg_weights(convolutions, seed=None):
     """He-normal kernels and zero biases, drawn by NumPy: equal on every backend for one seed.
 
     Args:
-        convolutions: what `vgg19_convolutions` lists.
+        convolutions: what `vgg_convolutions` lists.
         seed: integer. None takes one from Python's generator, as Keras' own initializers do, so
             that `keras.utils.set_random_seed` decides.
     """
@@ -131,13 +136,13 @@ def random_vgg19_weights(convolutions, seed=None):
     return arrays
 
 
-def read_vgg19_weights(path, convolutions):
+def read_vgg_weights(path, convolutions, depth=19):
     """Read the weights of `convolutions` from a file; other tensors in it are left alone.
 
     Args:
         path: torchvision's `.pth` (or `.pt`) or the same tensors as `.safetensors`; a legacy
             Keras `.h5` (keras.applications); a Keras 3 `.weights.h5`.
-        convolutions: what `vgg19_convolutions` lists.
+        convolutions: what `vgg_convolutions` lists.
 
     Returns:
         {layer name: (kernel, bias)}, float32, and the preprocessing that such a file was trained
@@ -156,12 +161,12 @@ def read_vgg19_weights(path, convolutions):
     read, tensor_names, to_keras, preprocessing = _FORMATS[suffix]
     wanted = [name for convolution in convolutions for name in tensor_names(convolution)]
     tensors = read_intact(read, path, wanted, suffix)
-    arrays = {}
+    arrays, network = {}, f"VGG-{depth}"
     for convolution in convolutions:
         kernel_name, bias_name = tensor_names(convolution)
         kernel_shape = tuple(convolution.kernel_shape[axis] for axis in np.argsort(to_keras))
-        kernel = checked_tensor(tensors, kernel_name, kernel_shape, path, "VGG-19")
-        bias = checked_tensor(tensors, bias_name, convolution.kernel_shape[3:], path, "VGG-19")
+        kernel = checked_tensor(tensors, kernel_name, kernel_shape, path, network)
+        bias = checked_tensor(tensors, bias_name, convolution.kernel_shape[3:], path, network)
         arrays[convolution.layer] = np.ascontiguousarray(kernel.transpose(to_keras)), bias
     return arrays, preprocessing
 

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_regvq.models.feature_weights import load_vgg19
+from keras_regvq.models.feature_weights import load_vgg
 from keras_regvq.validation import check_choice, check_image_shape_and_dtype, refuse, unit_float
 
 # relu1_2, relu2_2, relu3_3, relu4_3, relu5_3. VGG-19 has four convolutions in blocks 3 to 5: the
@@ -166,7 +166,7 @@ class VGG19Features(FeatureExtractor):
             refuse("weights", f"{weights!r} with a backbone", "None, as the backbone has weights")
         network, preprocessing_of_weights = backbone, "imagenet"
         if backbone is None:
-            network, preprocessing_of_weights = load_vgg19(weights, layer_names, seed)
+            network, preprocessing_of_weights = load_vgg(weights, layer_names, seed)
         preprocessing = preprocessing or preprocessing_of_weights
         if preprocessing is None:
             refuse("preprocessing", f"None for {weights!r}", "'imagenet' or 'caffe', said by you")

@@ -14,7 +14,8 @@ class FeatureLosses:
     """Perceptual and contrastive loss of a reconstruction, from the same features.
 
     Args:
-        feature_extractor: maps images (B, H, W, 3) in [0, 1] to a list of (B, H_k, W_k, C_k).
+        feature_extractor: maps images (B, H, W, 3) in [0, 1] to a list of (B, H_k, W_k, C_k); its
+            `channel_weights`, if it has some, weigh the perceptual loss.
         perceptual_weight: factor of the perceptual loss.
         contrastive_weight: factor of the contrastive loss.
         contrastive: "probabilistic", "plain" or None.
@@ -70,9 +71,9 @@ class FeatureLosses:
         features = self.feature_extractor(reconstruction)
         losses = {}
         if self.perceptual_weight > 0:
-            losses["perceptual"] = self.perceptual_weight * perceptual_loss(
-                prepared["features"], features
-            )
+            weights = getattr(self.feature_extractor, "channel_weights", None)
+            loss = perceptual_loss(prepared["features"], features, weights)
+            losses["perceptual"] = self.perceptual_weight * loss
         if self.contrastive is not None:
             terms = []
             for original, layer, positions, weights in zip(
