@@ -21,30 +21,41 @@ def recipe(monkeypatch):
     return recipe
 
 
+def test_a_cell_trains_and_measures_a_tokenizer_and_a_prior(recipe):
+    scale = {**recipe.SCALES["cpu"], "steps": 2, "prior_steps": 2}
+    images = recipe.images_of("scenes", scale, "train", 16)
+    assert images.shape == (16, 32, 32, 3)
+    settings = recipe.studies(16)["ladder"]["+ PCL (Reg-VQ)"]
+    numbers = recipe.run_cell(settings, scale, "random", 0, images, images[:8])
+    distances = ("frechet_distance", "kernel_distance", "precision", "recall")
+    wanted = {f"{kind}_{d}" for kind in ("reconstruction", "generation") for d in distances}
+    wanted |= {"psnr", "ssim", "codebook_usage", "codebook_perplexity"}
+    assert set(numbers) == wanted | {"tokenizer_seconds", "seconds"}
+    assert all(map(np.isfinite, numbers.values()))
+
+
 def test_a_killed_ablation_loses_one_cell_and_the_report_has_them_all(recipe, monkeypatch):
-    run, count = recipe.run_cell, []
+    columns, ran = importlib.import_module("ablation_report").COLUMNS, []
 
-    def killed(*arguments):
-        if len(count) == 3:
+    def run_cell(settings, scale, features, seed, train, test):
+        if len(ran) == 3 and "killed" not in ran:
+            ran.append("killed")
             raise KeyboardInterrupt
-        count.append(1)
-        return run(*arguments)
+        ran.append((settings["contrastive"], seed))
+        return {**{name: seed + len(ran) / 10 for name in columns}, "seconds": 1.0}
 
-    with monkeypatch.context() as patch:
-        patch.setattr(recipe, "run_cell", killed)
-        with pytest.raises(KeyboardInterrupt):
-            recipe.main(TINY)
+    monkeypatch.setattr(recipe, "run_cell", run_cell)
+    with pytest.raises(KeyboardInterrupt):
+        recipe.main(TINY)
     cells = Path("runs/ablation/cells")
     before = {path: path.read_text() for path in cells.glob("*.json")}
     assert len(before) == 3
     results = recipe.main(TINY)
-    assert len(results) == 4 and len(list(cells.iterdir())) == 4
+    assert len(results) == 4 and len(list(cells.iterdir())) == 4 and len(ran) == 5
     assert all(path.read_text() == text for path, text in before.items())
     assert {(cell["variant"], cell["seed"]) for cell in results} == {
         (variant, seed) for variant in ("VQ-GAN", "+ PCL (Reg-VQ)") for seed in (0, 1)
     }
-    for cell in results:
-        assert all(map(np.isfinite, cell["numbers"].values()))
     text = Path("runs/ablation/ablation.md").read_text()
     psnr = [c["numbers"]["psnr"] for c in results if c["variant"] == "VQ-GAN"]
     assert f"| VQ-GAN | 2 | {np.mean(psnr):.2f} ± {np.std(psnr, ddof=1):.2f} |" in text
