@@ -2,6 +2,7 @@
 
     python recipes/evaluate_text_to_image.py
     python recipes/evaluate_text_to_image.py --steps 4 8 16 25 50 100 --count 64
+    python recipes/evaluate_text_to_image.py --preset runs/a/preset runs/b/preset --steps 4 25
 
 A classifier, trained on scenes that no other model has seen, looks for the objects, their colours,
 the ground and the time of day that each caption names; the same measure on the real images and on
@@ -11,6 +12,7 @@ results.json, a picture and, for several --steps, a plot to --output.
 """
 
 import argparse
+import itertools
 import json
 from pathlib import Path
 
@@ -61,25 +63,27 @@ def table(results):
 
 
 def plot_steps(results, path):
-    """Facts found against steps, a line for the seen and one for the unseen captions."""
+    """Facts found against steps: a colour for the seen and one for the unseen captions, a line
+    style a kind of diffusion."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(6, 4), layout="constrained")
-    for name in ("seen", "unseen"):
-        rows = [r for r in results if r["captions"] == name]
-        painted = [r for r in rows if "steps" in r]
-        (line,) = axes.plot(
-            [r["steps"] for r in painted], [r["facts"] for r in painted], "o-", label=name
-        )
-        limit = next(r["facts"] for r in rows if r["pictures"] == "reconstructions")
-        axes.axhline(limit, color=line.get_color(), linestyle=":", label=f"{name}, reconstructions")
+    steps = sorted({row["steps"] for row in results if "steps" in row})
+    processes = list(dict.fromkeys(row["process"] for row in results if "steps" in row))
+    for colour, captions in (("tab:blue", "seen"), ("tab:orange", "unseen")):
+        rows = [row for row in results if row["captions"] == captions]
+        for style, process in zip(("o-", "s--", "^-.", "v:"), processes, strict=False):
+            facts = [row["facts"] for row in rows if row.get("process") == process]
+            axes.plot(steps, facts, style, color=colour, label=f"{captions}, {process}")
+        limit = next(row["facts"] for row in rows if row["pictures"] == "reconstructions")
+        axes.axhline(limit, color=colour, linewidth=0.8, label=f"{captions}, reconstructions")
     axes.set(xscale="log", xlabel="steps", ylabel="facts found", ylim=(0, 1.02))
-    axes.set_xticks([r["steps"] for r in painted], [str(r["steps"]) for r in painted])
+    axes.set_xticks(steps, [str(count) for count in steps])
     axes.minorticks_off()
-    axes.legend()
+    axes.legend(fontsize="small")
     figure.savefig(path, dpi=120)
     pyplot.close(figure)
 
@@ -93,7 +97,13 @@ def parse_arguments(arguments=None):
         kwargs.setdefault("type", type(default))
         parser.add_argument(name, default=default, help=f"{help} [{default}]", **kwargs)
 
-    option("--preset", "runs/text_to_image/preset", "a TextToImage trained on scenes")
+    option(
+        "--preset",
+        ("runs/text_to_image/preset",),
+        "TextToImage trained on scenes",
+        type=str,
+        nargs="+",
+    )
     option("--count", 128, "captions of each kind")
     option("--steps", (25,), "sampling steps; several make a plot", type=int, nargs="+")
     option("--method", None, "sampler of the prior", type=str)
@@ -109,8 +119,9 @@ def main(arguments=None):
     args = parse_arguments(arguments)
     keras.utils.set_random_seed(args.seed)
     args.output.mkdir(parents=True, exist_ok=True)
-    model = keras_regvq.from_preset(args.preset)
-    size = model.tokenizer.image_size[0]
+    models = {preset: keras_regvq.from_preset(preset) for preset in args.preset}
+    tokenizer = models[args.preset[0]].tokenizer
+    size = tokenizer.image_size[0]
     classifier = load_classifier(args.classifier, size)
     others = keras_regvq.data.scenes(args.count, size=size, split="test", first_seed=500_000)
     sampling = {"guidance_scale": args.guidance_scale, "seed": args.seed}
@@ -124,12 +135,14 @@ def main(arguments=None):
         data = held_out_scenes(args.count, size, captions == "unseen")
         pictures = {
             "real": (data["images"], {}),
-            "reconstructions": (model.tokenizer.reconstruct(data["images"]), {}),
+            "reconstructions": (tokenizer.reconstruct(data["images"]), {}),
         }
-        for steps in args.steps:
-            print(f"Painting {captions} captions in {steps} steps ...", flush=True)
-            painted = model.generate(data["captions"], num_steps=steps, **sampling)
-            pictures[f"painted, {steps} steps"] = (painted, {"steps": steps})
+        for preset, steps in itertools.product(args.preset, args.steps):
+            process = models[preset].prior.settings["process"]
+            print(f"Painting {captions} captions, {process}, {steps} steps ...", flush=True)
+            painted = models[preset].generate(data["captions"], num_steps=steps, **sampling)
+            name = f"painted, {process}, {steps} steps"
+            pictures[name] = (painted, {"preset": preset, "process": process, "steps": steps})
         for name, (images, facts) in pictures.items():
             numbers = found_facts(classifier, images, data["attributes"])
             numbers["kernel_distance"] = kernel_distance(classifier, images, others["images"])
@@ -152,7 +165,7 @@ def main(arguments=None):
     for row in results:
         if "steps" in row:
             share = f"{row['share_of_the_reconstructions']:.1%} of the reconstructions' facts"
-            print(f"{row['captions']} captions, {row['steps']} steps: {share}")
+            print(f"{row['captions']} captions, {row['pictures']}: {share}")
     print(f"Picture (painted, reconstruction, real; seen, then unseen): {args.output.resolve()}")
     return report
 
