@@ -1,9 +1,7 @@
-import csv
 import importlib
 import json
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -38,23 +36,6 @@ def test_training_writes_a_preset_that_paints_and_a_report(train, options):
     assert pictures.shape == (2, 32, 32, 3)
     if "--cache" in options:
         assert len(list(Path("tokens").glob("*.npz"))) == 2
-
-
-def test_training_goes_on_where_it_was_interrupted(train, monkeypatch):
-    recipes = importlib.import_module("prior_recipe")
-
-    def interrupt(self, epoch, logs=None):
-        if epoch == 2:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(recipes.PaintedPictures, "on_epoch_begin", interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            train("--steps", "6")
-    keras.backend.clear_session()
-    train("--steps", "6", "--resume")
-    with open("runs/text_to_image/log.csv") as file:
-        assert [int(row["epoch"]) for row in csv.DictReader(file)] == [0, 1, 2]
 
 
 @pytest.mark.parametrize("name", ["scenes_text", "cub", "coco", "emoji"])
