@@ -46,7 +46,7 @@ def parse_arguments(arguments=None):
 
     option("--preset", ["regvq_scenes_64"], "one or several", type=str, nargs="+")
     option("--data", "scenes", "as recipes/train_tokenizer.py takes it")
-    option("--image-size", None, "default: the first preset's", type=int)
+    option("--image-size", None, "of a tokenizer's images; default the preset's", type=int)
     option("--count", 256, "held-out images")
     option(
         "--features", "none", "network of set distances", choices=("none", "efficientnet", "random")

@@ -4,6 +4,7 @@ import keras_regvq.models  # noqa: F401  registers the classes that presets name
 from keras_regvq.models.preset_model import BUILTIN_DIRECTORY, Preset, builtin_presets
 from keras_regvq.presets import hub
 from keras_regvq.presets.foreign import export, foreign_format, load_foreign
+from keras_regvq.validation import refuse
 
 __all__ = [
     "BUILTIN_DIRECTORY",
@@ -41,5 +42,8 @@ def from_preset(preset, load_weights=None, **overrides):
     if str(preset).startswith(hub.PREFIX):
         location = hub.download_folder(str(preset))
     if foreign_format(location) is not None:
+        if load_weights is False or set(overrides) - {"image_size"}:
+            given = sorted({*overrides, *(["load_weights"] if load_weights is False else [])})
+            refuse("overrides", ", ".join(given), "only image_size, for another project's file")
         return load_foreign(location, **overrides)[0]
     return Preset.from_preset(preset, load_weights, **overrides)

@@ -306,6 +306,9 @@ def test_from_preset_knows_each_project_and_export_writes_it(tmp_path, project):
     tokenizer = keras_regvq.from_preset(source, image_size=32)
     assert isinstance(tokenizer, keras_regvq.models.ImageTokenizer)
     assert tokenizer.image_size == (32, 32)
+    for wrong in ({"dtype": "bfloat16"}, {"load_weights": False}):
+        with pytest.raises(ValueError, match=f"{next(iter(wrong))}.*only image_size"):
+            keras_regvq.from_preset(source, **wrong)
     path = keras_regvq.presets.export(tokenizer, tmp_path / "back", project)
     again = keras_regvq.from_preset(path.parent if project == "diffusers" else path)
     pictures = images(32)
