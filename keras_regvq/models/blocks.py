@@ -101,10 +101,17 @@ def downsample(channels, **kwargs):
 class Upsample(layers.Layer):
     """Nearest neighbour x2, then a 3x3 convolution: (H, W) -> (2H, 2W)."""
 
-    def __init__(self, channels, **kwargs):
+    def __init__(self, channels, kernel_initializer="glorot_uniform", **kwargs):
         super().__init__(**kwargs)
         self.channels = channels
-        self.conv = layers.Conv2D(channels, 3, padding="same", name="conv", dtype=self.dtype_policy)
+        self.conv = layers.Conv2D(
+            channels,
+            3,
+            padding="same",
+            kernel_initializer=kernel_initializer,
+            name="conv",
+            dtype=self.dtype_policy,
+        )
 
     def build(self, input_shape):
         self.conv.build(input_shape)

@@ -99,7 +99,7 @@ class DiffusionPrior(TokenPrior):
 
     def _create_layers(self, unet):
         settings, policy = self.settings, {"dtype": self.dtype_policy}
-        sizes = (self.codebook_size, self.grid, unet.channels)
+        sizes = (self.codebook_size, self.grid, unet.widths[0])
         if settings["process"] == "discrete":
             chain = {name: settings[name] for name in _DISCRETE}
             self.process = DiscreteProcess(*sizes, **chain, name="process", **policy)
@@ -113,10 +113,10 @@ class DiffusionPrior(TokenPrior):
         if self.condition is not None:
             context_shape = (None, self.condition.prefix_length, width)
             if self.condition.is_aligned:
-                self.aligned = layers.Dense(unet.channels, name="aligned", **policy)
+                self.aligned = layers.Dense(unet.widths[0], name="aligned", **policy)
                 self.aligned.build((None, None, width))
         self.unet = unet
-        self.unet.build_for((None, *self.grid, unet.channels), context_shape)
+        self.unet.build((None, *self.grid, unet.widths[0]), context_shape)
         self.create_trackers(self.process.logged)
         self.built = True
 
@@ -160,7 +160,7 @@ class DiffusionPrior(TokenPrior):
         features = self.process.embed(noised)
         if aligned is not None:
             features = features + self.aligned(aligned)
-        features = ops.reshape(features, (-1, *self.grid, self.settings["channels"]))
+        features = ops.reshape(features, (-1, *self.grid, self.unet.widths[0]))
         features = self.unet(features, times, prefix, padding_mask=mask, training=training)
         return self.process.predict(features, noised, times)
 

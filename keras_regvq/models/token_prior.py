@@ -64,7 +64,9 @@ class TokenPrior(TrainsPrior, SavesRandomState, PresetModel):
         self.no_condition = None
         if self.condition is None:
             return
-        self.condition.build_for(self.grid, hidden_dim)
+        # Keras's PyTorch backend finds weights by their paths: no two may have the same.
+        with keras.name_scope("condition"):
+            self.condition.build_for(self.grid, hidden_dim)
         if self.settings["condition_dropout"]:
             # One vector in the prefix, one for what is aligned with the tokens.
             self.no_condition = layers.Embedding(

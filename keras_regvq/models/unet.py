@@ -18,16 +18,17 @@ class UNet(layers.Layer):
     the transformer blocks of Rombach et al., "High-Resolution Image Synthesis with Latent
     Diffusion Models" (2022): residual blocks scaled and shifted by the time, self-attention and
     cross-attention to the context, skip connections. The context's mean joins the time, too.
-    The features of the grid itself also go straight to the end, where all that the levels make of
-    them is added, nothing at first: a network that starts as one convolution learns what neighbours
-    say many times sooner than one whose fresh levels drown it.
+    Skip connections add, and what comes up from a coarser level is nothing at first: features go
+    straight through from the first layer to the last, and a fresh network is the residual blocks of
+    the grid alone. (Concatenated skips mix all features anew in each block on the way up: such a
+    network learned what neighbouring tokens say many times more slowly.)
 
     A side of the grid that is odd is halved upwards, and cut again on the way up: every grid works.
 
     Args:
         channels: C of the first level.
         channel_multipliers: one a level, of `channels`.
-        num_res_blocks: residual blocks a level on the way down; one more on the way up.
+        num_res_blocks: residual blocks a level, on the way down and again on the way up.
         attention_levels: levels with attention, 0 is the grid itself; the middle always has it.
         num_heads: attention heads.
         dropout: rate in the residual blocks while training.
@@ -72,7 +73,7 @@ class UNet(layers.Layer):
         self.channels, self.num_res_blocks = channels, num_res_blocks
         self.attention_levels, self.num_heads, self.dropout = levels, num_heads, dropout
 
-    def build_for(self, input_shape, context_shape=None):
+    def build(self, input_shape, context_shape=None):
         """Create the weights for inputs (B, h, w, C) and a context (B, P, D) or None."""
         policy, width = {"dtype": self.dtype_policy}, self.channels
         self._context_shape = context_shape
@@ -84,53 +85,43 @@ class UNet(layers.Layer):
                 layers.Dense(4 * width, use_bias=False, name="pooled", **policy),
                 (None, context_shape[-1]),
             )
-        self.conv_in = _built(_convolution(width, name="conv_in", **policy), input_shape)
-
-        skipped, levels = [width], range(len(self.widths))
-        self.down = []
-        for level in levels:
-            for block in range(self.num_res_blocks):
-                name = f"down_{level}_{block}"
-                self.down.append(self._block(name, width, level))
-                skipped.append(width := self.widths[level])
-            if level + 1 < len(self.widths):
-                layer = downsample(width, name=f"down_{level}_half", **policy)
-                self.down.append(_built(layer, (None, None, None, width)))
-                skipped.append(width)
-        self.middle = [
-            self._block("middle_0", width, attention=True),
-            self._block("middle_1", width, attention=False),
+        levels = range(len(self.widths))
+        self.conv_in = _built(_convolution(self.widths[0], name="conv_in", **policy), input_shape)
+        # Flat lists: Keras does not save what is in a list of lists.
+        self.down = [block for level in levels for block in self._blocks(f"down_{level}", level)]
+        self.halvings = [
+            _built(
+                downsample(self.widths[level + 1], name=f"halve_{level}", **policy),
+                (None, None, None, self.widths[level]),
+            )
+            for level in levels[:-1]
         ]
-        self.up = []
-        for level in reversed(levels):
-            for block in range(self.num_res_blocks + 1):
-                joined = width + skipped.pop()
-                width = self.widths[level]
-                self.up.append(self._block(f"up_{level}_{block}", joined, level))
-            if level:
-                layer = Upsample(width, name=f"up_{level}_double", **policy)
-                self.up.append(_built(layer, (None, None, None, width)))
-        shape = (None, None, None, width)
-        self.norm = _built(_norm(width, name="norm", **policy), shape)
-        self.conv_out = _built(
-            _convolution(self.channels, name="conv_out", kernel_initializer="zeros", **policy),
-            shape,
-        )
-        shape = (None, None, None, self.channels)
-        self.norm_out = _built(_norm(self.channels, name="norm_out", **policy), shape)
-        self.built = True
+        self.middle = self._blocks("middle", levels[-1], attention=True, count=2)
+        self.doublings = [
+            _built(
+                Upsample(self.widths[level], "zeros", name=f"double_{level}", **policy),
+                (None, None, None, self.widths[level + 1]),
+            )
+            for level in levels[:-1]
+        ]
+        self.up = [block for level in levels for block in self._blocks(f"up_{level}", level)]
+        shape = (None, None, None, self.widths[0])
+        self.norm = _built(_norm(self.widths[0], name="norm", **policy), shape)
 
-    def _block(self, name, inputs, level=None, attention=None):
+    def _blocks(self, name, level, attention=None, count=None):
         attention = level in self.attention_levels if attention is None else attention
-        block = UNetBlock(
-            self.widths[-1 if level is None else level],
-            self.num_heads if attention else 0,
-            self.dropout,
-            name=name,
-            dtype=self.dtype_policy,
-        )
-        block.build_for(inputs, 4 * self.channels, self._context_shape)
-        return block
+        blocks = []
+        for index in range(count or self.num_res_blocks):
+            block = UNetBlock(
+                self.widths[level],
+                self.num_heads if attention else 0,
+                self.dropout,
+                name=f"{name}_{index}",
+                dtype=self.dtype_policy,
+            )
+            block.build(4 * self.channels, self._context_shape)
+            blocks.append(block)
+        return blocks
 
     def call(self, inputs, times, context=None, padding_mask=None, training=False):
         """Denoise.
@@ -142,30 +133,34 @@ class UNet(layers.Layer):
             padding_mask: bool (B, P), True where there is something; None: everywhere.
 
         Returns:
-            (B, h, w, channels).
+            (B, h, w, C of the first level).
         """
         time = self.time_embedding(times)
         if context is not None:
             time = time + self.pooled(_masked_mean(context, padding_mask))
         time = ops.silu(time)
 
-        def run(block, x):
-            return block(x, time, context, padding_mask=padding_mask, training=training)
+        def run(blocks, x):
+            for block in blocks:
+                x = block(x, time, context, padding_mask=padding_mask, training=training)
+            return x
 
-        first = x = self.conv_in(inputs)
-        skipped = [x]
-        for layer in self.down:
-            x = run(layer, x) if isinstance(layer, UNetBlock) else layer(x)
+        def of(level):
+            return slice(level * self.num_res_blocks, (level + 1) * self.num_res_blocks)
+
+        last, skipped = len(self.widths) - 1, []
+        x = self.conv_in(inputs)
+        for level in range(last):
+            x = run(self.down[of(level)], x)
             skipped.append(x)
-        for block in self.middle:
-            x = run(block, x)
-        for layer in self.up:
-            if isinstance(layer, UNetBlock):
-                x = run(layer, ops.concatenate([x, skipped.pop()], axis=-1))
-            else:
-                height, width = skipped[-1].shape[1:3]
-                x = layer(x)[:, :height, :width]
-        return self.norm_out(first + self.conv_out(ops.silu(self.norm(x))))
+            x = self.halvings[level](x)
+        x = run([*self.down[of(last)], *self.middle, *self.up[of(last)]], x)
+        for level in reversed(range(last)):
+            skip = skipped.pop()
+            height, width = skip.shape[1:3]
+            x = skip + self.doublings[level](x)[:, :height, :width]
+            x = run(self.up[of(level)], x)
+        return ops.silu(self.norm(x))
 
 
 class UNetBlock(layers.Layer):
@@ -182,24 +177,21 @@ class UNetBlock(layers.Layer):
         self.channels, self.num_heads = channels, num_heads
         self.dropout = layers.Dropout(dropout, name="dropout", dtype=self.dtype_policy)
 
-    def build_for(self, inputs, time_dim, context_shape=None):
-        """Create the weights for `inputs` channels, a time embedding and a context."""
+    def build(self, time_dim, context_shape=None):
+        """Create the weights for a time embedding and a context."""
         policy, channels = {"dtype": self.dtype_policy}, self.channels
-        before, after = (None, None, None, inputs), (None, None, None, channels)
-        self.norm1 = _built(_norm(inputs, name="norm1", **policy), before)
-        self.conv1 = _built(_convolution(channels, name="conv1", **policy), before)
+        shape = (None, None, None, channels)
+        self.norm1 = _built(_norm(channels, name="norm1", **policy), shape)
+        self.conv1 = _built(_convolution(channels, name="conv1", **policy), shape)
         self.scale_shift = _built(
-            layers.Dense(2 * channels, name="scale_shift", **policy),
+            layers.Dense(2 * channels, kernel_initializer="zeros", name="scale_shift", **policy),
             (None, time_dim),
         )
-        self.norm2 = _built(_norm(channels, name="norm2", **policy), after)
-        # A block starts as its shortcut.
+        self.norm2 = _built(_norm(channels, name="norm2", **policy), shape)
+        # The convolutions of a fresh block add nothing.
         self.conv2 = _built(
-            _convolution(channels, name="conv2", kernel_initializer="zeros", **policy), after
+            _convolution(channels, name="conv2", kernel_initializer="zeros", **policy), shape
         )
-        self.shortcut = None
-        if inputs != channels:
-            self.shortcut = _built(layers.Dense(channels, name="shortcut", **policy), before)
         self.transformer = None
         if self.num_heads:
             self.transformer = TransformerDecoder(
@@ -211,14 +203,12 @@ class UNetBlock(layers.Layer):
                 **policy,
             )
             self.transformer.build((None, None, channels), context_shape)
-        self.built = True
 
     def call(self, inputs, time, context=None, padding_mask=None, training=False):
         x = self.conv1(ops.silu(self.norm1(inputs)))
         scale, shift = ops.split(self.scale_shift(time)[:, None, None], 2, axis=-1)
         x = self.norm2(x) * (1 + scale) + shift
-        x = self.conv2(self.dropout(ops.silu(x), training=training))
-        x = x + (inputs if self.shortcut is None else self.shortcut(inputs))
+        x = inputs + self.conv2(self.dropout(ops.silu(x), training=training))
         if self.transformer is None:
             return x
         batch, height, width, channels = ops.shape(x)
