@@ -19,6 +19,7 @@ from keras_regvq.models.semantic_to_image import SemanticToImage
 from keras_regvq.models.text_conditions import TextFeatureCondition, WordCondition
 from keras_regvq.models.text_encoders import TextEncoder, VocabularyEncoder
 from keras_regvq.models.text_to_image import TextToImage
+from keras_regvq.models.token_condition import TokenCondition
 from keras_regvq.models.vgg19_features import FeatureExtractor, VGG19Features
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "TextEncoder",
     "TextFeatureCondition",
     "TextToImage",
+    "TokenCondition",
     "TokenizedMapCondition",
     "VGG19Features",
     "VocabularyEncoder",

@@ -14,7 +14,12 @@ from keras_regvq.models.positions import GridPositions
 from keras_regvq.models.prior_training import token_loss
 from keras_regvq.models.token_choice import choice_arrays, guidance_scales
 from keras_regvq.models.token_prior import TokenPrior
-from keras_regvq.validation import check_number, check_positive_integer, refuse
+from keras_regvq.validation import (
+    check_choice,
+    check_number,
+    check_positive_integer,
+    refuse,
+)
 
 
 @keras.saving.register_keras_serializable(package="keras_regvq")
@@ -41,6 +46,8 @@ class AutoregressivePrior(TokenPrior):
         gradient_checkpointing: compute each block again in the backward pass instead of keeping
             its activations; needs dropout 0.
         seed: of the two random choices.
+        position_embedding: "factorized", a vector a row and one a column, or "full", one a token.
+        activation: "gelu_tanh" (GPT-2's) or "gelu" (with the error function).
 
     Example:
         condition = LabelMapCondition(num_classes=16, image_size=64)
@@ -63,6 +70,8 @@ class AutoregressivePrior(TokenPrior):
         condition_dropout=0.0,
         gradient_checkpointing=False,
         seed=None,
+        position_embedding="factorized",
+        activation="gelu_tanh",
         dtype=None,
         name=None,
         trainable=True,
@@ -74,7 +83,11 @@ class AutoregressivePrior(TokenPrior):
             "dropout": check_number("dropout", dropout, 0, 1),
             "keep_probability": check_number("keep_probability", keep_probability, 0, 1),
             "gradient_checkpointing": bool(gradient_checkpointing),
+            "position_embedding": position_embedding,
+            "activation": activation,
         }
+        check_choice("position_embedding", position_embedding, ("factorized", "full"))
+        check_choice("activation", activation, ("gelu_tanh", "gelu"))
         if hidden_dim % num_heads:
             refuse("num_heads", num_heads, f"a divisor of hidden_dim={hidden_dim}")
         if gradient_checkpointing and dropout:
@@ -99,7 +112,8 @@ class AutoregressivePrior(TokenPrior):
             self.codebook_size + 1, width, small, name="embedding", dtype=policy
         )
         self.embedding.build()
-        self.positions = GridPositions(self.grid, width, name="positions", dtype=policy)
+        factorized = self.settings["position_embedding"] == "factorized"
+        self.positions = GridPositions(self.grid, width, factorized, name="positions", dtype=policy)
         self.positions.build()
         # After the embedding: files of weights count layers of one class in this order.
         self.prefix_length = 0
@@ -111,6 +125,7 @@ class AutoregressivePrior(TokenPrior):
                 width,
                 self.settings["num_heads"],
                 self.settings["dropout"],
+                self.settings["activation"],
                 name=f"block_{index}",
                 dtype=policy,
             )

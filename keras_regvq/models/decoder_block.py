@@ -17,15 +17,15 @@ class DecoderBlock(TransformerDecoder):
         hidden_dim: D; the feed-forward layer is four times as wide.
         num_heads: attention heads; divides D.
         dropout: rate, of attention and feed-forward layer.
+        activation: "gelu_tanh", GPT-2's, or "gelu" with the error function, PyTorch's default.
     """
 
-    def __init__(self, hidden_dim, num_heads, dropout=0.0, **kwargs):
+    def __init__(self, hidden_dim, num_heads, dropout=0.0, activation="gelu_tanh", **kwargs):
         super().__init__(
             intermediate_dim=4 * hidden_dim,
             num_heads=num_heads,
             dropout=dropout,
-            # GPT-2's GELU: the tanh form needs no error function.
-            activation=gelu,
+            activation=gelu if activation == "gelu_tanh" else keras.activations.gelu,
             kernel_initializer=keras.initializers.RandomNormal(stddev=0.02),
             normalize_first=True,
             **kwargs,
@@ -105,7 +105,7 @@ class DecoderBlock(TransformerDecoder):
 
         x = inputs + _affine(attended, weights["output"])
         hidden = _affine(self._feedforward_layer_norm(x), weights["feedforward_intermediate"])
-        return x + _affine(gelu(hidden), weights["feedforward_output"]), recent
+        return x + _affine(self.activation(hidden), weights["feedforward_output"]), recent
 
 
 def gelu(inputs):

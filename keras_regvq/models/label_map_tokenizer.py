@@ -31,8 +31,8 @@ class LabelMapTokenizer(PresetModel):
         num_classes: labels are 0 to num_classes - 1.
         image_size: int or (H, W) of the maps, multiples of the downsampling factor.
         quantizer: a `keras_regvq.quantizers.Quantizer`.
-        base_channels, channel_multipliers, num_res_blocks, latent_channels, dtype: as in
-            `ImageTokenizer`.
+        base_channels, channel_multipliers, num_res_blocks, latent_channels,
+            attention_resolutions, dtype: as in `ImageTokenizer`.
 
     Example:
         tokenizer = LabelMapTokenizer(16, 64, VectorQuantizer(64, 32))
@@ -50,6 +50,7 @@ class LabelMapTokenizer(PresetModel):
         channel_multipliers=(1, 2, 2),
         num_res_blocks=1,
         latent_channels=64,
+        attention_resolutions=(),
         dtype=None,
         name=None,
         trainable=True,
@@ -66,11 +67,11 @@ class LabelMapTokenizer(PresetModel):
             "channel_multipliers": tuple(channel_multipliers),
             "num_res_blocks": check_positive_integer("num_res_blocks", num_res_blocks),
             "latent_channels": check_positive_integer("latent_channels", latent_channels),
+            "attention_resolutions": tuple(attention_resolutions),
         }
         architecture = {
             **sizes,
             "image_size": image_size[0],
-            "attention_resolutions": (),
             "dropout": 0.0,
             "dtype": keras.dtype_policies.get(dtype or keras.config.dtype_policy()),
             "image_channels": num_classes,

@@ -10,22 +10,28 @@ class GridPositions(keras.layers.Layer):
     Args:
         grid: (h, w).
         hidden_dim: D.
+        factorized: False gives each cell a vector of its own instead.
     """
 
-    def __init__(self, grid, hidden_dim, **kwargs):
+    def __init__(self, grid, hidden_dim, factorized=True, **kwargs):
         super().__init__(**kwargs)
-        self.grid, self.hidden_dim = tuple(grid), hidden_dim
+        self.grid, self.hidden_dim, self.factorized = tuple(grid), hidden_dim, factorized
 
     def build(self, input_shape=None):
         initializer = keras.initializers.RandomNormal(stddev=0.02)
-        for name, cells in zip(("rows", "columns"), self.grid, strict=True):
+        sizes = dict(zip(("rows", "columns"), self.grid, strict=True))
+        if not self.factorized:
+            sizes = {"cells": self.grid[0] * self.grid[1]}
+        for name, count in sizes.items():
             weight = self.add_weight(
-                name=name, shape=(cells, self.hidden_dim), initializer=initializer
+                name=name, shape=(count, self.hidden_dim), initializer=initializer
             )
             setattr(self, name, weight)
 
     def vectors(self):
         """(h * w, D)."""
+        if not self.factorized:
+            return ops.cast(ops.convert_to_tensor(self.cells), self.compute_dtype)
         rows, columns = map(ops.convert_to_tensor, (self.rows, self.columns))
         vectors = ops.reshape(rows[:, None] + columns[None], (-1, self.hidden_dim))
         return ops.cast(vectors, self.compute_dtype)

@@ -4,6 +4,7 @@ import keras_regvq.models  # noqa: F401  registers the classes that presets name
 from keras_regvq.models.preset_model import BUILTIN_DIRECTORY, Preset, builtin_presets
 from keras_regvq.presets import hub
 from keras_regvq.presets.foreign import export, foreign_format, load_foreign
+from keras_regvq.presets.net2net import load_net2net
 from keras_regvq.validation import refuse
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "foreign_format",
     "from_preset",
     "load_foreign",
+    "load_net2net",
 ]
 
 

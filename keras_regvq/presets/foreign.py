@@ -23,6 +23,13 @@ def foreign_format(location):
     return None
 
 
+def read_checkpoint(location):
+    """What a file of tensors holds: usually a state dict, or a dict with one as "state_dict"."""
+    if str(location).endswith(".safetensors"):
+        return diffusers.read_safetensors(Path(location))
+    return read_torch_file(location)
+
+
 def load_foreign(location, image_size=None):
     """Load a tokenizer of another project.
 
@@ -47,10 +54,7 @@ def load_foreign(location, image_size=None):
         refuse("preset", source, expected)
     if kind == "diffusers":
         return diffusers.load_diffusers(location, image_size=image_size), "diffusers", []
-    if str(location).endswith(".safetensors"):
-        checkpoint = diffusers.read_safetensors(Path(location))
-    else:
-        checkpoint = read_torch_file(location)
+    checkpoint = read_checkpoint(location)
     project, load = "taming", taming.load_taming
     if llamagen.is_llamagen(checkpoint):
         project, load = "llamagen", llamagen.load_llamagen

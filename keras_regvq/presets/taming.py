@@ -13,19 +13,20 @@ _PREFIXES = ("", "first_stage_model.")
 _MOST_CHANNELS = 16_384  # what no checkpoint has: a file that asks for more is refused
 
 
-def split_checkpoint(checkpoint, source):
+def split_checkpoint(checkpoint, source, prefixes=_PREFIXES):
     """The tokenizer's tensors of a checkpoint, by taming's names, and what else it holds.
 
     Args:
         checkpoint: what the file held: a state dict, or a dict with one as "state_dict".
         source: what to call it in errors.
+        prefixes: what the names may start with; the first that fits is it.
 
     Returns:
         ({name: array}, {name: array}).
     """
     state = checkpoint.get("state_dict", checkpoint) if isinstance(checkpoint, dict) else {}
     state = {name: value for name, value in state.items() if hasattr(value, "shape")}
-    for prefix in _PREFIXES:
+    for prefix in prefixes:
         starts = tuple(prefix + part for part in _PARTS)
         ours = {name: value for name, value in state.items() if name.startswith(starts)}
         if f"{prefix}encoder.conv_in.weight" in ours:

@@ -58,11 +58,23 @@ class NamedTensor(NamedTuple):
         return np.ascontiguousarray(np.reshape(value, self.shape))
 
 
+class LinearTensor(NamedTensor):
+    """The weight (outputs, inputs) of a PyTorch Linear, here a kernel (inputs, outputs)."""
+
+    def to_keras(self, array):
+        return np.reshape(array.T, tuple(self.variable.shape))
+
+    def to_file(self):
+        value = ops.convert_to_numpy(self.variable).astype("float32")
+        return np.ascontiguousarray(np.reshape(value, self.shape[::-1]).T)
+
+
 def taming_tensors(tokenizer):
     """List a tokenizer's weights as taming-transformers names them.
 
     Args:
-        tokenizer: an ImageTokenizer with a VectorQuantizer or a GumbelQuantizer.
+        tokenizer: an ImageTokenizer or LabelMapTokenizer with a VectorQuantizer or a
+            GumbelQuantizer.
 
     Returns:
         list of NamedTensor.
