@@ -9,6 +9,7 @@ from keras import ops
 from keras_regvq.models.encoder_decoder import build_decoder, build_encoder
 from keras_regvq.models.inference import BatchedFunction
 from keras_regvq.models.preset_model import PresetBackbone
+from keras_regvq.models.serving import export_tokenizer
 from keras_regvq.quantizers import Quantizer
 from keras_regvq.validation import (
     check_images,
@@ -142,6 +143,10 @@ class ImageTokenizer(PresetBackbone):
     def reconstruct(self, images, batch_size=32):
         """decode(encode(images)): what is left of images after tokenization."""
         return self.decode(self.encode(images, batch_size), batch_size)
+
+    def export(self, directory, format="onnx", batch_size=1):
+        """Write `encode` and `decode` as graphs that run without Keras: `export_tokenizer`."""
+        return export_tokenizer(self, directory, format, batch_size)
 
     @functools.cached_property
     def _encode(self):
