@@ -40,12 +40,12 @@ tests)
     # The tests compile many small functions and run each a few times: compiling fast counts.
     export XLA_FLAGS=${XLA_FLAGS:---xla_backend_optimization_level=0}
     failed=0
-    # Two workers where compiling takes the time; PyTorch slows down when anything else runs.
+    # Two workers of one thread each: PyTorch slows down when threads of two processes compete.
+    export OMP_NUM_THREADS=1
     for backend in tensorflow jax torch; do
-        workers=(-n 2 --dist loadfile)
-        [ "$backend" = torch ] && workers=()
         echo "== $backend"
-        KERAS_BACKEND=$backend .venv/bin/python -m pytest -q "${workers[@]}" "$@" || failed=1
+        KERAS_BACKEND=$backend .venv/bin/python -m pytest -q -n 2 --dist loadfile \
+            --no-loadscope-reorder "$@" || failed=1
     done
     exit $failed
     ;;

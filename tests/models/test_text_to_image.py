@@ -84,10 +84,10 @@ def test_wrong_prompts_are_named(model, prompts, named):
 
 def test_odd_prompts_are_painted_with_a_warning(model):
     with pytest.warns(UserWarning, match="'zebra'"):
-        model.generate(["a zebra"], num_steps=2, seed=0)
+        model.generate(["a zebra"], num_steps=3, seed=0)
     with pytest.warns(UserWarning, match="longer than 5 words"):
-        model.generate(["a red boat a red boat"], num_steps=2, seed=0)
-    assert model.generate([""], num_steps=2, seed=0).shape == (1, *IMAGE, 3)
+        model.generate(["a red boat a red boat"], num_steps=3, seed=0)
+    assert model.generate([""], num_steps=3, seed=0).shape == (1, *IMAGE, 3)
 
 
 def test_repainting_keeps_all_tokens_outside_of_the_mask(model):

@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +21,8 @@ from keras_regvq.presets.torch_files import read_torch_file
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from diffusers import VQModel
+
+KEYS = Path(__file__).parents[1] / "data_files" / "taming_f16_keys.txt"
 
 
 def random_norms(model):
@@ -88,8 +91,8 @@ def check_diffusers(tokenizer, model):
     check_equal(tokenizer, pictures, tokens.numpy(), decode)
 
 
-def check_taming(tokenizer, model):
-    pictures = images(32)
+def check_taming(tokenizer, model, pictures=None):
+    pictures = images(32) if pictures is None else pictures
     with torch.no_grad():
         tokens = model(torch_images(pictures))[1]["best_tokens"].numpy()
     table = getattr(model.quantize, "embed", None) or model.quantize.embedding
@@ -114,6 +117,20 @@ def test_a_taming_checkpoint_encodes_and_decodes_as_there_and_goes_back(tmp_path
         torch.nn.init.zeros_(parameter)
     other.load_state_dict(back)
     check_taming(tokenizer, other)
+
+
+def test_the_published_size_loads_from_its_343_tensors():
+    torch.manual_seed(0)
+    model = random_norms(VQGAN(plain_quantizers.VectorQuantizer(1024, 256)))
+    torch.nn.init.normal_(model.quantize.embedding.weight, std=0.1)
+    state = {name: value.numpy() for name, value in model.state_dict().items()}
+    listed = dict(line.split(" ", 1) for line in KEYS.read_text().splitlines())
+    assert {k: str(list(v.shape)) for k, v in state.items()} == listed and len(listed) == 343
+    tokenizer, ignored = load_taming(state, image_size=256)
+    assert sum(np.prod(v.shape) for v in tokenizer.trainable_weights) == 72_141_699
+    assert not ignored and tokenizer.token_grid == (16, 16)
+    pictures = np.random.default_rng(0).random((1, 64, 96, 3), dtype="float32")
+    check_taming(tokenizer, model, pictures)
 
 
 def test_the_tokenizer_of_a_net2net_is_found(tmp_path):
