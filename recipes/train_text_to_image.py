@@ -38,6 +38,12 @@ def parse_arguments(arguments=None):
     model = options.group("model")
     model("--tokenizer", "regvq_scenes_64", "preset of the image tokenizer")
     model("--process", "discrete", "kind of diffusion", choices=("discrete", "gaussian"))
+    model(
+        "--start",
+        None,
+        "go on with this painter's weights and sizes instead of fresh ones",
+        type=str,
+    )
     model("--text-encoder", "words", '"words", or a language model: a name, a directory, hf://...')
     model(
         "--text-length", None, "positions of a caption; default the longest one's, or 64", type=int
@@ -74,6 +80,10 @@ def build_text_encoder(args):
 
 
 def build_model(args):
+    if args.start is not None:
+        model = TextToImage.from_preset(args.start)
+        compile_model(args, model)
+        return model
     tokenizer = keras_regvq.from_preset(args.tokenizer)
     encoder = build_text_encoder(args)
     words = {"num_layers": args.text_layers} if args.text_encoder == "words" else {}

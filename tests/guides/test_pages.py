@@ -7,7 +7,7 @@ import pytest
 
 GUIDES = Path(__file__).parent.parent.parent / "guides"
 PICTURES = GUIDES / "pictures"
-NAMES = ("regvq_part_by_part", "from_maps_to_pictures")
+NAMES = ("regvq_part_by_part", "from_maps_to_pictures", "published_tokenizers")
 
 
 def linked_pictures(name):

@@ -17,6 +17,7 @@ from tests.models.tiny_prior import (
 )
 
 CAPTIONS = ["a red boat", "a blue car", "a red car at night"]
+ONE_LEVEL = {"channel_multipliers": (1,), "attention_levels": ()}
 
 
 def make_model(process="discrete", encoder=None, **options):
@@ -33,11 +34,12 @@ def make_model(process="discrete", encoder=None, **options):
             condition=encoder.condition(),
             embedding_dim=8,
             seed=0,
+            **ONE_LEVEL,
         )
         randomize(prior)
     else:
         options.setdefault("condition_dropout", 0.1)
-        prior = make_diffusion_prior(process, encoder.condition(), **options)
+        prior = make_diffusion_prior(process, encoder.condition(), **ONE_LEVEL | options)
     return models.TextToImage(tokenizer, prior, encoder)
 
 

@@ -43,6 +43,8 @@ def painter(tokenizer, tmp_path_factory):
         16,
         8,
         channels=8,
+        channel_multipliers=(1,),
+        attention_levels=(),
         num_res_blocks=1,
         num_heads=2,
         condition=encoder.condition(num_layers=1),

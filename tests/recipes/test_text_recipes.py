@@ -10,8 +10,8 @@ import keras_regvq
 
 ROOT = Path(__file__).parent.parent.parent
 SMALL = (
-    "--image-size 32 --channels 8 --res-blocks 1 --heads 2 --text-layers 1 --batch-size 4 "
-    "--num-examples 8 --test-examples 8 --epoch-steps 2"
+    "--image-size 32 --channels 8 --multipliers 1 --attention-levels --res-blocks 1 --heads 2 "
+    "--text-layers 1 --batch-size 4 --num-examples 8 --test-examples 8 --epoch-steps 2"
 ).split()
 
 
