@@ -66,7 +66,8 @@ def export(tokenizer, directory, format):
     """Write a tokenizer so that another project reads it.
 
     Args:
-        tokenizer: an ImageTokenizer with a VectorQuantizer or, for "taming", a GumbelQuantizer.
+        tokenizer: an ImageTokenizer with a VectorQuantizer or, for "taming", a GumbelQuantizer or a
+            RegularizedQuantizer, which becomes a Gumbel-VQ of the same tokens and images.
         directory: made if missing. "diffusers" writes config.json and
             diffusion_pytorch_model.safetensors, the others model.safetensors, a state dict.
         format: "diffusers", "taming" or "llamagen" (for codes of length 1).

@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 
 from keras_regvq.models.blocks import AttentionBlock, ResidualBlock, Upsample
-from keras_regvq.quantizers import GumbelQuantizer, VectorQuantizer
+from keras_regvq.quantizers import GumbelQuantizer, RegularizedQuantizer, VectorQuantizer
 from keras_regvq.validation import describe, refuse
 
 _INSIDE = {
@@ -73,8 +73,8 @@ def taming_tensors(tokenizer):
     """List a tokenizer's weights as taming-transformers names them.
 
     Args:
-        tokenizer: an ImageTokenizer or LabelMapTokenizer with a VectorQuantizer or a
-            GumbelQuantizer.
+        tokenizer: an ImageTokenizer or LabelMapTokenizer with a VectorQuantizer, or a
+            GumbelQuantizer or RegularizedQuantizer, which are alike there.
 
     Returns:
         list of NamedTensor.
@@ -126,14 +126,16 @@ def _quantizer_tensors(quantizer):
     codebook, shape = quantizer.codebook, tuple(quantizer.codebook.shape)
     if isinstance(quantizer, VectorQuantizer):
         return [NamedTensor("quantize.embedding.weight", codebook, shape)]
-    if isinstance(quantizer, GumbelQuantizer):
+    # Without noise Reg-VQ's quantizer does what Gumbel-VQ's does.
+    if isinstance(quantizer, (GumbelQuantizer, RegularizedQuantizer)):
         inputs, codes = quantizer.kernel.shape
         return [
             NamedTensor("quantize.embed.weight", codebook, shape),
             NamedTensor("quantize.proj.weight", quantizer.kernel, (codes, inputs, 1, 1)),
             NamedTensor("quantize.proj.bias", quantizer.bias, (codes,)),
         ]
-    refuse("tokenizer", f"one with {describe(quantizer)}", "a VectorQuantizer or GumbelQuantizer")
+    expected = "a VectorQuantizer, GumbelQuantizer or RegularizedQuantizer"
+    refuse("tokenizer", f"one with {describe(quantizer)}", expected)
 
 
 def assign_all(wanted, tensors, source):

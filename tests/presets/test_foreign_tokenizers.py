@@ -354,9 +354,15 @@ def test_the_convert_command_says_what_it_did(tmp_path, capsys):
         convert_command(["convert", ours, back, "--to", "llamagen"])
 
 
-def test_a_regularized_quantizer_has_no_place_in_their_files(tmp_path):
-    tokenizer = keras_regvq.from_preset("regvq_f4_256")
-    for project in ("diffusers", "taming", "llamagen"):
+def test_a_regularized_quantizer_is_a_gumbel_vq_in_tamings_files_and_in_no_others(tmp_path):
+    tokenizer = keras_regvq.from_preset("regvq_scenes_64")
+    again = keras_regvq.from_preset(keras_regvq.presets.export(tokenizer, tmp_path, "taming"))
+    assert isinstance(again.quantizer, keras_regvq.quantizers.GumbelQuantizer)
+    pictures = keras_regvq.data.scenes(2, size=64, split="test")["images"]
+    tokens = tokenizer.encode(pictures)
+    np.testing.assert_array_equal(again.encode(pictures), tokens)
+    np.testing.assert_allclose(again.decode(tokens), tokenizer.decode(tokens), atol=1e-6)
+    for project in ("diffusers", "llamagen"):
         with pytest.raises(ValueError, match="a VectorQuantizer"):
             keras_regvq.presets.export(tokenizer, tmp_path, project)
     with pytest.raises(ValueError, match="format"):
