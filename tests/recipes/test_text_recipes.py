@@ -2,6 +2,7 @@ import importlib
 import json
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -110,3 +111,14 @@ def test_found_facts_count_objects_colours_ground_and_time():
     assert numbers == pytest.approx(
         {"kinds": 1.0, "objects": 2 / 3, "ground": 0.5, "time": 0.5, "facts": 4 / 7}
     )
+
+
+def test_training_starts_from_a_painter_that_there_is(painter):
+    recipe = importlib.import_module("train_text_to_image")
+    model = recipe.build_model(recipe.parse_arguments([*SMALL, "--steps", "4", "--start", painter]))
+    expected = keras_regvq.from_preset(painter)
+    for ours, theirs in zip(model.weights, expected.weights, strict=True):
+        np.testing.assert_array_equal(
+            keras.ops.convert_to_numpy(ours), keras.ops.convert_to_numpy(theirs)
+        )
+    assert model.optimizer is not None
