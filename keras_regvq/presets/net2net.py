@@ -54,8 +54,9 @@ def load_net2net(location, num_heads, num_classes=None, image_size=None):
             refuse("num_classes", num_classes, f"None: {source} is told of label maps")
         maps = _load_map_tokenizer(state, tokenizer.image_size, source)
     vocabulary, width = transformer["tok_emb.weight"].shape
-    if vocabulary < max(tokenizer.codebook_size, num_classes or 0):
-        refuse("checkpoint", f"{source} with {vocabulary} tokens", "at least as many as codes")
+    needed = max(tokenizer.codebook_size, num_classes or 0, maps.codebook_size if maps else 0)
+    if vocabulary < needed:
+        refuse("checkpoint", f"{source} with {vocabulary} tokens", f"at least {needed} tokens")
     if width % check_positive_integer("num_heads", num_heads):
         refuse("num_heads", num_heads, f"a divisor of the transformer's width {width}")
     condition = None

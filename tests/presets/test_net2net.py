@@ -155,3 +155,12 @@ def test_what_does_not_fit_is_named(tmp_path, options, lacking, named):
     file, _ = checkpoint(tmp_path, maps=True, lacking=lacking)
     with pytest.raises(ValueError, match=named):
         load_net2net(file, **{"num_heads": HEADS, "image_size": SIDE, **options})
+
+
+def test_fewer_tokens_than_codes_or_classes_are_named(tmp_path):
+    file, _ = checkpoint(tmp_path, vocabulary=CODES - 1, maps=True)
+    with pytest.raises(ValueError, match="19 tokens.*at least 20"):
+        load_net2net(file, HEADS, image_size=SIDE)
+    file, _ = checkpoint(tmp_path)
+    with pytest.raises(ValueError, match="20 tokens.*at least 21"):
+        load_net2net(file, HEADS, num_classes=21, image_size=SIDE)
