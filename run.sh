@@ -38,7 +38,7 @@ tests)
     .venv/bin/ruff check .
     .venv/bin/ruff format --check .
     # The tests compile many small functions and run each a few times: compiling fast counts.
-    export XLA_FLAGS=${XLA_FLAGS:---xla_backend_optimization_level=0}
+    export XLA_FLAGS=${XLA_FLAGS:---xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false}
     failed=0
     # Two workers of one thread each: PyTorch slows down when threads of two processes compete.
     export OMP_NUM_THREADS=1

@@ -5,8 +5,11 @@ import math
 import sys
 import time
 from collections import Counter
+from pathlib import Path
 
 import keras_regvq
+from keras_regvq.models import SemanticToImage
+from keras_regvq.validation import refuse
 
 
 def main(arguments=None):
@@ -24,6 +27,12 @@ def main(arguments=None):
         help="what to write [keras, a preset]",
     )  # fmt: skip
     convert.add_argument("--float16", action="store_true", help="a preset of half the size")
+    convert.add_argument(
+        "--num-heads", type=int,
+        help="of a Net2Net's transformer, which is converted with the tokenizer then: into one "
+        "preset that paints label maps, else into two, DIRECTORY/tokenizer and DIRECTORY/prior",
+    )  # fmt: skip
+    convert.add_argument("--num-classes", type=int, help="of a Net2Net that is told of a class")
     args = parser.parse_args(arguments)
     try:
         print(_convert(args))
@@ -32,30 +41,67 @@ def main(arguments=None):
 
 
 def _convert(args):
-    start, presets = time.perf_counter(), keras_regvq.presets
-    if presets.foreign_format(args.source):
+    start, presets, prior = time.perf_counter(), keras_regvq.presets, None
+    if args.num_heads is not None:
+        if args.to != "keras":
+            refuse("--to", args.to, "keras, where a transformer is converted too")
+        options = args.num_heads, args.num_classes, args.image_size
+        tokenizer, prior, ignored = presets.load_net2net(args.source, *options)
+        project = "taming"
+    elif presets.foreign_format(args.source):
         tokenizer, project, ignored = presets.load_foreign(args.source, args.image_size)
     else:
         tokenizer, project, ignored = keras_regvq.from_preset(args.source), "keras_regvq", []
+    lines = [f"{args.source} ({project}) -> {args.directory} ({args.to})", *_summary(tokenizer)]
+    if prior is not None:
+        lines += _prior_summary(prior)
     if args.to == "keras":
-        tokenizer.save_to_preset(args.directory, "float16" if args.float16 else "float32")
+        _save(tokenizer, prior, Path(args.directory), "float16" if args.float16 else "float32")
     else:
         presets.export(tokenizer, args.directory, args.to)
-    quantizer, (height, width) = tokenizer.quantizer, tokenizer.image_size
-    lines = [
-        f"{args.source} ({project}) -> {args.directory} ({args.to})",
-        f"  {len(tokenizer.trainable_weights)} tensors, {_count(tokenizer):,} parameters",
-        f"  images of {height} x {width} pixels to {tokenizer.token_grid[0]} x "
-        f"{tokenizer.token_grid[1]} tokens of {quantizer.codebook_size:,} codes, "
-        f"{quantizer.embedding_dim} wide ({type(quantizer).__name__})",
-    ]
     groups = Counter(".".join(name.split(".")[:2]) for name in ignored)
-    lines += [f"  left aside, no part of a tokenizer: {n} x {g}" for g, n in groups.items()]
+    kind = "tokenizer" if prior is None else "tokenizer or prior"
+    lines += [f"  left aside, no part of a {kind}: {n} x {g}" for g, n in groups.items()]
     return "\n".join([*lines, f"  {time.perf_counter() - start:.1f} s"])
 
 
-def _count(tokenizer):
-    return sum(math.prod(weight.shape) for weight in tokenizer.trainable_weights)
+def _save(tokenizer, prior, directory, dtype):
+    if prior is None:
+        tokenizer.save_to_preset(directory, dtype)
+    elif getattr(prior.condition, "tokenizer", None):  # told of label maps
+        SemanticToImage(tokenizer, prior).save_to_preset(directory, dtype)
+    else:
+        tokenizer.save_to_preset(directory / "tokenizer", dtype)
+        prior.save_to_preset(directory / "prior", dtype)
+
+
+def _summary(tokenizer):
+    quantizer, (height, width) = tokenizer.quantizer, tokenizer.image_size
+    return [
+        _size("tokenizer", tokenizer),
+        f"    images of {height} x {width} pixels to {tokenizer.token_grid[0]} x "
+        f"{tokenizer.token_grid[1]} tokens of {quantizer.codebook_size:,} codes, "
+        f"{quantizer.embedding_dim} wide ({type(quantizer).__name__})",
+    ]
+
+
+def _prior_summary(prior):
+    condition, told = prior.condition, "nothing"
+    if condition is not None:
+        maps = condition.tokenizer
+        told = (
+            f"maps of {maps.num_classes} labels" if maps else f"{condition.vocabulary_size} classes"
+        )
+    return [
+        _size("prior", prior),
+        f"    {len(prior.blocks)} layers of width {prior.settings['hidden_dim']}, told of {told}",
+    ]
+
+
+def _size(part, model):
+    weights = model.trainable_weights
+    count = sum(math.prod(weight.shape) for weight in weights)
+    return f"  {part}: {len(weights)} tensors, {count:,} parameters"
 
 
 if __name__ == "__main__":

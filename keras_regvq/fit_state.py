@@ -14,13 +14,19 @@ def synchronize(model):
 
 
 @contextlib.contextmanager
-def keep_variables(model):
-    """Leave the model usable, with the last finished step's values, if training is interrupted.
+def fitting(model):
+    """What a model needs around `keras.Model.fit`, whose call is the body.
 
-    On JAX an error or Ctrl-C in `fit` would leave variables without values.
+    If training is interrupted the model stays usable, with the last finished step's values: on
+    JAX an error or Ctrl-C would leave variables without values.
     """
-    optimizer = getattr(model, "optimizer", None)  # none yet: `fit` itself will say so
-    variables = [*model.variables, *optimizer.variables] if optimizer else []
+    optimizer = getattr(model, "optimizer", None)
+    if optimizer is None:  # `fit` itself will say so
+        yield
+        return
+    if model.built and not optimizer.built:
+        _build(optimizer, model)
+    variables = [*model.variables, *optimizer.variables]
     values = [variable.value for variable in variables]
     try:
         yield
@@ -30,9 +36,17 @@ def keep_variables(model):
             if variable._value is None:  # no step finished: nothing was there to synchronize
                 variable.assign(value)
         raise
+    _separate_averages(model)
 
 
-def separate_averages(model):
+def _build(optimizer, model):
+    """Create the optimizer's variables now: TensorFlow traces a step that does so twice."""
+    strategy = getattr(model, "distribute_strategy", None)
+    with strategy.scope() if strategy else contextlib.nullcontext():
+        optimizer.build(model.trainable_variables)
+
+
+def _separate_averages(model):
     """Let the model be fitted again after a fit whose optimizers average weights (`use_ema`).
 
     On JAX each averaged weight then shares its average's buffer, and the next fit would hand both

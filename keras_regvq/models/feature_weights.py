@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 from keras_hub.models import VGGBackbone
 
+from keras_regvq.torch_files import read_torch_file
 from keras_regvq.validation import check_choice, refuse
 
 VGG_REPEATS = {16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
@@ -198,15 +199,8 @@ def checked_tensor(tensors, name, shape, path, network):
 
 def read_torch(path, wanted):
     """{name: float32 array} of those of the `wanted` tensors that a .pth file has."""
-    try:
-        torch = importlib.import_module("torch")
-    except ImportError as error:
-        raise ImportError("Reading a .pth file needs the package 'torch'") from error
-    if tuple(int(part) for part in torch.__version__.split(".")[:2]) < (2, 6):
-        # Before 2.6 a crafted file ran code in spite of weights_only (CVE-2025-32434).
-        raise ImportError(f"Reading a .pth file safely needs torch>=2.6, not {torch.__version__}")
-    tensors = torch.load(path, map_location="cpu", weights_only=True)
-    return {name: tensors[name].detach().float().numpy() for name in wanted if name in tensors}
+    tensors = read_torch_file(path)
+    return {name: tensors[name].astype("float32") for name in wanted if name in tensors}
 
 
 def _read_safetensors(path, wanted):

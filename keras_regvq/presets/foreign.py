@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from keras_regvq.presets import diffusers, llamagen, taming
-from keras_regvq.presets.torch_files import read_torch_file
+from keras_regvq.torch_files import read_torch_file
 from keras_regvq.validation import check_choice, refuse
 
 SUFFIXES = (".ckpt", ".pth", ".pt", ".bin", ".safetensors")

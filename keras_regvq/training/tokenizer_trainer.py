@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_regvq.fit_state import keep_variables, separate_averages
+from keras_regvq.fit_state import fitting
 from keras_regvq.losses import hinge_discriminator_loss, hinge_generator_loss
 from keras_regvq.metrics import PSNR, CodebookPerplexity, CodebookUsage
 from keras_regvq.models import ImageTokenizer
@@ -182,10 +182,8 @@ class TokenizerTrainer(SavesRandomState, keras.Model):
         """
         for argument, data in (("x", x), ("validation_data", kwargs.get("validation_data"))):
             check_first_images(argument, data, self.tokenizer.downsampling_factor)
-        with keep_variables(self):
-            history = super().fit(x, *args, **kwargs)
-        separate_averages(self)
-        return history
+        with fitting(self):
+            return super().fit(x, *args, **kwargs)
 
     def call(self, inputs, training=False):
         """Reconstruct a batch.

@@ -16,7 +16,7 @@ from keras_regvq.__main__ import main as convert_command
 from keras_regvq.presets.diffusers import WEIGHTS, export_diffusers, load_diffusers
 from keras_regvq.presets.llamagen import is_llamagen, llamagen_state_dict, load_llamagen
 from keras_regvq.presets.taming import load_taming, taming_state_dict
-from keras_regvq.presets.torch_files import read_torch_file
+from keras_regvq.torch_files import read_torch_file
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

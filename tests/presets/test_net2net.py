@@ -6,9 +6,11 @@ import torch
 from keras import ops
 from torch import nn
 
+import keras_regvq
 from benchmarks.plain_torch import quantizers as plain_quantizers
 from benchmarks.plain_torch.vqgan import VQGAN
 from keras_regvq import models
+from keras_regvq.__main__ import main as command
 from keras_regvq.presets import load_net2net
 
 CODES, CLASSES, WIDTH, HEADS, SIDE = 20, 5, 16, 4, 16
@@ -164,3 +166,26 @@ def test_fewer_tokens_than_codes_or_classes_are_named(tmp_path):
     file, _ = checkpoint(tmp_path)
     with pytest.raises(ValueError, match="20 tokens.*at least 21"):
         load_net2net(file, HEADS, num_classes=21, image_size=SIDE)
+
+
+def test_the_convert_command_writes_a_painter_of_maps_or_two_presets(tmp_path, capsys):
+    options = ["--image-size", str(SIDE), "--num-heads", str(HEADS)]
+    file, parts = checkpoint(tmp_path, maps=True)
+    command(["convert", str(file), str(tmp_path / "painter"), *options])
+    assert isinstance(keras_regvq.from_preset(tmp_path / "painter"), models.SemanticToImage)
+    printed = capsys.readouterr().out
+    assert "2 layers of width 16, told of maps of 5 labels" in printed
+    assert "left aside, no part of a tokenizer or prior: 1 x first_stage_model.loss" in printed
+
+    file, parts = checkpoint(tmp_path)
+    options += ["--num-classes", "7"]
+    command(["convert", str(file), str(tmp_path / "both"), *options])
+    prior = keras_regvq.from_preset(tmp_path / "both" / "prior")
+    check_prior(prior, parts["transformer"], torch.tensor([[6], [2]]), np.int32([6, 2]))
+    tokenizer = keras_regvq.from_preset(tmp_path / "both" / "tokenizer")
+    assert tokenizer.codebook_size == CODES
+    parameters = sum(p.numel() for p in parts["transformer"].parameters())
+    # 64 positions are of no use here; 7 classes and the start have rows of their own.
+    assert f"{parameters + (7 + 1 - 64) * WIDTH:,} parameters" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="--to.*taming"):
+        command(["convert", str(file), str(tmp_path / "both"), *options, "--to", "taming"])

@@ -12,15 +12,16 @@ import numpy as np
 import pytest
 import torch
 
-from keras_regvq.presets.torch_files import read_torch_file
+from keras_regvq.torch_files import read_torch_file
 
 
-def save(value, path):
-    torch.save(value, path)
+def save(value, path, old=False):
+    torch.save(value, path, _use_new_zipfile_serialization=not old)
     return path
 
 
-def test_tensors_of_every_kind_and_layout_are_those_that_torch_saved(tmp_path):
+@pytest.mark.parametrize("old", [False, True])
+def test_tensors_of_every_kind_and_layout_are_those_that_torch_saved(tmp_path, old):
     torch.manual_seed(0)
     base = torch.randn(4, 6)
     state = collections.OrderedDict(
@@ -36,9 +37,8 @@ def test_tensors_of_every_kind_and_layout_are_those_that_torch_saved(tmp_path):
         integers=torch.arange(5),
         flags=torch.tensor([True, False]),
     )
-    path = save(
-        {"state_dict": state, "epoch": 7, "name": "x", "list": [1, 2.5]}, tmp_path / "a.ckpt"
-    )
+    value = {"state_dict": state, "epoch": 7, "name": "x", "list": [1, 2.5]}
+    path = save(value, tmp_path / "a.ckpt", old)
     found = read_torch_file(path)
     assert found["epoch"] == 7 and found["list"] == [1, 2.5] and found["name"] == "x"
     assert list(found["state_dict"]) == list(state)
@@ -53,7 +53,7 @@ def test_it_needs_no_torch(tmp_path):
     path = save({"weight": torch.ones(2)}, tmp_path / "a.pth")
     code = (
         "import sys; sys.modules['torch'] = None\n"
-        "from keras_regvq.presets.torch_files import read_torch_file\n"
+        "from keras_regvq.torch_files import read_torch_file\n"
         f"assert read_torch_file({str(path)!r})['weight'].sum() == 2"
     )
     environment = {**os.environ, "KERAS_BACKEND": "jax"}
@@ -64,7 +64,7 @@ class Attack:
     ran = False
 
     def __reduce__(self):
-        return (exec, ("from tests.presets import test_torch_files as t; t.Attack.ran = True",))
+        return (exec, ("from tests import test_torch_files as t; t.Attack.ran = True",))
 
 
 class NamesAShell:
@@ -113,10 +113,55 @@ def test_damaged_and_foreign_files_are_named(tmp_path):
         archive.writestr("a.jpg", b"")
     with pytest.raises(ValueError, match="PyTorch has not written"):
         read_torch_file(tmp_path / "photos.zip")
-    old = tmp_path / "old.pth"
-    torch.save({"w": torch.zeros(3)}, old, _use_new_zipfile_serialization=False)
-    with pytest.raises(ValueError, match="save an older one again"):
-        read_torch_file(old)
+
+
+def test_a_part_of_a_storage_in_a_file_of_before_pytorch_0_4(tmp_path):
+    """Such files name a view of a storage, and rebuild a tensor by another function."""
+
+    class Storage:
+        def __init__(self, view):
+            self.view = view
+
+    class Tensor:
+        def __init__(self, view, *layout):
+            self.arguments = (Storage(view), *layout)
+
+        def __reduce__(self):
+            return torch._utils._rebuild_tensor, self.arguments
+
+    class Pickler(pickle.Pickler):
+        def persistent_id(self, value):
+            if isinstance(value, Storage):
+                return "storage", torch.FloatStorage, "7", "cpu", 6, value.view
+
+    path = tmp_path / "old.pth"
+    with open(path, "wb") as file:
+        for value in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}):
+            pickle.dump(value, file, 2)
+        tensors = {
+            "whole": Tensor(None, 0, (2, 3), (3, 1)),
+            "part": Tensor(("8", 2, 4), 1, (3,), (1,)),
+            "set": {1, 2},
+        }
+        Pickler(file, 2).dump(tensors)
+        pickle.dump(["7"], file, 2)
+        file.write((6).to_bytes(8, "little") + np.arange(6, dtype="float32").tobytes())
+    found = read_torch_file(path)
+    assert found["whole"].tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert found["part"].tolist() == [3, 4, 5] and found["set"] == {1, 2}
+
+
+def test_a_damaged_old_file_is_named_and_a_hostile_one_runs_nothing(tmp_path):
+    whole = save({"w": torch.zeros(1000)}, tmp_path / "whole.pth", old=True).read_bytes()
+    path = tmp_path / "cut.pth"
+    for length in (15, 40, len(whole) // 4, len(whole) - 2000, len(whole) - 3):
+        path.write_bytes(whole[:length])
+        with pytest.raises(ValueError, match="cut.pth"):
+            read_torch_file(path)
+    save({"w": torch.zeros(3), "evil": Attack()}, path, old=True)
+    with pytest.raises(ValueError, match="builtins.exec"):
+        read_torch_file(path)
+    assert not Attack.ran
 
 
 def test_a_tensor_that_reaches_beyond_its_data_is_refused(tmp_path):

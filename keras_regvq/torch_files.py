@@ -27,10 +27,18 @@ _DTYPES = {
 }
 # Their objects are settings and counters of a training run: left as empty shells.
 _IGNORED_PACKAGES = ("pytorch_lightning", "lightning", "omegaconf", "torch.optim")
+# The first pickle of a file from before PyTorch 1.6 is this number.
+_OLD_MAGIC = 0x1950A86A20F9469CFC6C
+_EXPECTED = "an intact checkpoint that PyTorch has written"
+# What reading a damaged zip file, or a damaged pickle, can raise.
+_DAMAGES = (
+    *(zipfile.BadZipFile, OSError, pickle.UnpicklingError, EOFError),
+    *(LookupError, TypeError, AttributeError, UnicodeError, OverflowError),
+)
 
 
 def read_torch_file(path):
-    """Read a checkpoint of the format that PyTorch writes since 1.6 (a zip file).
+    """Read a checkpoint: a zip file, or the sequence of pickles that PyTorch before 1.6 wrote.
 
     Args:
         path: the file.
@@ -39,31 +47,59 @@ def read_torch_file(path):
         what was saved, tensors as NumPy arrays (bfloat16 as float32); usually a dict.
 
     Raises:
-        ValueError: if it is damaged or of an older format, or names anything but tensors and
-            plain containers: nothing of it has run then.
+        ValueError: if it is damaged or of another format, or names anything but tensors and plain
+            containers: nothing of it has run then.
     """
     path = str(path)
     try:
+        with open(path, "rb") as file:
+            if _OLD_MAGIC.to_bytes(10, "little") in file.read(16):
+                file.seek(0)
+                return _read_pickles(file, path)
         with zipfile.ZipFile(path) as archive:
-            pickles = [n for n in archive.namelist() if n.endswith("/data.pkl") or n == "data.pkl"]
-            if len(pickles) != 1:
-                refuse("path", f"{path!r}, a zip file that PyTorch has not written", _EXPECTED)
-            folder = pickles[0].removesuffix("data.pkl")
-            with archive.open(pickles[0]) as file:
-                return _Unpickler(file, archive, folder, path).load()
-    except (zipfile.BadZipFile, KeyError, EOFError, pickle.UnpicklingError, OSError) as error:
+            return _read_zip(archive, path)
+    except _DAMAGES as error:
         refuse("path", f"{path!r}, which cannot be read ({error})", _EXPECTED)
 
 
-_EXPECTED = "an intact checkpoint in PyTorch's zip format: save an older one again with torch.save"
+def _read_zip(archive, path):
+    pickles = [n for n in archive.namelist() if n.endswith("/data.pkl") or n == "data.pkl"]
+    if len(pickles) != 1:
+        refuse("path", f"{path!r}, a zip file that PyTorch has not written", _EXPECTED)
+    folder = pickles[0].removesuffix("data.pkl")
+    with archive.open(pickles[0]) as file:
+        return _Unpickler(file, path, lambda key: archive.read(f"{folder}data/{key}")).load()
+
+
+def _read_pickles(file, path):
+    """Three pickles of a header, what was saved, the storages' keys; then the storages."""
+    _, _, system = [_Unpickler(file, path).load() for _ in range(3)]
+    if not system["little_endian"]:
+        refuse("path", f"{path!r} of a big-endian machine", _EXPECTED)
+    start = file.tell()
+    finder = _StorageFinder(file, path)
+    finder.load()
+    storages = {}
+    for key in _Unpickler(file, path).load():
+        count = int.from_bytes(file.read(8), "little")
+        storages[key] = file.read(count * _stored_as(finder.dtypes[key]).itemsize)
+    file.seek(start)
+    return _Unpickler(file, path, storages.__getitem__).load()
+
+
+def _stored_as(dtype):
+    return np.dtype("uint16" if dtype == "bfloat16" else dtype)
 
 
 class _Unpickler(pickle.Unpickler):
-    def __init__(self, file, archive, folder, path):
+    """Unpickles tensors and plain containers; `read(key)` gives the bytes of a storage."""
+
+    def __init__(self, file, path, read=None):
         super().__init__(file)
-        self.archive, self.folder, self.path = archive, folder, path
+        self.path, self.read = path, read
 
     def find_class(self, module, name):
+        module = module.replace("__builtin__", "builtins")  # as PyTorch's protocol 2 has it
         if (module, name) in _ALLOWED:
             return _ALLOWED[module, name]
         if module == "torch" and name in _DTYPES:
@@ -73,16 +109,34 @@ class _Unpickler(pickle.Unpickler):
         refuse("path", f"{self.path!r}, which names {module}.{name}", "tensors and dicts only")
 
     def persistent_load(self, identifier):
-        kind, dtype, key, _, count = identifier
+        kind, dtype, key, _, count, *views = identifier
         if kind != "storage":
             refuse("path", f"{self.path!r}, with a {kind!r}", "tensors and dicts only")
-        data = self.archive.read(f"{self.folder}data/{key}")
-        values = np.frombuffer(data, "uint16" if dtype == "bfloat16" else dtype)
+        data, dtype_there = self.read(key), _stored_as(dtype)
+        values = np.frombuffer(data, dtype_there, len(data) // dtype_there.itemsize)
         if len(values) < count:
             refuse("path", f"{self.path!r}, of which tensor data are missing", _EXPECTED)
         if dtype == "bfloat16":  # the upper half of a float32
             values = (values.astype("uint32") << 16).view("float32")
+        for _, offset, length in filter(None, views):  # a part of a storage, in old files
+            values = values[offset : offset + length]
         return values
+
+
+class _StorageFinder(_Unpickler):
+    """Notes the dtype of each storage, and builds no tensor."""
+
+    def __init__(self, file, path):
+        super().__init__(file, path)
+        self.dtypes = {}
+
+    def find_class(self, module, name):
+        found = super().find_class(module, name)
+        return _Shell if module == "torch._utils" else found
+
+    def persistent_load(self, identifier):
+        self.dtypes[identifier[2]] = identifier[1]
+        return _Shell()
 
 
 class _Shell:
@@ -116,6 +170,7 @@ def _rebuild_parameter(tensor, *unused):
 _ALLOWED = {
     ("collections", "OrderedDict"): collections.OrderedDict,
     ("collections", "defaultdict"): collections.defaultdict,
+    ("torch._utils", "_rebuild_tensor"): _rebuild_tensor,
     ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
     ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
     ("torch", "Size"): tuple,
