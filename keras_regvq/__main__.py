@@ -9,6 +9,7 @@ from pathlib import Path
 
 import keras_regvq
 from keras_regvq.models import SemanticToImage
+from keras_regvq.presets.taming_config import read_taming_config
 from keras_regvq.validation import refuse
 
 
@@ -26,10 +27,11 @@ def main(arguments=None):
         "--to", default="keras", choices=("keras", "diffusers", "taming", "llamagen"),
         help="what to write [keras, a preset]",
     )  # fmt: skip
+    convert.add_argument("--config", help="a taming-transformers checkpoint's YAML file")
     convert.add_argument("--float16", action="store_true", help="a preset of half the size")
     convert.add_argument(
         "--num-heads", type=int,
-        help="of a Net2Net's transformer, which is converted with the tokenizer then: into one "
+        help="of a Net2Net's transformer, where no --config tells: it is converted, too, into one "
         "preset that paints label maps, else into two, DIRECTORY/tokenizer and DIRECTORY/prior",
     )  # fmt: skip
     convert.add_argument("--num-classes", type=int, help="of a Net2Net that is told of a class")
@@ -42,14 +44,19 @@ def main(arguments=None):
 
 def _convert(args):
     start, presets, prior = time.perf_counter(), keras_regvq.presets, None
-    if args.num_heads is not None:
+    heads = args.num_heads
+    if heads is None and args.config is not None:
+        heads = read_taming_config(args.config).num_heads
+    if heads is not None:
         if args.to != "keras":
             refuse("--to", args.to, "keras, where a transformer is converted too")
-        options = args.num_heads, args.num_classes, args.image_size
+        options = heads, args.num_classes, args.image_size, args.config
         tokenizer, prior, ignored = presets.load_net2net(args.source, *options)
         project = "taming"
     elif presets.foreign_format(args.source):
-        tokenizer, project, ignored = presets.load_foreign(args.source, args.image_size)
+        tokenizer, project, ignored = presets.load_foreign(
+            args.source, args.image_size, args.config
+        )
     else:
         tokenizer, project, ignored = keras_regvq.from_preset(args.source), "keras_regvq", []
     lines = [f"{args.source} ({project}) -> {args.directory} ({args.to})", *_summary(tokenizer)]

@@ -28,7 +28,7 @@ def from_preset(preset, load_weights=None, **overrides):
             taming-transformers or LlamaGen (`load_foreign`).
         load_weights: bool; by default True, but for built-in presets without weights.
         **overrides: constructor arguments that replace the preset's, e.g. `dtype="bfloat16"`. Of
-            other projects' only `image_size`.
+            other projects' only `image_size` and `config`, a taming checkpoint's YAML file.
 
     Returns:
         The model that was saved, e.g. a `keras_regvq.models.ImageTokenizer`.
@@ -44,8 +44,12 @@ def from_preset(preset, load_weights=None, **overrides):
     if str(preset).startswith(hub.PREFIX):
         location = hub.download_folder(str(preset))
     if foreign_format(location) is not None:
-        if load_weights is False or set(overrides) - {"image_size"}:
+        if load_weights is False or set(overrides) - {"image_size", "config"}:
             given = sorted({*overrides, *(["load_weights"] if load_weights is False else [])})
-            refuse("overrides", ", ".join(given), "only image_size, for another project's file")
+            refuse(
+                "overrides",
+                ", ".join(given),
+                "only image_size and config, for another project's file",
+            )
         return load_foreign(location, **overrides)[0]
     return Preset.from_preset(preset, load_weights, **overrides)

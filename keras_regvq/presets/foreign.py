@@ -30,7 +30,7 @@ def read_checkpoint(location):
     return read_torch_file(location)
 
 
-def load_foreign(location, image_size=None):
+def load_foreign(location, image_size=None, config=None):
     """Load a tokenizer of another project.
 
     Args:
@@ -39,6 +39,7 @@ def load_foreign(location, image_size=None):
             `.bin` or `.safetensors`. A pickle is never executed: `torch_files`.
         image_size: int or (H, W) the tokenizer is for; default what the config says, or 16 tokens
             a side. Weights do not depend on it.
+        config: path of the YAML file of a taming-transformers checkpoint, where there is one.
 
     Returns:
         the ImageTokenizer, the name of its project, and the names of the tensors that were left
@@ -52,14 +53,16 @@ def load_foreign(location, image_size=None):
     if kind is None:
         expected = f"a folder of diffusers' VQModel, or a file that ends in {', '.join(SUFFIXES)}"
         refuse("preset", source, expected)
+    checkpoint = read_checkpoint(location) if kind == "checkpoint" else None
+    if checkpoint is not None and not llamagen.is_llamagen(checkpoint):
+        tokenizer, ignored = taming.load_taming(checkpoint, source, image_size, config)
+        return tokenizer, "taming", ignored
+    if config is not None:
+        refuse("config", repr(str(config)), f"None: {source} is not of taming-transformers")
     if kind == "diffusers":
         return diffusers.load_diffusers(location, image_size=image_size), "diffusers", []
-    checkpoint = read_checkpoint(location)
-    project, load = "taming", taming.load_taming
-    if llamagen.is_llamagen(checkpoint):
-        project, load = "llamagen", llamagen.load_llamagen
-    tokenizer, ignored = load(checkpoint, source, image_size)
-    return tokenizer, project, ignored
+    tokenizer, ignored = llamagen.load_llamagen(checkpoint, source, image_size)
+    return tokenizer, "llamagen", ignored
 
 
 def export(tokenizer, directory, format):

@@ -7,6 +7,7 @@ import numpy as np
 from keras_regvq.models import AutoregressivePrior, LabelMapTokenizer, TokenCondition
 from keras_regvq.presets.foreign import read_checkpoint
 from keras_regvq.presets.taming import infer_architecture, load_taming, split_checkpoint
+from keras_regvq.presets.taming_config import read_taming_config
 from keras_regvq.presets.tensor_names import LinearTensor, NamedTensor, assign_all, taming_tensors
 from keras_regvq.quantizers import VectorQuantizer
 from keras_regvq.validation import check_positive_integer, refuse
@@ -15,7 +16,7 @@ _PREFIX = "transformer."
 _MAPS = ("cond_stage_model.",)
 
 
-def load_net2net(location, num_heads, num_classes=None, image_size=None):
+def load_net2net(location, num_heads=None, num_classes=None, image_size=None, config=None):
     """Load the tokenizer of a Net2Net checkpoint's images and the prior over their tokens.
 
     With a model of label maps in the checkpoint the prior is told of maps, and
@@ -28,6 +29,7 @@ def load_net2net(location, num_heads, num_classes=None, image_size=None):
         num_heads: of the transformer, the config's `n_head`: the tensors do not tell.
         num_classes: of a class-conditional checkpoint.
         image_size: int or (H, W) that it was trained for; default 16 tokens a side.
+        config: path of the model's YAML file, which tells all three.
 
     Returns:
         an ImageTokenizer, an AutoregressivePrior, and the names of the tensors that were not needed
@@ -37,7 +39,10 @@ def load_net2net(location, num_heads, num_classes=None, image_size=None):
         ValueError: if tensors are missing, left over or misshapen, or an argument does not fit.
     """
     checkpoint, source = read_checkpoint(location), repr(str(location))
-    tokenizer, rest = load_taming(checkpoint, source, image_size)
+    if config is not None:
+        told = read_taming_config(config)
+        num_heads, num_classes = num_heads or told.num_heads, num_classes or told.num_classes
+    tokenizer, rest = load_taming(checkpoint, source, image_size, config)
     state = checkpoint.get("state_dict", checkpoint)
     transformer = {
         name.removeprefix(_PREFIX): state[name]

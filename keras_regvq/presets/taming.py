@@ -3,6 +3,7 @@
 import re
 
 from keras_regvq.models import ImageTokenizer
+from keras_regvq.presets.taming_config import read_taming_config
 from keras_regvq.presets.tensor_names import assign_all, taming_tensors
 from keras_regvq.quantizers import GumbelQuantizer, VectorQuantizer
 from keras_regvq.validation import refuse
@@ -107,15 +108,16 @@ def build_tokenizer(architecture, gumbel=False, image_size=None, **quantizer_opt
     return ImageTokenizer(image_size, quantizer, attention_resolutions=attention, **settings)
 
 
-def load_taming(checkpoint, source="the checkpoint", image_size=None):
+def load_taming(checkpoint, source="the checkpoint", image_size=None, config=None):
     """Turn a checkpoint of taming-transformers into a tokenizer.
 
     Args:
         checkpoint: what `torch_files.read_torch_file` read: with or without the loss networks, or
             a Net2Net's, of which the tokenizer of its images is taken.
         source: what to call it in errors.
-        image_size: int or (H, W) that the tokenizer is for; default 16 tokens a side. Weights do
-            not depend on it.
+        image_size: int or (H, W) that the tokenizer is for; default the config's resolution, or 16
+            tokens a side. Weights do not depend on it.
+        config: path of the model's YAML file, which must agree with the tensors.
 
     Returns:
         the ImageTokenizer, and the names of the tensors that were not needed.
@@ -126,6 +128,10 @@ def load_taming(checkpoint, source="the checkpoint", image_size=None):
     tensors, rest = split_checkpoint(checkpoint, source)
     shapes = {name: tuple(value.shape) for name, value in tensors.items()}
     architecture = infer_architecture(shapes, source)
+    if config is not None:
+        config = read_taming_config(config)
+        config.check(architecture)
+        image_size = image_size or config.image_size
     tokenizer = build_tokenizer(architecture, "quantize.embed.weight" in shapes, image_size)
     assign_all(taming_tensors(tokenizer), tensors, source)
     return tokenizer, sorted(rest)
