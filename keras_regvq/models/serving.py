@@ -8,7 +8,7 @@ from keras import layers, ops
 
 from keras_regvq.validation import check_choice, check_positive_integer
 
-FORMATS = {"onnx": ".onnx", "tf_saved_model": "", "openvino": ".xml"}
+SUFFIXES = {"onnx": ".onnx", "tf_saved_model": ""}
 
 
 def export_tokenizer(tokenizer, directory, format="onnx", batch_size=1):
@@ -17,8 +17,7 @@ def export_tokenizer(tokenizer, directory, format="onnx", batch_size=1):
     Args:
         tokenizer: the ImageTokenizer.
         directory: made if missing.
-        format: "onnx", "tf_saved_model" or "openvino", of `keras.Model.export`, as far as the
-            backend can: PyTorch writes no SavedModel, JAX no OpenVINO.
+        format: "onnx" or "tf_saved_model", which PyTorch cannot write.
         batch_size: images at once; None for any number, which PyTorch cannot write. Images have
             the tokenizer's `image_size`.
 
@@ -29,9 +28,9 @@ def export_tokenizer(tokenizer, directory, format="onnx", batch_size=1):
     Raises:
         ValueError: for an unknown format.
         ImportError: without the packages of the format (onnx: onnx, and onnxscript with PyTorch,
-            tf2onnx with TensorFlow, jax2onnx with JAX; openvino: openvino).
+            tf2onnx with TensorFlow, jax2onnx with JAX).
     """
-    check_choice("format", format, tuple(FORMATS))
+    check_choice("format", format, tuple(SUFFIXES))
     if batch_size is not None:
         check_positive_integer("batch_size", batch_size)
     directory = Path(directory)
@@ -44,7 +43,7 @@ def export_tokenizer(tokenizer, directory, format="onnx", batch_size=1):
         "encode": keras.Model(images, _BestTokens(tokenizer.quantizer)(features)),
         "decode": keras.Model(tokens, ops.clip((decoded + 1.0) / 2.0, 0.0, 1.0)),
     }
-    paths = {name: directory / (name + FORMATS[format]) for name in graphs}
+    paths = {name: directory / (name + SUFFIXES[format]) for name in graphs}
     for name, model in graphs.items():
         signature = [
             keras.InputSpec(shape=x.shape, dtype=x.dtype, name=x.name) for x in model.inputs

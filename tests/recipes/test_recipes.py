@@ -49,15 +49,9 @@ def test_the_quickstart_writes_a_report_and_a_preset(monkeypatch, capsys):
     assert f"{expected:.2f} dB" in page
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        ["--quantizer", "vqgan"],
-        ["--quantizer", "gumbelvq", "--final-temperature", "0.1", "--ema", "0.9"],
-    ],
-)
-def test_train_tokenizer_trains_each_quantizer(options):
+def test_train_tokenizer_measures_what_it_trained():
     recipe = importlib.import_module("train_tokenizer")
+    options = ["--quantizer", "gumbelvq", "--final-temperature", "0.1", "--ema", "0.9"]
     numbers = recipe.main([*SMALL, "--steps", "4", *options])
     assert set(numbers) == {"psnr", "ssim", "codebook_usage", "codebook_perplexity"}
     assert all(np.isfinite(value) for value in numbers.values())
@@ -68,6 +62,8 @@ def test_train_tokenizer_trains_each_quantizer(options):
 def test_train_tokenizer_goes_on_where_it_was_interrupted(monkeypatch):
     recipe = importlib.import_module("train_tokenizer")
 
+    options = [*SMALL, "--quantizer", "vqgan", "--steps", "6"]
+
     class Interrupt(recipe.LowUsageWarning):
         def on_epoch_begin(self, epoch, logs=None):
             if epoch == 2:
@@ -76,11 +72,11 @@ def test_train_tokenizer_goes_on_where_it_was_interrupted(monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(recipe, "LowUsageWarning", Interrupt)
         with pytest.raises(KeyboardInterrupt):
-            recipe.main([*SMALL, "--steps", "6"])
+            recipe.main(options)
     with pytest.raises(SystemExit, match="--resume"):
-        recipe.main([*SMALL, "--steps", "6"])
+        recipe.main(options)
     keras.backend.clear_session()
-    recipe.main([*SMALL, "--steps", "6", "--resume"])
+    recipe.main([*options, "--resume"])
     with open("runs/tokenizer/log.csv") as file:
         assert [int(row["epoch"]) for row in csv.DictReader(file)] == [0, 1, 2]
 
