@@ -99,7 +99,7 @@ def parse_arguments(arguments=None):
 
     option(
         "--preset",
-        ("runs/text_to_image/preset",),
+        ("text_scenes_64",),
         "TextToImage trained on scenes",
         type=str,
         nargs="+",
@@ -107,7 +107,7 @@ def parse_arguments(arguments=None):
     option("--count", 128, "captions of each kind")
     option("--steps", (25,), "sampling steps; several make a plot", type=int, nargs="+")
     option("--method", None, "sampler of the prior", type=str)
-    option("--guidance-scale", 2.0, "classifier-free guidance")
+    option("--guidance-scale", 4.0, "classifier-free guidance")
     option("--temperature", 1.0, "of the sampling")
     option("--seed", 0, "random seed")
     option("--classifier", Path("runs/scene_classifier.keras"), "kept here, made if missing")

@@ -4,7 +4,7 @@
     python recipes/generate.py --map my_map.png --samples 6     # one you drew
     python recipes/generate.py --preset runs/street_painter/preset --data folder:street
 
-    python recipes/generate.py --preset runs/text_to_image/preset --prompt "a red boat at sunset"
+    python recipes/generate.py --prompt "a yellow boat on open water at sunset"
 
 A map is a PNG whose pixels are label numbers (one channel, or a palette); --colours prints the
 labels of scenes with the colours of their pictures, and a PNG in these colours will do, too.
@@ -33,7 +33,8 @@ def parse_arguments(arguments=None):
         kwargs.setdefault("type", type(default))
         parser.add_argument(name, default=default, help=f"{help} [{default}]", **kwargs)
 
-    option("--preset", "semantic_scenes_64", "a SemanticToImage or a TextToImage")
+    defaults = "; default semantic_scenes_64, or text_scenes_64 with --prompt"
+    option("--preset", None, f"a SemanticToImage or a TextToImage{defaults}", type=str)
     option("--prompt", None, "captions to paint", type=str, nargs="+")
     option("--negative-prompt", None, "what to be guided away from", type=str)
     option("--map", None, "PNG label maps to paint", type=Path, nargs="+")
@@ -122,6 +123,8 @@ def main(arguments=None):
         for label, (name, colour) in enumerate(zip(SCENE_CLASSES, SCENE_PALETTE, strict=True)):
             print(f"{label:2d}  {name:12s} {tuple(map(int, colour))}")
         return None
+    if args.preset is None:
+        args.preset = "semantic_scenes_64" if args.prompt is None else "text_scenes_64"
     model = keras_regvq.from_preset(args.preset)
     from_captions = isinstance(model, TextToImage)
     if (args.map if from_captions else args.prompt) is not None:

@@ -7,7 +7,12 @@ import pytest
 
 GUIDES = Path(__file__).parent.parent.parent / "guides"
 PICTURES = GUIDES / "pictures"
-NAMES = ("regvq_part_by_part", "from_maps_to_pictures", "published_tokenizers")
+NAMES = (
+    "regvq_part_by_part",
+    "from_maps_to_pictures",
+    "from_words_to_pictures",
+    "published_tokenizers",
+)
 
 
 def linked_pictures(name):

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from keras import ops
 
 import keras_regvq
 from keras_regvq import models
@@ -49,8 +50,35 @@ def test_the_painter_paints_what_the_map_says(painter, scenes):
         assert steps[borders].mean() > 2 * steps[~borders].mean()
 
 
+def test_the_painter_from_words_knows_tokens_that_it_does_not_see(scenes):
+    painter = keras_regvq.from_preset("text_scenes_64")
+    assert isinstance(painter, models.TextToImage)
+    clean = painter.tokenizer.encode(scenes["images"]).reshape(32, -1)
+    masked = np.random.default_rng(0).random(clean.shape) < 0.5
+    tokens = np.where(masked, painter.tokenizer.codebook_size, clean)
+    words = painter.text_encoder.encode(scenes["captions"])
+    bits = []
+    for captions in (words, np.roll(words, 7, axis=0)):
+        embedded = painter.prior.embed_condition(ops.convert_to_tensor(captions))
+        logits = painter.prior.denoise(
+            ops.convert_to_tensor(tokens, "int32"), ops.full((32,), 0.5), *embedded
+        )
+        chances = ops.convert_to_numpy(ops.log_softmax(logits)).astype("float64")
+        found = np.take_along_axis(chances, clean[..., None], axis=-1)[..., 0]
+        bits.append(-found[masked].mean() / np.log(2))
+    assert bits[0] == pytest.approx(3.58, abs=0.02)
+    assert bits[1] > bits[0] + 0.3  # with the captions of other pictures
+
+
+def test_the_painter_from_words_tells_day_from_night():
+    painter = keras_regvq.from_preset("text_scenes_64")
+    prompts = ["a meadow of grass at night", "a meadow of grass during the day"]
+    night, day = painter.generate(prompts * 3, num_steps=10, seed=0).reshape(3, 2, -1).mean((0, 2))
+    assert night < 0.7 * day
+
+
 def test_they_are_small(painter):
-    for name in ("regvq_scenes_64", "semantic_scenes_64"):
+    for name in ("regvq_scenes_64", "semantic_scenes_64", "text_scenes_64"):
         size = sum(path.stat().st_size for path in (BUILTIN_DIRECTORY / name).iterdir())
         assert size < 25e6
     assert {keras.backend.standardize_dtype(v.dtype) for v in painter.trainable_variables} == {
