@@ -47,6 +47,10 @@ def _convert(args):
     heads = args.num_heads
     if heads is None and args.config is not None:
         heads = read_taming_config(args.config).num_heads
+    if heads is None and args.num_classes is not None:
+        refuse(
+            "--num-classes", args.num_classes, "none without --num-heads or a Net2Net's --config"
+        )
     if heads is not None:
         if args.to != "keras":
             refuse("--to", args.to, "keras, where a transformer is converted too")
@@ -57,6 +61,8 @@ def _convert(args):
         tokenizer, project, ignored = presets.load_foreign(
             args.source, args.image_size, args.config
         )
+    elif args.config is not None:
+        refuse("--config", args.config, f"none: {args.source} is not of taming-transformers")
     else:
         tokenizer, project, ignored = keras_regvq.from_preset(args.source), "keras_regvq", []
     lines = [f"{args.source} ({project}) -> {args.directory} ({args.to})", *_summary(tokenizer)]

@@ -29,12 +29,7 @@ _DTYPES = {
 _IGNORED_PACKAGES = ("pytorch_lightning", "lightning", "omegaconf", "torch.optim")
 # The first pickle of a file from before PyTorch 1.6 is this number.
 _OLD_MAGIC = 0x1950A86A20F9469CFC6C
-_EXPECTED = "an intact checkpoint that PyTorch has written"
-# What reading a damaged zip file, or a damaged pickle, can raise.
-_DAMAGES = (
-    *(zipfile.BadZipFile, OSError, pickle.UnpicklingError, EOFError),
-    *(LookupError, TypeError, AttributeError, UnicodeError, OverflowError),
-)
+_EXPECTED = "an intact checkpoint that PyTorch has written, of tensors and plain containers"
 
 
 def read_torch_file(path):
@@ -50,41 +45,41 @@ def read_torch_file(path):
         ValueError: if it is damaged or of another format, or names anything but tensors and plain
             containers: nothing of it has run then.
     """
-    path = str(path)
     try:
         with open(path, "rb") as file:
             if _OLD_MAGIC.to_bytes(10, "little") in file.read(16):
                 file.seek(0)
-                return _read_pickles(file, path)
+                return _read_pickles(file)
         with zipfile.ZipFile(path) as archive:
-            return _read_zip(archive, path)
-    except _DAMAGES as error:
-        refuse("path", f"{path!r}, which cannot be read ({error})", _EXPECTED)
+            return _read_zip(archive)
+    except Exception as error:  # a damaged file can fail anywhere inside zipfile and pickle
+        reason = f"{type(error).__name__}: {error}"
+        refuse("path", f"{str(path)!r}, which cannot be read ({reason})", _EXPECTED)
 
 
-def _read_zip(archive, path):
+def _read_zip(archive):
     pickles = [n for n in archive.namelist() if n.endswith("/data.pkl") or n == "data.pkl"]
     if len(pickles) != 1:
-        refuse("path", f"{path!r}, a zip file that PyTorch has not written", _EXPECTED)
+        raise pickle.UnpicklingError("a zip file that PyTorch has not written")
     folder = pickles[0].removesuffix("data.pkl")
     with archive.open(pickles[0]) as file:
-        return _Unpickler(file, path, lambda key: archive.read(f"{folder}data/{key}")).load()
+        return _Unpickler(file, lambda key: archive.read(f"{folder}data/{key}")).load()
 
 
-def _read_pickles(file, path):
+def _read_pickles(file):
     """Three pickles of a header, what was saved, the storages' keys; then the storages."""
-    _, _, system = [_Unpickler(file, path).load() for _ in range(3)]
+    _, _, system = [_Unpickler(file).load() for _ in range(3)]
     if not system["little_endian"]:
-        refuse("path", f"{path!r} of a big-endian machine", _EXPECTED)
+        raise pickle.UnpicklingError("of a big-endian machine")
     start = file.tell()
-    finder = _StorageFinder(file, path)
+    finder = _StorageFinder(file)
     finder.load()
     storages = {}
-    for key in _Unpickler(file, path).load():
+    for key in _Unpickler(file).load():
         count = int.from_bytes(file.read(8), "little")
         storages[key] = file.read(count * _stored_as(finder.dtypes[key]).itemsize)
     file.seek(start)
-    return _Unpickler(file, path, storages.__getitem__).load()
+    return _Unpickler(file, storages.__getitem__).load()
 
 
 def _stored_as(dtype):
@@ -94,9 +89,9 @@ def _stored_as(dtype):
 class _Unpickler(pickle.Unpickler):
     """Unpickles tensors and plain containers; `read(key)` gives the bytes of a storage."""
 
-    def __init__(self, file, path, read=None):
+    def __init__(self, file, read=None):
         super().__init__(file)
-        self.path, self.read = path, read
+        self.read = read
 
     def find_class(self, module, name):
         module = module.replace("__builtin__", "builtins")  # as PyTorch's protocol 2 has it
@@ -106,16 +101,16 @@ class _Unpickler(pickle.Unpickler):
             return _DTYPES[name]
         if module.split(".")[0] in _IGNORED_PACKAGES or module.startswith("torch.optim."):
             return _Shell
-        refuse("path", f"{self.path!r}, which names {module}.{name}", "tensors and dicts only")
+        raise pickle.UnpicklingError(f"it names {module}.{name}, which is no tensor")
 
     def persistent_load(self, identifier):
         kind, dtype, key, _, count, *views = identifier
         if kind != "storage":
-            refuse("path", f"{self.path!r}, with a {kind!r}", "tensors and dicts only")
+            raise pickle.UnpicklingError(f"it has a {kind!r} in the place of a storage")
         data, dtype_there = self.read(key), _stored_as(dtype)
         values = np.frombuffer(data, dtype_there, len(data) // dtype_there.itemsize)
         if len(values) < count:
-            refuse("path", f"{self.path!r}, of which tensor data are missing", _EXPECTED)
+            raise pickle.UnpicklingError("tensor data are missing")
         if dtype == "bfloat16":  # the upper half of a float32
             values = (values.astype("uint32") << 16).view("float32")
         for _, offset, length in filter(None, views):  # a part of a storage, in old files
@@ -126,8 +121,8 @@ class _Unpickler(pickle.Unpickler):
 class _StorageFinder(_Unpickler):
     """Notes the dtype of each storage, and builds no tensor."""
 
-    def __init__(self, file, path):
-        super().__init__(file, path)
+    def __init__(self, file):
+        super().__init__(file)
         self.dtypes = {}
 
     def find_class(self, module, name):
@@ -156,7 +151,7 @@ def _rebuild_tensor(storage, offset, size, stride, *unused):
     count = int(np.prod(size, dtype="int64"))
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
     if count and not 0 <= last < len(storage):
-        refuse("path", f"a tensor of shape {tuple(size)} beyond its data", _EXPECTED)
+        raise pickle.UnpicklingError(f"a tensor of shape {tuple(size)} beyond its data")
     if not count:
         return np.empty(size, storage.dtype)
     steps = [step * storage.itemsize for step in stride]

@@ -95,7 +95,7 @@ def paint_captions(args, model, sampling):
     for number, prompt in enumerate(prompts, 1):
         print(f"{number:2d}  {prompt}")
     if args.guidance_scale is None and model.prior.no_condition is not None:
-        sampling["guidance_scale"] = 2.0
+        sampling["guidance_scale"] = 4.0
     for name in ("num_steps", "method"):
         if getattr(args, name) is not None:
             sampling[name] = getattr(args, name)

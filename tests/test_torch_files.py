@@ -158,6 +158,16 @@ def test_a_damaged_old_file_is_named_and_a_hostile_one_runs_nothing(tmp_path):
         path.write_bytes(whole[:length])
         with pytest.raises(ValueError, match="cut.pth"):
             read_torch_file(path)
+    rng = np.random.default_rng(0)
+    small = save({"w": torch.ones(3, 4)}, tmp_path / "small.pth", old=True).read_bytes()
+    for _ in range(300):  # one wrong byte anywhere: some value, or an error that names the file
+        damaged = bytearray(small)
+        damaged[rng.integers(len(small))] = rng.integers(256)
+        path.write_bytes(damaged)
+        try:
+            read_torch_file(path)
+        except ValueError as error:
+            assert "cut.pth" in str(error)
     save({"w": torch.zeros(3), "evil": Attack()}, path, old=True)
     with pytest.raises(ValueError, match="builtins.exec"):
         read_torch_file(path)

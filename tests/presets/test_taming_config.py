@@ -113,3 +113,9 @@ def test_the_convert_command_takes_a_config(tmp_path, capsys):
     assert painter.prior.condition.tokenizer.num_classes == CLASSES
     assert painter.tokenizer.codebook_size == CODES
     assert f"{SIDE} x {SIDE} pixels" in capsys.readouterr().out
+    for option, value in (
+        ("--config", write(tmp_path / "vq.yaml", TOKENIZER)),
+        ("--num-classes", 7),
+    ):
+        with pytest.raises(SystemExit, match=option):
+            command(["convert", "regvq_scenes_64", str(tmp_path / "copy"), option, str(value)])
