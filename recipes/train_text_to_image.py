@@ -44,6 +44,7 @@ def parse_arguments(arguments=None):
         "go on with this painter's weights and sizes instead of fresh ones",
         type=str,
     )
+    model("--unet", None, "start with the U-Net and text layers of this painter", type=str)
     model("--text-encoder", "words", '"words", or a language model: a name, a directory, hf://...')
     model(
         "--text-length", None, "positions of a caption; default the longest one's, or 64", type=int
@@ -81,7 +82,7 @@ def build_text_encoder(args):
 
 def build_model(args):
     if args.start is not None:
-        model = TextToImage.from_preset(args.start)
+        model = TextToImage.from_preset(args.start, dtype=args.precision)
         compile_model(args, model)
         return model
     tokenizer = keras_regvq.from_preset(args.tokenizer)
@@ -109,6 +110,10 @@ def build_model(args):
         seed=args.seed,
         **process,
     )
+    if args.unet is not None:
+        start = TextToImage.from_preset(args.unet).prior
+        prior.unet.set_weights(start.unet.get_weights())
+        prior.condition.set_weights(start.condition.get_weights())
     model = TextToImage(tokenizer, prior, encoder)
     compile_model(args, model)
     return model

@@ -36,8 +36,8 @@ class Preset:
                 handle hf://user/name, kaggle://..., modelscope://...
             load_weights: bool; by default True, but for the built-in presets that are a
                 configuration only.
-            **overrides: constructor arguments that replace the preset's, e.g.
-                `dtype="bfloat16"`.
+            **overrides: constructor arguments that replace the preset's; `dtype`, such as
+                "bfloat16", those of its parts, too.
 
         Returns:
             The model that the preset holds: an instance of `cls` or of a subclass.
@@ -67,6 +67,8 @@ class Preset:
                 f"{preset!r}, which holds a {loader.config['registered_name']}",
                 f"a preset of {cls.__name__}",
             )
+        if "dtype" in overrides:
+            _set_dtype(loader.config["config"], overrides["dtype"])
         try:
             model = loader.load_backbone(model_class, False, **overrides)
         except (TypeError, KeyError, AttributeError) as error:
@@ -167,6 +169,15 @@ def _check_classes(preset, config):
             )
     for value in config.values():
         _check_classes(preset, value)
+
+
+def _set_dtype(config, dtype):
+    """Give every part of a model's config that has a dtype policy this one."""
+    for name, value in config.items():
+        if name == "dtype":
+            config[name] = dtype
+        elif isinstance(value, dict):
+            _set_dtype(value, dtype)
 
 
 def _rewrite_weights(path, dtype):

@@ -77,6 +77,14 @@ def test_the_painter_from_words_tells_day_from_night():
     assert night < 0.7 * day
 
 
+def test_a_dtype_is_given_to_every_part():
+    painter = keras_regvq.from_preset("text_scenes_64", load_weights=False, dtype="mixed_bfloat16")
+    prior, tokenizer = painter.prior, painter.tokenizer
+    for part in (painter, prior.unet, prior.condition, tokenizer.encoder.get_layer("conv_in")):
+        assert part.dtype_policy.name == "mixed_bfloat16"
+    assert prior.process.head.compute_dtype == tokenizer.quantizer.compute_dtype == "float32"
+
+
 def test_they_are_small(painter):
     for name in ("regvq_scenes_64", "semantic_scenes_64", "text_scenes_64"):
         size = sum(path.stat().st_size for path in (BUILTIN_DIRECTORY / name).iterdir())

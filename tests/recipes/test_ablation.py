@@ -16,8 +16,10 @@ def recipe(monkeypatch):
         "prior_layers": 1, "prior_width": 64,
     }  # fmt: skip
     monkeypatch.setitem(recipe.SCALES, "cpu", {**recipe.SCALES["cpu"], **small})
-    ladder = {name: recipe.studies(16)["ladder"][name] for name in ("VQ-GAN", "+ PCL (Reg-VQ)")}
-    monkeypatch.setattr(recipe, "studies", lambda codes: {"ladder": ladder})
+    studies = recipe.studies(16)
+    ladder = {name: studies["ladder"][name] for name in ("VQ-GAN", "+ PCL (Reg-VQ)")}
+    mask = {name: studies["mask"][name] for name in ("0.2", "0.4")}
+    monkeypatch.setattr(recipe, "studies", lambda codes: {"ladder": ladder, "mask": mask})
     return recipe
 
 
@@ -41,7 +43,7 @@ def test_a_killed_ablation_loses_one_cell_and_the_report_has_them_all(recipe, mo
         if len(ran) == 3 and "killed" not in ran:
             ran.append("killed")
             raise KeyboardInterrupt
-        ran.append((settings["contrastive"], seed))
+        ran.append((settings, seed))
         return {**{name: seed + len(ran) / 10 for name in columns}, "seconds": 1.0}
 
     monkeypatch.setattr(recipe, "run_cell", run_cell)
@@ -53,14 +55,15 @@ def test_a_killed_ablation_loses_one_cell_and_the_report_has_them_all(recipe, mo
     results = recipe.main(TINY)
     assert len(results) == 4 and len(list(cells.iterdir())) == 4 and len(ran) == 5
     assert all(path.read_text() == text for path, text in before.items())
-    assert {(cell["variant"], cell["seed"]) for cell in results} == {
-        (variant, seed) for variant in ("VQ-GAN", "+ PCL (Reg-VQ)") for seed in (0, 1)
+    assert {(cell["settings"]["quantizer"], cell["seed"]) for cell in results} == {
+        (quantizer, seed) for quantizer in ("vq", "regvq") for seed in (0, 1)
     }
     text = Path("runs/ablation/ablation.md").read_text()
-    psnr = [c["numbers"]["psnr"] for c in results if c["variant"] == "VQ-GAN"]
+    psnr = [c["numbers"]["psnr"] for c in results if c["settings"]["quantizer"] == "vq"]
     assert f"| VQ-GAN | 2 | {np.mean(psnr):.2f} ± {np.std(psnr, ddof=1):.2f} |" in text
     assert Path("runs/ablation/ladder_scenes.png").stat().st_size > 5000
     assert recipe.main([*TINY, "--report"]) == results
+    assert len(recipe.main([*TINY, "--studies", "mask"])) == 6  # mask 0.4 is the ladder's last
     with pytest.raises(SystemExit, match="steps 2, not 3: name another --output"):
         recipe.main([*TINY, "--steps", "3"])
     assert json.loads(next(cells.iterdir()).read_text())["facts"]["steps"] == 2

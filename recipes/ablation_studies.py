@@ -1,0 +1,58 @@
+"""What the studies of the ablation vary, and how large its models are."""
+
+SCALES = {
+    "cpu": {
+        "image_size": 32, "base_channels": 16, "channel_multipliers": (1, 2, 2), "codes": 256,
+        "embedding_dim": 64, "steps": 800, "batch_size": 16, "learning_rate": 2e-3,
+        "prior_layers": 2, "prior_width": 128, "prior_steps": 400, "examples": 4000, "test": 512,
+        "adversary": False,
+    },
+    "paper": {
+        "image_size": 256, "base_channels": 128, "channel_multipliers": (1, 1, 2, 2, 4),
+        "codes": 1024, "embedding_dim": 256, "steps": 250_000, "batch_size": 8,
+        "learning_rate": 3.6e-5, "prior_layers": 24, "prior_width": 1024, "prior_steps": 250_000,
+        "examples": None, "test": 5000, "adversary": True,
+    },
+}  # fmt: skip
+
+
+def studies(codes):
+    """{study: {variant: settings}}, all of a variant's settings, so that equal ones are seen."""
+    full = {
+        "quantizer": "regvq", "codes": codes, "contrastive": "probabilistic", "mask_ratio": 0.4,
+        "prior_weight": 0.01, "prior_scope": "batch", "prior_estimator": "soft",
+    }  # fmt: skip
+    vqgan, gumbel = (
+        {"quantizer": name, "codes": codes, "contrastive": None} for name in ("vq", "gumbel")
+    )
+    ladder = {
+        "VQ-GAN": vqgan,
+        "Gumbel-VQ": gumbel,
+        "+ prior": {**full, "mask_ratio": 0.0, "contrastive": None},
+        "+ mask": {**full, "contrastive": None},
+        "+ contrastive": {**full, "contrastive": "plain"},
+        "+ PCL (Reg-VQ)": full,
+    }
+    sizes = [codes * factor for factor in (1, 2, 4, 8, 16)]
+    return {
+        "ladder": ladder,
+        "mask": {
+            str(ratio): {**full, "mask_ratio": ratio} for ratio in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+        },
+        "codebook": {
+            f"{name}, {size}": {**settings, "codes": size}
+            for name, settings in (("VQ-GAN", vqgan), ("Reg-VQ", full))
+            for size in sizes
+        },
+        "prior": {
+            f"{scope}, {estimator}, {weight}": {
+                **full,
+                "prior_scope": scope,
+                "prior_estimator": estimator,
+                "prior_weight": weight,
+            }
+            for scope in ("image", "batch")
+            for estimator in ("hard", "soft")
+            for weight in (0.01, 0.1)
+        },
+    }
