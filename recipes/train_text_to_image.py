@@ -44,7 +44,7 @@ def parse_arguments(arguments=None):
         "go on with this painter's weights and sizes instead of fresh ones",
         type=str,
     )
-    model("--unet", None, "start with the U-Net and text layers of this painter", type=str)
+    model("--unet", None, "start with the U-Net and the words of this painter", type=str)
     model("--text-encoder", "words", '"words", or a language model: a name, a directory, hf://...')
     model(
         "--text-length", None, "positions of a caption; default the longest one's, or 64", type=int
@@ -86,7 +86,8 @@ def build_model(args):
         compile_model(args, model)
         return model
     tokenizer = keras_regvq.from_preset(args.tokenizer)
-    encoder = build_text_encoder(args)
+    start = None if args.unet is None else TextToImage.from_preset(args.unet)
+    encoder = build_text_encoder(args) if start is None else start.text_encoder
     words = {"num_layers": args.text_layers} if args.text_encoder == "words" else {}
     if args.process == "discrete":
         process = {
@@ -110,10 +111,9 @@ def build_model(args):
         seed=args.seed,
         **process,
     )
-    if args.unet is not None:
-        start = TextToImage.from_preset(args.unet).prior
-        prior.unet.set_weights(start.unet.get_weights())
-        prior.condition.set_weights(start.condition.get_weights())
+    if start is not None:
+        prior.unet.set_weights(start.prior.unet.get_weights())
+        prior.condition.set_weights(start.prior.condition.get_weights())
     model = TextToImage(tokenizer, prior, encoder)
     compile_model(args, model)
     return model
