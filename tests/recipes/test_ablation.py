@@ -2,8 +2,11 @@ import importlib
 import json
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
+
+from keras_regvq.quantizers import RegularizedQuantizer
 
 TINY = "--features random --seeds 0 1 --steps 2 --prior-steps 2 --examples 16 --test 8".split()
 
@@ -69,6 +72,11 @@ def test_a_killed_ablation_loses_one_cell_and_the_report_has_them_all(recipe, mo
     assert json.loads(next(cells.iterdir()).read_text())["facts"]["steps"] == 2
 
 
+def test_missing_features_are_told_of_before_any_training(recipe):
+    with pytest.raises(SystemExit, match="--features missing.pth: .*missing.pth"):
+        recipe.main([*TINY, "--features", "missing.pth"])
+
+
 def test_the_studies_vary_what_they_say():
     studies = importlib.import_module("ablation").studies(256)
     assert list(studies["ladder"]) == [
@@ -77,3 +85,22 @@ def test_the_studies_vary_what_they_say():
     assert [s["mask_ratio"] for s in studies["mask"].values()] == [0, 0.2, 0.4, 0.6, 0.8, 1]
     assert {s["codes"] for s in studies["codebook"].values()} == {256, 512, 1024, 2048, 4096}
     assert len({tuple(s.values()) for s in studies["prior"].values()}) == 8
+    assert len({str(s) for s in studies["search"].values()}) == len(studies["search"])
+
+
+def test_settings_may_change_for_the_last_third(recipe, monkeypatch):
+    """Its steps are traced anew: what is sampled while training then is nothing."""
+    full = recipe.studies(16)["mask"]["0.4"]
+    settings = {**full, "at_last": {"mask_ratio": 0.0}, "codebook_deviation": 0.1}
+    scale = {**recipe.SCALES["cpu"], "steps": 6}
+    images = np.random.default_rng(0).random((16, 32, 32, 3), dtype="float32")
+    ratios, choose = [], RegularizedQuantizer.choose_masked
+    monkeypatch.setattr(
+        RegularizedQuantizer,
+        "choose_masked",
+        lambda self, features: ratios.append(self.mask_ratio) or choose(self, features),
+    )
+    tokenizer = recipe.train_tokenizer(settings, scale, "none", 0, images)
+    assert set(ratios) == {0.4, 0.0} and ratios == sorted(ratios, reverse=True)
+    codebook = keras.ops.convert_to_numpy(tokenizer.quantizer.codebook)
+    assert codebook.std() < 0.2
