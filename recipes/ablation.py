@@ -180,15 +180,14 @@ def cell_path(directory, settings, data, seed):
     return directory / f"{data.split(':')[0]}_{settings['quantizer']}_{digest[:10]}_{seed}.json"
 
 
-def read_cell(path, facts):
-    """A finished cell; refuses to mix sizes, steps or features in one table."""
-    cell = json.loads(path.read_text())
+def check_facts(path, facts):
+    """Refuse to mix cells of different sizes, steps or features in one table."""
+    other = json.loads(path.read_text())["facts"]
     facts = json.loads(json.dumps(facts))  # tuples are lists there
-    changed = [name for name in facts if cell["facts"].get(name) != facts[name]]
+    changed = [name for name in facts if other.get(name) != facts[name]]
     if changed:
-        what = ", ".join(f"{name} {cell['facts'].get(name)}, not {facts[name]}" for name in changed)
+        what = ", ".join(f"{name} {other.get(name)}, not {facts[name]}" for name in changed)
         raise SystemExit(f"{path} was made with {what}: name another --output.")
-    return cell
 
 
 def write_cell(path, cell):
@@ -228,7 +227,7 @@ def main(arguments=None):
     cells = args.output / "cells"
     cells.mkdir(parents=True, exist_ok=True)
     facts = {"backend": keras.backend.backend(), "features": args.features, **scale}
-    wanted = {study: studies(scale["codes"])[study] for study in args.studies}
+    variants = studies(scale["codes"])
     if not args.report:
         check_features(args.features)
     for data in [] if args.report else args.data:
@@ -237,17 +236,17 @@ def main(arguments=None):
             for split, count in (("train", "examples"), ("test", "test"))
         )
         for seed, study in itertools.product(args.seeds, args.studies):
-            for variant, settings in wanted[study].items():
+            for variant, settings in variants[study].items():
                 path = cell_path(cells, settings, data, seed)
                 if path.exists():
-                    read_cell(path, facts)
+                    check_facts(path, facts)
                     continue
                 print(f"== {study}: {variant}, {data}, seed {seed}", flush=True)
                 numbers = run_cell(settings, scale, args.features, seed, train, test)
                 cell = {"settings": settings, "data": data, "seed": seed}
                 write_cell(path, {**cell, "numbers": numbers, "facts": facts})
     results = [json.loads(path.read_text()) for path in sorted(cells.glob("*.json"))]
-    print(write_report(args.output, results, wanted))
+    print(write_report(args.output, results, variants, args.studies))
     return results
 
 

@@ -17,13 +17,15 @@ COLUMNS = {
 PANELS = ("psnr", "codebook_usage", "reconstruction_kernel_distance", "generation_kernel_distance")
 
 
-def write_report(directory, results, studies):
+def write_report(directory, results, studies, unfinished):
     """Write ablation.md and a figure a study and data set.
 
     Args:
         directory: where to.
         results: the cells, dicts of settings, data, seed, numbers and facts.
         studies: {study: {variant: settings}}.
+        unfinished: the studies that are written even where variants are missing; of the others,
+            which share cells with them, the whole ones are.
 
     Returns:
         the tables as Markdown.
@@ -40,7 +42,7 @@ def write_report(directory, results, studies):
                 for variant, settings in variants.items()
             }
             rows = {variant: cells for variant, cells in rows.items() if cells}
-            if rows:
+            if rows and (study in unfinished or len(rows) == len(variants)):
                 sections.append(f"## {study}, {data}\n\n{table(rows)}")
                 name = "".join(c if c.isalnum() else "_" for c in f"{study}_{data}")
                 plot(rows, directory / f"{name}.png")

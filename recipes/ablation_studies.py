@@ -16,7 +16,8 @@ SCALES = {
         "image_size": 256, "base_channels": 128, "channel_multipliers": (1, 1, 2, 2, 4),
         "codes": 1024, "embedding_dim": 256, "steps": 250_000, "batch_size": 8,
         "learning_rate": 3.6e-5, "prior_layers": 24, "prior_width": 1024, "prior_steps": 250_000,
-        "examples": None, "test": 5000, "adversary": True,
+        "examples": None, "test": 5000, "adversary": True, "perceptual_weight": 1.0,
+        "contrastive_weight": 0.1,
     },
 }  # fmt: skip
 

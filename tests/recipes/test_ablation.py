@@ -66,7 +66,10 @@ def test_a_killed_ablation_loses_one_cell_and_the_report_has_them_all(recipe, mo
     assert f"| VQ-GAN | 2 | {np.mean(psnr):.2f} ± {np.std(psnr, ddof=1):.2f} |" in text
     assert Path("runs/ablation/ladder_scenes.png").stat().st_size > 5000
     assert recipe.main([*TINY, "--report"]) == results
+    report = Path("runs/ablation/ablation.md")
+    assert "## mask" not in report.read_text()  # only the cell that it shares with the ladder
     assert len(recipe.main([*TINY, "--studies", "mask"])) == 6  # mask 0.4 is the ladder's last
+    assert "## mask" in report.read_text() and "## ladder" in report.read_text()
     with pytest.raises(SystemExit, match="steps 2, not 3: name another --output"):
         recipe.main([*TINY, "--steps", "3"])
     assert json.loads(next(cells.iterdir()).read_text())["facts"]["steps"] == 2
@@ -86,6 +89,8 @@ def test_the_studies_vary_what_they_say():
     assert {s["codes"] for s in studies["codebook"].values()} == {256, 512, 1024, 2048, 4096}
     assert len({tuple(s.values()) for s in studies["prior"].values()}) == 8
     assert len({str(s) for s in studies["search"].values()}) == len(studies["search"])
+    scales = importlib.import_module("ablation").SCALES
+    assert set(scales["cpu"]) == set(scales["paper"])
 
 
 def test_settings_may_change_for_the_last_third(recipe, monkeypatch):
