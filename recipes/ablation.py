@@ -10,8 +10,10 @@ Studies:
     codebook    VQ-GAN and Reg-VQ with 256 to 4,096 codes
     prior       Reg-VQ's prior: its scope, its estimator, and its weight
     contrastive Reg-VQ's contrastive weight
+    length      VQ-GAN and Reg-VQ, and both with four times the steps
     search      what might bring Reg-VQ's fidelity to VQ-GAN's: less sampling, or none, or no prior
-                in the last third of the training; other codes to begin with; other gradients
+                in the last third of the training; other codes and logits to begin with; other
+                gradients
 
 A cell is one variant, data set and seed: a tokenizer is trained and measured on held-out images,
 then a small autoregressive prior over its tokens, whose samples are measured. Each finished cell is
@@ -117,9 +119,13 @@ def train_tokenizer(settings, scale, features, seed, images):
         contrastive=settings["contrastive"] if features != "none" else None,
         seed=seed,
     )
-    rate = keras.optimizers.schedules.CosineDecay(scale["learning_rate"], scale["steps"], 0.05)
+    if "logits_factor" in settings:
+        kernel = tokenizer.quantizer.kernel
+        kernel.assign(kernel * settings["logits_factor"])
+    steps = scale["steps"] * settings.get("steps_factor", 1)
+    rate = keras.optimizers.schedules.CosineDecay(scale["learning_rate"], steps, 0.05)
     trainer.compile(keras.optimizers.Adam(rate))
-    _fit(trainer, images, scale["steps"], scale["batch_size"], settings.get("at_last"))
+    _fit(trainer, images, steps, scale["batch_size"], settings.get("at_last"))
     return tokenizer
 
 
@@ -148,9 +154,13 @@ def _fit(model, data, steps, batch_size, at_last=None):
     first = epochs if at_last is None else epochs - max(1, epochs // 3)
     model.fit(data, batch_size=batch_size, epochs=first, verbose=2)
     if at_last is not None:
+        quantizer = model.tokenizer.quantizer
         for name, value in at_last.items():
-            setattr(model.tokenizer.quantizer, name, value)
-        model.make_train_function(force=True)  # they are constants of the compiled step
+            if isinstance(getattr(quantizer, name), keras.Variable):
+                getattr(quantizer, name).assign(value)
+            else:
+                setattr(quantizer, name, value)
+        model.make_train_function(force=True)  # most are constants of the compiled step
         model.fit(data, batch_size=batch_size, initial_epoch=first, epochs=epochs, verbose=2)
 
 

@@ -31,7 +31,7 @@ def write_report(directory, results, studies, unfinished):
         the tables as Markdown.
     """
     sections = []
-    for data in dict.fromkeys(cell["data"] for cell in results):
+    for data, title in short_names({cell["data"] for cell in results}).items():
         for study, variants in studies.items():
             rows = {
                 variant: [
@@ -43,8 +43,8 @@ def write_report(directory, results, studies, unfinished):
             }
             rows = {variant: cells for variant, cells in rows.items() if cells}
             if rows and (study in unfinished or len(rows) == len(variants)):
-                sections.append(f"## {study}, {data}\n\n{table(rows)}")
-                name = "".join(c if c.isalnum() else "_" for c in f"{study}_{data}")
+                sections.append(f"## {study}, {title}\n\n{table(rows)}")
+                name = "".join(c if c.isalnum() else "_" for c in f"{study}_{title}")
                 plot(rows, directory / f"{name}.png")
     seconds = sum(cell["numbers"]["seconds"] for cell in results)
     features = ", ".join(sorted({cell["facts"]["features"] for cell in results}))
@@ -56,6 +56,13 @@ def write_report(directory, results, studies, unfinished):
     text = "\n".join(sections)
     (directory / "ablation.md").write_text(text)
     return text
+
+
+def short_names(names):
+    """{"emoji:my/folder": "emoji"} of data sets, where that is not another's short name, too."""
+    kinds = {name: name.split(":")[0] for name in sorted(names)}
+    taken = list(kinds.values())
+    return {name: kind if taken.count(kind) == 1 else name for name, kind in kinds.items()}
 
 
 def table(rows):

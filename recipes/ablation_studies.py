@@ -65,6 +65,12 @@ def studies(codes):
             f"weight x {factor}": {**full, "contrastive_factor": factor} if factor != 1 else full
             for factor in (0.1, 0.3, 1, 3, 10)
         },
+        "length": {
+            "VQ-GAN": vqgan,
+            "Reg-VQ": full,
+            "VQ-GAN, four times the steps": {**vqgan, "steps_factor": 4},
+            "Reg-VQ, four times the steps": {**full, "steps_factor": 4},
+        },
         "search": {
             "VQ-GAN": vqgan,
             "Reg-VQ": full,
@@ -73,6 +79,8 @@ def studies(codes):
             "no prior at last": {**full, "at_last": {"prior_weight": 0.0}},
             "neither at last": {**full, "at_last": {"mask_ratio": 0.0, "prior_weight": 0.0}},
             "temperature 0.5": {**full, "temperature": 0.5},
+            "temperature 0.5 at last": {**full, "at_last": {"temperature": 0.5}},
+            "logits x 4 to begin with": {**full, "logits_factor": 4},
             "codes of deviation 0.1": {**full, "codebook_deviation": 0.1},
             "prior weight 0.001": {**full, "prior_weight": 0.001},
         },

@@ -16,7 +16,7 @@ from keras_regvq.training.autodiff import (
 )
 from keras_regvq.training.batches import check_first_images, images_of
 from keras_regvq.training.feature_losses import FeatureLosses
-from keras_regvq.training.two_player_optimizer import TwoPlayerOptimizer
+from keras_regvq.training.two_player_model import TwoPlayerModel
 from keras_regvq.validation import (
     check_choice,
     check_image_shape_and_dtype,
@@ -29,7 +29,7 @@ from keras_regvq.validation import (
 
 
 @keras.saving.register_keras_serializable(package="keras_regvq")
-class TokenizerTrainer(SavesRandomState, keras.Model):
+class TokenizerTrainer(SavesRandomState, TwoPlayerModel):
     """Trains an `ImageTokenizer` as VQ-GAN and Reg-VQ are trained.
 
     The loss is L1 + perceptual + contrastive + the quantizer's losses + lambda * adversarial,
@@ -136,39 +136,6 @@ class TokenizerTrainer(SavesRandomState, keras.Model):
         if self.discriminator is not None:
             names += ["generator", "discriminator", "adaptive_weight"]
         return names
-
-    def compile(self, optimizer="adam", discriminator_optimizer=None, **kwargs):
-        """Configure training.
-
-        Args:
-            optimizer: the tokenizer's, a keras Optimizer or its name. Weight averaging is its
-                `use_ema=True`, gradient accumulation its `gradient_accumulation_steps`.
-            discriminator_optimizer: the discriminator's; default a copy of `optimizer`.
-            **kwargs: of `keras.Model.compile` (jit_compile, run_eagerly, steps_per_execution,
-                auto_scale_loss).
-        """
-        optimizer = keras.optimizers.get(optimizer)
-        if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-            refuse(
-                "optimizer",
-                "a LossScaleOptimizer",
-                "the optimizer inside it: loss scaling is added under mixed_float16",
-            )
-        if self.discriminator is not None:
-            if discriminator_optimizer is None:
-                discriminator_optimizer = type(optimizer).from_config(optimizer.get_config())
-            optimizer = TwoPlayerOptimizer(
-                optimizer,
-                keras.optimizers.get(discriminator_optimizer),
-                self.discriminator.trainable_variables,
-            )
-        elif discriminator_optimizer is not None:
-            refuse(
-                "discriminator_optimizer",
-                describe(discriminator_optimizer),
-                "None, since this trainer has no discriminator",
-            )
-        super().compile(optimizer=optimizer, **kwargs)
 
     def fit(self, x=None, *args, **kwargs):
         """`keras.Model.fit` on images.
@@ -299,20 +266,3 @@ class TokenizerTrainer(SavesRandomState, keras.Model):
         deserialize = keras.saving.deserialize_keras_object
         networks = ("tokenizer", "discriminator", "feature_extractor")
         return cls(**{**config, **{name: deserialize(config[name]) for name in networks}})
-
-    def get_compile_config(self):
-        """What `keras.saving.load_model` compiles again: the players' optimizers apart."""
-        config = super().get_compile_config() or {}
-        optimizer = getattr(self.optimizer, "inner_optimizer", self.optimizer)
-        serialize = keras.saving.serialize_keras_object
-        if isinstance(optimizer, TwoPlayerOptimizer):
-            config["optimizer"] = serialize(optimizer.generator_optimizer)
-            config["discriminator_optimizer"] = serialize(optimizer.discriminator_optimizer)
-        elif optimizer is not None:
-            config["optimizer"] = serialize(optimizer)
-        return config
-
-    def compile_from_config(self, config):
-        """Compile with both players' optimizers, ready to have their state loaded."""
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        self.optimizer.build(self.trainable_variables)

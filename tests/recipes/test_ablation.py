@@ -75,6 +75,12 @@ def test_a_killed_ablation_loses_one_cell_and_the_report_has_them_all(recipe, mo
     assert json.loads(next(cells.iterdir()).read_text())["facts"]["steps"] == 2
 
 
+def test_data_sets_have_short_names_where_these_tell_them_apart():
+    short = importlib.import_module("ablation_report").short_names
+    assert short({"emoji:a", "scenes"}) == {"emoji:a": "emoji", "scenes": "scenes"}
+    assert short({"folder:a", "folder:b"}) == {"folder:a": "folder:a", "folder:b": "folder:b"}
+
+
 def test_missing_features_are_told_of_before_any_training(recipe):
     with pytest.raises(SystemExit, match="--features missing.pth: .*missing.pth"):
         recipe.main([*TINY, "--features", "missing.pth"])
@@ -96,7 +102,8 @@ def test_the_studies_vary_what_they_say():
 def test_settings_may_change_for_the_last_third(recipe, monkeypatch):
     """Its steps are traced anew: what is sampled while training then is nothing."""
     full = recipe.studies(16)["mask"]["0.4"]
-    settings = {**full, "at_last": {"mask_ratio": 0.0}, "codebook_deviation": 0.1}
+    last = {"mask_ratio": 0.0, "temperature": 0.5}
+    settings = {**full, "at_last": last, "codebook_deviation": 0.1, "logits_factor": 4}
     scale = {**recipe.SCALES["cpu"], "steps": 6}
     images = np.random.default_rng(0).random((16, 32, 32, 3), dtype="float32")
     ratios, choose = [], RegularizedQuantizer.choose_masked
@@ -109,3 +116,6 @@ def test_settings_may_change_for_the_last_third(recipe, monkeypatch):
     assert set(ratios) == {0.4, 0.0} and ratios == sorted(ratios, reverse=True)
     codebook = keras.ops.convert_to_numpy(tokenizer.quantizer.codebook)
     assert codebook.std() < 0.2
+    assert float(tokenizer.quantizer.temperature) == 0.5
+    kernel = keras.ops.convert_to_numpy(tokenizer.quantizer.kernel)
+    assert kernel.std() > 2 * np.sqrt(2 / sum(kernel.shape))  # glorot's deviation
