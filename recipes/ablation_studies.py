@@ -62,14 +62,21 @@ def studies(codes):
             for weight in (0.01, 0.1)
         },
         "contrastive": {
-            f"weight x {factor}": {**full, "contrastive_factor": factor} if factor != 1 else full
-            for factor in (0.1, 0.3, 1, 3, 10)
+            f"{kind}, weight x {factor}": {
+                **full,
+                "contrastive": kind,
+                **({"contrastive_factor": factor} if factor != 1 else {}),
+            }
+            for factor in (0.1, 1, 10)
+            for kind in ("plain", "probabilistic")
         },
         "length": {
             "VQ-GAN": vqgan,
             "Reg-VQ": full,
-            "VQ-GAN, four times the steps": {**vqgan, "steps_factor": 4},
-            "Reg-VQ, four times the steps": {**full, "steps_factor": 4},
+            "VQ-GAN, generative prior x 4": {**vqgan, "prior_steps_factor": 4},
+            "Reg-VQ, generative prior x 4": {**full, "prior_steps_factor": 4},
+            "VQ-GAN, tokenizer x 4": {**vqgan, "steps_factor": 4},
+            "Reg-VQ, tokenizer x 4": {**full, "steps_factor": 4},
         },
         "search": {
             "VQ-GAN": vqgan,

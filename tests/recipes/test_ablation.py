@@ -5,6 +5,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 from keras_regvq.quantizers import RegularizedQuantizer
 
@@ -27,16 +28,19 @@ def recipe(monkeypatch):
 
 
 def test_a_cell_trains_and_measures_a_tokenizer_and_a_prior(recipe):
+    cell = importlib.import_module("ablation_cell")
     scale = {**recipe.SCALES["cpu"], "steps": 2, "prior_steps": 2}
-    images = recipe.images_of("scenes", scale, "train", 16)
+    images = cell.images_of("scenes", scale, "train", 16)
     assert images.shape == (16, 32, 32, 3)
     settings = recipe.studies(16)["ladder"]["+ PCL (Reg-VQ)"]
-    numbers = recipe.run_cell(settings, scale, "random", 0, images, images[:8])
+    numbers, picture = cell.run_cell(settings, scale, "random", 0, images, images[:8])
     distances = ("frechet_distance", "kernel_distance", "precision", "recall")
     wanted = {f"{kind}_{d}" for kind in ("reconstruction", "generation") for d in distances}
     wanted |= {"psnr", "ssim", "codebook_usage", "codebook_perplexity"}
     assert set(numbers) == wanted | {"tokenizer_seconds", "seconds"}
     assert all(map(np.isfinite, numbers.values()))
+    assert picture.size == (8 * 32 + 7 * 2, 3 * 32 + 2 * 2)
+    np.testing.assert_array_equal(np.asarray(picture)[:32, :32], images[0])
 
 
 def test_a_killed_ablation_loses_one_cell_and_the_report_has_them_all(recipe, monkeypatch):
@@ -47,7 +51,8 @@ def test_a_killed_ablation_loses_one_cell_and_the_report_has_them_all(recipe, mo
             ran.append("killed")
             raise KeyboardInterrupt
         ran.append((settings, seed))
-        return {**{name: seed + len(ran) / 10 for name in columns}, "seconds": 1.0}
+        numbers = {**{name: seed + len(ran) / 10 for name in columns}, "seconds": 1.0}
+        return numbers, Image.new("RGB", (8, 8))
 
     monkeypatch.setattr(recipe, "run_cell", run_cell)
     with pytest.raises(KeyboardInterrupt):
@@ -56,7 +61,7 @@ def test_a_killed_ablation_loses_one_cell_and_the_report_has_them_all(recipe, mo
     before = {path: path.read_text() for path in cells.glob("*.json")}
     assert len(before) == 3
     results = recipe.main(TINY)
-    assert len(results) == 4 and len(list(cells.iterdir())) == 4 and len(ran) == 5
+    assert len(results) == 4 and len(list(cells.glob("*.json"))) == 4 and len(ran) == 5
     assert all(path.read_text() == text for path, text in before.items())
     assert {(cell["settings"]["quantizer"], cell["seed"]) for cell in results} == {
         (quantizer, seed) for quantizer in ("vq", "regvq") for seed in (0, 1)
@@ -72,7 +77,7 @@ def test_a_killed_ablation_loses_one_cell_and_the_report_has_them_all(recipe, mo
     assert "## mask" in report.read_text() and "## ladder" in report.read_text()
     with pytest.raises(SystemExit, match="steps 2, not 3: name another --output"):
         recipe.main([*TINY, "--steps", "3"])
-    assert json.loads(next(cells.iterdir()).read_text())["facts"]["steps"] == 2
+    assert json.loads(next(cells.glob("*.json")).read_text())["facts"]["steps"] == 2
 
 
 def test_data_sets_have_short_names_where_these_tell_them_apart():
@@ -104,6 +109,7 @@ def test_settings_may_change_for_the_last_third(recipe, monkeypatch):
     full = recipe.studies(16)["mask"]["0.4"]
     last = {"mask_ratio": 0.0, "temperature": 0.5}
     settings = {**full, "at_last": last, "codebook_deviation": 0.1, "logits_factor": 4}
+    cell = importlib.import_module("ablation_cell")
     scale = {**recipe.SCALES["cpu"], "steps": 6}
     images = np.random.default_rng(0).random((16, 32, 32, 3), dtype="float32")
     ratios, choose = [], RegularizedQuantizer.choose_masked
@@ -112,7 +118,7 @@ def test_settings_may_change_for_the_last_third(recipe, monkeypatch):
         "choose_masked",
         lambda self, features: ratios.append(self.mask_ratio) or choose(self, features),
     )
-    tokenizer = recipe.train_tokenizer(settings, scale, "none", 0, images)
+    tokenizer = cell.train_tokenizer(settings, scale, "none", 0, images)
     assert set(ratios) == {0.4, 0.0} and ratios == sorted(ratios, reverse=True)
     codebook = keras.ops.convert_to_numpy(tokenizer.quantizer.codebook)
     assert codebook.std() < 0.2

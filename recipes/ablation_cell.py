@@ -1,0 +1,150 @@
+"""A cell of the ablation: one variant is trained on one data set with one seed, and measured."""
+
+import time
+
+import keras
+import numpy as np
+from evaluate import distances, feature_networks
+
+import keras_regvq
+from evaluation import evaluate
+from keras_regvq.models import (
+    AutoregressivePrior,
+    EfficientNetLite0Features,
+    ImageTokenizer,
+    PatchDiscriminator,
+    VGG19Features,
+)
+from keras_regvq.quantizers import GumbelQuantizer, RegularizedQuantizer, VectorQuantizer
+from keras_regvq.training import TokenizerTrainer
+from keras_regvq.training.pictures import image_grid
+
+
+def build_quantizer(settings, scale, seed):
+    size = (settings["codes"], scale["embedding_dim"])
+    if settings["quantizer"] == "vq":
+        return VectorQuantizer(*size)
+    if settings["quantizer"] == "gumbel":
+        return GumbelQuantizer(*size, seed=seed)
+    names = {"mask_ratio", "prior_scope", "prior_estimator", "prior_weight", "temperature"}
+    options = {name: settings[name] for name in names & settings.keys()}
+    if "codebook_deviation" in settings:
+        deviation = settings["codebook_deviation"]
+        options["codebook_initializer"] = keras.initializers.RandomNormal(0.0, deviation, seed)
+    return RegularizedQuantizer(*size, seed=seed, **options)
+
+
+def loss_network(name, seed):
+    if name == "none":
+        return None
+    if name in ("efficientnet", "random"):
+        weights = "imagenet" if name == "efficientnet" else None
+        # The last map of a small picture is one position, where a contrast has no negatives.
+        layers = ("block_0", "block_2", "block_4", "block_10")
+        return EfficientNetLite0Features(weights, layers, seed=seed)
+    return VGG19Features(name)
+
+
+def set_network(name):
+    """What the distances between sets of images are measured with."""
+    return feature_networks("random" if name == "random" else "efficientnet")[1]
+
+
+def images_of(data, scale, split, count):
+    batches = keras_regvq.data.load(
+        data, split=split, image_size=scale["image_size"], batch_size=64, fields=("images",),
+        shuffle=False, num_examples=count, drop_remainder=False,
+    )  # fmt: skip
+    return np.concatenate([batch["images"] for batch in batches.as_numpy_iterator()])
+
+
+def train_tokenizer(settings, scale, features, seed, images):
+    tokenizer = ImageTokenizer(
+        scale["image_size"],
+        build_quantizer(settings, scale, seed),
+        base_channels=scale["base_channels"],
+        channel_multipliers=scale["channel_multipliers"],
+        num_res_blocks=1,
+        attention_resolutions=(),
+        latent_channels=scale["embedding_dim"],
+    )
+    trainer = TokenizerTrainer(
+        tokenizer,
+        PatchDiscriminator() if scale["adversary"] else None,
+        loss_network(features, seed),
+        perceptual_weight=scale["perceptual_weight"],
+        contrastive_weight=scale["contrastive_weight"] * settings.get("contrastive_factor", 1),
+        contrastive=settings["contrastive"] if features != "none" else None,
+        seed=seed,
+    )
+    if "logits_factor" in settings:
+        kernel = tokenizer.quantizer.kernel
+        kernel.assign(kernel * settings["logits_factor"])
+    steps = scale["steps"] * settings.get("steps_factor", 1)
+    rate = keras.optimizers.schedules.CosineDecay(scale["learning_rate"], steps, 0.05)
+    trainer.compile(keras.optimizers.Adam(rate))
+    _fit(trainer, images, steps, scale["batch_size"], settings.get("at_last"))
+    return tokenizer
+
+
+def sample_images(tokenizer, scale, seed, images, count, steps):
+    """Pictures of an autoregressive prior trained on the tokens of `images`."""
+    prior = AutoregressivePrior(
+        tokenizer.codebook_size,
+        tokenizer.token_grid,
+        num_layers=scale["prior_layers"],
+        num_heads=scale["prior_width"] // 64,
+        hidden_dim=scale["prior_width"],
+        seed=seed,
+    )
+    prior.compile(keras.optimizers.AdamW(1e-3, weight_decay=0.01, global_clipnorm=1.0))
+    _fit(prior, {"tokens": tokenizer.encode(images)}, steps, scale["batch_size"])
+    return tokenizer.decode(prior.generate(num_samples=count, seed=seed, batch_size=64, verbose=0))
+
+
+def _fit(model, data, steps, batch_size, at_last=None):
+    """`steps` steps on arrays, in as many whole passes as these are.
+
+    at_last: attributes that the model's quantizer gets for the last third of the passes.
+    """
+    count = len(next(iter(data.values())) if isinstance(data, dict) else data)
+    epochs = max(1, round(steps * batch_size / count))
+    first = epochs if at_last is None else epochs - max(1, epochs // 3)
+    model.fit(data, batch_size=batch_size, epochs=first, verbose=2)
+    if at_last is not None:
+        quantizer = model.tokenizer.quantizer
+        for name, value in at_last.items():
+            if isinstance(getattr(quantizer, name), keras.Variable):
+                getattr(quantizer, name).assign(value)
+            else:
+                setattr(quantizer, name, value)
+        model.make_train_function(force=True)  # most are constants of the compiled step
+        model.fit(data, batch_size=batch_size, initial_epoch=first, epochs=epochs, verbose=2)
+
+
+def run_cell(settings, scale, features, seed, train, test):
+    """Train and measure one variant.
+
+    Returns:
+        a dict of floats, and a picture: test images, their reconstructions, and samples.
+    """
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(seed)
+    start = time.perf_counter()
+    tokenizer = train_tokenizer(settings, scale, features, seed, train)
+    seconds = {"tokenizer_seconds": time.perf_counter() - start}
+    numbers, tokens = evaluate(tokenizer, test)
+    network = set_network(features)
+    decoded = tokenizer.decode(tokens)
+    rebuilt = distances(network, test, decoded)
+    prior_steps = scale["prior_steps"] * settings.get("prior_steps_factor", 1)
+    samples = sample_images(tokenizer, scale, seed, train, len(test), prior_steps)
+    painted = distances(network, test, samples)
+    seconds["seconds"] = time.perf_counter() - start
+    numbers = {
+        **numbers,
+        **{f"reconstruction_{name}": value for name, value in rebuilt.items()},
+        **{f"generation_{name}": value for name, value in painted.items()},
+        **seconds,
+    }
+    return numbers, image_grid([test[:12], decoded[:12], samples[:12]])
