@@ -121,7 +121,10 @@ def main(arguments=None):
                 picture.save(path.with_suffix(".png"))
                 cell = {"settings": settings, "data": data, "seed": seed}
                 write_cell(path, {**cell, "numbers": numbers, "facts": facts})
-    results = [json.loads(path.read_text()) for path in sorted(cells.glob("*.json"))]
+    results = [
+        {**json.loads(path.read_text()), "picture": path.with_suffix(".png")}
+        for path in sorted(cells.glob("*.json"))
+    ]
     print(write_report(args.output, results, variants, args.studies))
     return results
 

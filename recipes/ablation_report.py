@@ -3,6 +3,7 @@
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 
 COLUMNS = {
     "psnr": ("PSNR (dB)", "{:.2f}"),
@@ -18,11 +19,11 @@ PANELS = ("psnr", "codebook_usage", "reconstruction_kernel_distance", "generatio
 
 
 def write_report(directory, results, studies, unfinished):
-    """Write ablation.md and a figure a study and data set.
+    """Write ablation.md, and for each study and data set a figure, and pictures if there are any.
 
     Args:
         directory: where to.
-        results: the cells, dicts of settings, data, seed, numbers and facts.
+        results: the cells, dicts of settings, data, seed, numbers, facts and picture, a path.
         studies: {study: {variant: settings}}.
         unfinished: the studies that are written even where variants are missing; of the others,
             which share cells with them, the whole ones are.
@@ -35,17 +36,20 @@ def write_report(directory, results, studies, unfinished):
         for study, variants in studies.items():
             rows = {
                 variant: [
-                    cell["numbers"]
-                    for cell in results
-                    if (cell["settings"], cell["data"]) == (settings, data)
+                    cell for cell in results if (cell["settings"], cell["data"]) == (settings, data)
                 ]
                 for variant, settings in variants.items()
             }
-            rows = {variant: cells for variant, cells in rows.items() if cells}
+            pictures = {
+                variant: next((c["picture"] for c in cells if c["picture"].exists()), None)
+                for variant, cells in rows.items()
+            }
+            rows = {v: [cell["numbers"] for cell in cells] for v, cells in rows.items() if cells}
             if rows and (study in unfinished or len(rows) == len(variants)):
                 sections.append(f"## {study}, {title}\n\n{table(rows)}")
                 name = "".join(c if c.isalnum() else "_" for c in f"{study}_{title}")
                 plot(rows, directory / f"{name}.png")
+                show({v: p for v, p in pictures.items() if p}, directory / f"{name}_pictures.png")
     seconds = sum(cell["numbers"]["seconds"] for cell in results)
     features = ", ".join(sorted({cell["facts"]["features"] for cell in results}))
     sections.append(
@@ -81,14 +85,39 @@ def table(rows):
 
 def plot(rows, path):
     """A panel a number: mean and standard deviation of each variant."""
-    figure = Figure(figsize=(4 * len(PANELS), 1.2 + 0.35 * len(rows)), layout="constrained")
+    figure = Figure(figsize=(4 * len(PANELS), 1.4 + 0.35 * len(rows)), layout="constrained")
     FigureCanvasAgg(figure)
     heights = np.arange(len(rows))[::-1]
     for index, (axes, name) in enumerate(zip(figure.subplots(1, len(PANELS)), PANELS, strict=True)):
         values = [[numbers[name] for numbers in cells] for cells in rows.values()]
         spread = [np.std(v, ddof=1) if len(v) > 1 else 0.0 for v in values]
         axes.errorbar(list(map(np.mean, values)), heights, xerr=spread, fmt="o", capsize=3)
-        axes.set(xlabel=COLUMNS[name][0], yticks=heights, ylim=(-0.5, len(rows) - 0.5))
+        better = "less" if name.endswith("distance") else "more"
+        label = f"{COLUMNS[name][0]}\n{better} is better"
+        axes.set(xlabel=label, yticks=heights, ylim=(-0.5, len(rows) - 0.5))
+        axes.locator_params(axis="x", nbins=5)
         axes.set_yticklabels(rows if index == 0 else [])
         axes.grid(axis="x", alpha=0.3)
     figure.savefig(path, dpi=110)
+
+
+def show(pictures, path):
+    """Stack {variant: picture of a cell}: test images once, reconstructions, samples."""
+    if not pictures:
+        return
+    tiles = {variant: Image.open(picture).convert("RGB") for variant, picture in pictures.items()}
+    width, height = next(iter(tiles.values())).size
+    first = (height + 2) // 3  # the test images and the gap below them
+    figure = Figure(figsize=(2 * width / 100, 2.4 * first * (1 + 2 * len(tiles)) / 100))
+    FigureCanvasAgg(figure)
+    parts = {"test images": next(iter(tiles.values())).crop((0, 0, width, first - 2))}
+    for variant, tile in tiles.items():
+        parts[f"{variant}: reconstructions, samples"] = tile.crop((0, first, width, height))
+    heights = [part.height for part in parts.values()]
+    panels = figure.subplots(len(parts), 1, height_ratios=heights)
+    for axes, (title, part) in zip(np.atleast_1d(panels), parts.items(), strict=True):
+        axes.imshow(part, interpolation="nearest", aspect="equal")
+        axes.set_title(title, loc="left", fontsize=9)
+        axes.set_axis_off()
+    figure.tight_layout()
+    figure.savefig(path, dpi=100)

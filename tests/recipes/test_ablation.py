@@ -52,7 +52,7 @@ def test_a_killed_ablation_loses_one_cell_and_the_report_has_them_all(recipe, mo
             raise KeyboardInterrupt
         ran.append((settings, seed))
         numbers = {**{name: seed + len(ran) / 10 for name in columns}, "seconds": 1.0}
-        return numbers, Image.new("RGB", (8, 8))
+        return numbers, Image.new("RGB", (268, 100))
 
     monkeypatch.setattr(recipe, "run_cell", run_cell)
     with pytest.raises(KeyboardInterrupt):
@@ -70,6 +70,8 @@ def test_a_killed_ablation_loses_one_cell_and_the_report_has_them_all(recipe, mo
     psnr = [c["numbers"]["psnr"] for c in results if c["settings"]["quantizer"] == "vq"]
     assert f"| VQ-GAN | 2 | {np.mean(psnr):.2f} ± {np.std(psnr, ddof=1):.2f} |" in text
     assert Path("runs/ablation/ladder_scenes.png").stat().st_size > 5000
+    shown = Image.open("runs/ablation/ladder_scenes_pictures.png")
+    assert shown.height > shown.width / 10
     assert recipe.main([*TINY, "--report"]) == results
     report = Path("runs/ablation/ablation.md")
     assert "## mask" not in report.read_text()  # only the cell that it shares with the ladder
