@@ -221,3 +221,16 @@ def one_step():
     panel.plot((5.62, 5.62), (1.35, 2.65), ":", color=RED, linewidth=2)
     panel.text(5.62, 2.75, "cut", ha="center", color=RED, fontsize=11)
     return made
+
+
+def usage_and_fidelity(points):
+    """Perplexity against PSNR, a dot a run: {data: {variant: (perplexities, PSNRs)}}."""
+    made, axes = figure(10, 3.6, columns=len(points))
+    for panel, (data, variants) in zip(axes[0], points.items(), strict=True):
+        for index, (variant, (perplexities, psnrs)) in enumerate(variants.items()):
+            panel.scatter(perplexities, psnrs, s=30, marker="os^vDP"[index], label=variant)
+        panel.set(title=data, xlabel="codebook perplexity", xlim=(0, 256))
+        panel.grid(alpha=0.3)
+    axes[0, 0].set_ylabel("PSNR (dB)")
+    axes[0, -1].legend(fontsize=8, loc="lower right")
+    return made

@@ -1,0 +1,137 @@
+# %% [markdown]
+# # Choosing a quantizer and its settings
+#
+# Which quantizer to take for a tokenizer of your own, and what its settings do. The evidence is
+# the ablation: each variant trained by one recipe on procedural scenes and on emoji, then measured
+# on images it has not seen. This page reads its numbers (`results/ablation/cells`) and trains
+# nothing; [the results' page](../results/ablation/README.md) says how they were made, shows the
+# pictures, and says what cannot be told at that scale: 32 pixels, 256 codes, minutes of training.
+#
+# In short: take `RegularizedQuantizer` with its defaults for a tokenizer of your own;
+# `VectorQuantizer` or `GumbelQuantizer` where the weights are to be read by, or come from, another
+# project (see [published tokenizers](published_tokenizers.md)).
+
+# %%
+import json
+import os
+import sys
+from pathlib import Path
+
+import drawing
+import keras
+import numpy as np
+
+import keras_regvq
+from keras_regvq.training.pictures import usage_histogram
+
+root = Path(__file__).resolve().parent.parent
+sys.path.append(str(root / "recipes"))
+from ablation_studies import studies  # noqa: E402
+
+cells = [json.loads(path.read_text()) for path in (root / "results/ablation/cells").glob("*.json")]
+variants = studies(codes=256)
+
+
+def measured(settings, data, name):
+    """One number of a variant on one data set, an entry a seed."""
+    found = [c for c in cells if c["settings"] == settings and c["data"].startswith(data)]
+    return [c["numbers"][name] for c in sorted(found, key=lambda cell: cell["seed"])]
+
+
+def compare(study, data, seeds):
+    """Print the means over the first seeds of a study's variants."""
+    columns = {
+        "PSNR (dB)": "psnr",
+        "usage": "codebook_usage",
+        "perplexity": "codebook_perplexity",
+        "reconstructions": "reconstruction_frechet_distance",
+        "samples": "generation_frechet_distance",
+    }
+    print(f"{data:28}", *columns)
+    for variant, settings in variants[study].items():
+        means = [np.mean(measured(settings, data, name)[:seeds]) for name in columns.values()]
+        print("{:28} {:9.2f} {:5.0%} {:10.1f} {:15.1f} {:7.1f}".format(variant, *means))
+
+
+# %% [markdown]
+# ## 1. Which quantizer
+#
+# The paper's ladder, means of three seeds. PSNR is of reconstructions; usage is the share of codes
+# that occur in their tokens at all; perplexity says how many codes, used equally often, would carry
+# as much. The last two columns are Frechet distances to the test images, of the reconstructions and
+# of the samples of an autoregressive prior over the tokens: less is better.
+
+# %%
+compare("ladder", "scenes", seeds=3)
+
+# %%
+compare("ladder", "emoji", seeds=3)
+
+# %%
+points = {
+    data: {
+        variant: [measured(settings, data, name) for name in ("codebook_perplexity", "psnr")]
+        for variant, settings in variants["ladder"].items()
+    }
+    for data in ("scenes", "emoji")
+}
+drawing.save(drawing.usage_and_fidelity(points), __file__, 1, "ladder")
+
+# %% [markdown]
+# Each mark is a run. Nearest-neighbour quantization (VQ-GAN) leaves most codes unused, and so does
+# Gumbel-VQ, whose regularizer looks at each position for itself. Reg-VQ's prior looks at the mean
+# over positions, and brings all codes to life: that is the step that counts. Its mask costs a
+# little PSNR and evens out the use of codes further. What the contrastive losses and the mask do to
+# the distances is within the spread of the seeds.
+#
+# Dead codes are partly a matter of time. With four times the steps VQ-GAN comes closer, and is
+# still behind:
+
+# %%
+compare("length", "scenes", seeds=1)
+
+# %% [markdown]
+# ## 2. The prior: scope, estimator, weight
+#
+# One seed of each. `prior_estimator="soft"` regularizes the mean of the predicted distributions,
+# "hard" the frequencies of the chosen codes, with straight-through gradients. `prior_scope` says
+# over what the mean goes.
+
+# %%
+compare("prior", "scenes", seeds=1)
+
+# %%
+compare("prior", "emoji", seeds=1)
+
+# %% [markdown]
+# All of them use the whole codebook; what they cost differs. The soft estimator costs least, and
+# a weight of 0.1 costs more PSNR than 0.01. If codes still die in a run of yours, raise `prior_weight`; if
+# perplexity comes near the codebook's size and PSNR is low, lower it. `prior_scope="image"` asks
+# each picture to use all codes evenly, which it cannot with fewer positions than codes (64 and 256
+# here): with the hard estimator that costs up to 2 dB more than "batch".
+#
+# ## 3. What to watch
+#
+# `TokenizerTrainer` logs `codebook_usage`, `codebook_perplexity` and `psnr` over each epoch, from
+# the tokens of inference, which have no noise that would make a codebook look livelier than it is.
+# After the training, look at how often each code occurs in images of yours:
+
+# %%
+tokenizer = keras_regvq.from_preset("regvq_scenes_64")
+images = keras_regvq.data.scenes(128, size=64, split="test")["images"]
+tokens = keras.ops.convert_to_numpy(tokenizer.encode(images))
+counts = np.bincount(tokens.ravel(), minlength=tokenizer.codebook_size)
+shares = counts[counts > 0] / counts.sum()
+print(f"usage {np.mean(counts > 0):.1%}, perplexity {np.exp(-np.sum(shares * np.log(shares))):.0f}")
+
+pictures = Path(os.environ.get("GUIDE_PICTURES", root / "guides" / "pictures"))
+usage_histogram(counts).save(pictures / "choosing_a_quantizer_2_usage.png")
+
+# %% [markdown]
+# A codebook of which a part stays at zero could have been smaller: the generative model over
+# its tokens carries the dead ones along.
+#
+# ## 4. Large codebooks
+#
+# `block_size` bounds the memory of every quantizer: logits or distances exist for about that many
+# codes a position at a time, so 65,536 codes need hardly more memory than 4,096, but their own.

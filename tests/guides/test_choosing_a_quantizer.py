@@ -1,0 +1,41 @@
+"""The guide on choosing a quantizer runs, and what it says holds for the cells it reads."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+NAME = "choosing_a_quantizer"
+DATA = ("scenes", "emoji")
+
+
+@pytest.fixture(scope="module")
+def guide(run_guide):
+    return run_guide(NAME)
+
+
+def test_it_makes_the_pages_pictures(guide):
+    page = (Path(__file__).parent.parent.parent / "guides" / f"{NAME}.md").read_text()
+    assert [picture.name for picture in guide[2]] == re.findall(r"\(pictures/([^)]+)\)", page)
+
+
+@pytest.mark.parametrize("data", DATA)
+def test_the_prior_brings_all_codes_to_life_in_every_seed(guide, data):
+    measured, ladder = guide[0]["measured"], guide[0]["variants"]["ladder"]
+    for name in ("codebook_usage", "codebook_perplexity", "psnr"):
+        others = np.stack([measured(ladder[v], data, name) for v in ("VQ-GAN", "Gumbel-VQ")])
+        regularized = np.array(measured(ladder["+ PCL (Reg-VQ)"], data, name))
+        assert others.shape == (2, 3) and (regularized > others).all()
+
+
+@pytest.mark.parametrize("data", DATA)
+def test_the_default_prior_has_the_highest_fidelity_and_leaves_no_code_unused(guide, data):
+    measured, priors = guide[0]["measured"], guide[0]["variants"]["prior"]
+    psnr = {name: measured(settings, data, "psnr")[0] for name, settings in priors.items()}
+    assert max(psnr, key=psnr.get) == "batch, soft, 0.01"
+    assert min(measured(priors[name], data, "codebook_usage")[0] for name in priors) > 0.99
+
+
+def test_the_presets_codes_are_all_in_use(guide):
+    assert float(re.search(r"usage ([\d.]+)%", guide[1])[1]) > 95
