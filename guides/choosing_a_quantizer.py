@@ -84,11 +84,15 @@ drawing.save(drawing.usage_and_fidelity(points), __file__, 1, "ladder")
 # little PSNR and evens out the use of codes further. What the contrastive losses and the mask do to
 # the distances is within the spread of the seeds.
 #
-# Dead codes are partly a matter of time. With four times the steps VQ-GAN comes closer, and is
-# still behind:
+# Dead codes are partly a matter of time, and so are good samples. With four times the tokenizer's
+# steps VQ-GAN comes closer, and is still behind; with four times the generative prior's, Reg-VQ's
+# tokens, of which more have to be told apart, gain more on emoji. One seed:
 
 # %%
 compare("length", "scenes", seeds=1)
+
+# %%
+compare("length", "emoji", seeds=1)
 
 # %% [markdown]
 # ## 2. The prior: scope, estimator, weight
@@ -105,12 +109,25 @@ compare("prior", "emoji", seeds=1)
 
 # %% [markdown]
 # All of them use the whole codebook; what they cost differs. The soft estimator costs least, and
-# a weight of 0.1 costs more PSNR than 0.01. If codes still die in a run of yours, raise `prior_weight`; if
-# perplexity comes near the codebook's size and PSNR is low, lower it. `prior_scope="image"` asks
-# each picture to use all codes evenly, which it cannot with fewer positions than codes (64 and 256
-# here): with the hard estimator that costs up to 2 dB more than "batch".
+# a weight of 0.1 costs more PSNR than 0.01. If codes still die in a run of yours, raise
+# `prior_weight`; if perplexity comes near the codebook's size and PSNR is low, lower it.
+# `prior_scope="image"` asks each picture to use all codes evenly, which it cannot with fewer
+# positions than codes (64 and 256 here): with the hard estimator that costs up to 2 dB more than
+# "batch".
 #
-# ## 3. What to watch
+# ## 3. What else was tried
+#
+# On scenes, one seed. "At last" is the last third of the training.
+
+# %%
+compare("search", "scenes", seeds=1)
+
+# %% [markdown]
+# Seeds differ by 0.2 dB, so most of these say nothing. Three warn: a tenth of the prior's weight
+# lets half of the codes die, no prior at the end lets it begin, and codes that start ten times
+# smaller than the default's reach less in the same time.
+#
+# ## 4. What to watch
 #
 # `TokenizerTrainer` logs `codebook_usage`, `codebook_perplexity` and `psnr` over each epoch, from
 # the tokens of inference, which have no noise that would make a codebook look livelier than it is.
@@ -131,7 +148,7 @@ usage_histogram(counts).save(pictures / "choosing_a_quantizer_2_usage.png")
 # A codebook of which a part stays at zero could have been smaller: the generative model over
 # its tokens carries the dead ones along.
 #
-# ## 4. Large codebooks
+# ## 5. Large codebooks
 #
 # `block_size` bounds the memory of every quantizer: logits or distances exist for about that many
 # codes a position at a time, so 65,536 codes need hardly more memory than 4,096, but their own.
