@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import keras_regvq
-from tests.presets.test_foreign_tokenizers import check_diffusers, diffusers_model
+from tests.presets.foreign_peers import check_diffusers, diffusers_model
 
 
 class Hub(http.server.BaseHTTPRequestHandler):
