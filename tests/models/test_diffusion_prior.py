@@ -237,9 +237,9 @@ def test_ancestral_sampling_of_an_exact_network_draws_from_the_data(monkeypatch)
 @pytest.mark.parametrize("process, shift", [("discrete", 3), ("gaussian", 0)])
 def test_fit_learns_what_is_where(process, shift):
     """A token depends on its row and, in the discrete case, on the class: few steps paint them."""
-    classes = np.arange(30) % CLASSES
+    classes = np.arange(300) % CLASSES
     rows = 2 * np.arange(GRID[0])[None, :, None] + shift * classes[:, None, None]
-    tokens = np.broadcast_to(rows % CODES, (30, *GRID))
+    tokens = np.broadcast_to(rows % CODES, (300, *GRID))
     prior = models.DiffusionPrior(
         CODES,
         GRID,
@@ -256,8 +256,8 @@ def test_fit_learns_what_is_where(process, shift):
     prior.set_codebook(EMBEDDING)
     prior.compile(keras.optimizers.AdamW(6e-3, use_ema=True, ema_momentum=0.9))
     data = {"tokens": tokens, "condition": classes}
-    history = prior.fit(data, batch_size=30, epochs=130, verbose=0).history
-    assert np.mean(history["loss"][-10:]) < 0.4 * history["loss"][0]
+    history = prior.fit(data, batch_size=30, epochs=13, verbose=0).history
+    assert history["loss"][-1] < 0.4 * history["loss"][0]
     assert set(history) == {"loss", *prior.process.logged}
     painted = prior.generate(np.arange(CLASSES), num_steps=10, seed=0)
     assert (painted == tokens[:CLASSES]).mean() > 0.9
