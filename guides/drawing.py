@@ -234,3 +234,20 @@ def usage_and_fidelity(points):
     axes[0, 0].set_ylabel("PSNR (dB)")
     axes[0, -1].legend(fontsize=8, loc="lower right")
     return made
+
+
+def codebook_sizes(sizes, used, fidelity):
+    """Codes in use, and PSNR, against the codebook's size: {data and quantizer: values} each."""
+    made, axes = figure(10, 3.6, columns=2)
+    for name in used:
+        look = {"marker": "o", "linestyle": "-" if "Reg-VQ" in name else "--", "label": name}
+        for panel, curves in zip(axes[0], (used, fidelity), strict=True):
+            panel.plot(sizes, curves[name], color=BLUE if "scenes" in name else ORANGE, **look)
+    for panel, label in zip(axes[0], ("codes in use", "PSNR (dB)"), strict=True):
+        panel.set(xlabel="codebook size", ylabel=label, xscale="log", xticks=sizes)
+        panel.set_xticks([], minor=True)
+        panel.set_xticklabels(sizes)
+        panel.grid(alpha=0.3)
+    axes[0, 0].set_yscale("log")
+    axes[0, 0].legend(fontsize=8)
+    return made

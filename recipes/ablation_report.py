@@ -96,6 +96,8 @@ def plot(rows, path):
         label = f"{COLUMNS[name][0]}\n{better} is better"
         axes.set(xlabel=label, yticks=heights, ylim=(-0.5, len(rows) - 0.5))
         axes.locator_params(axis="x", nbins=5)
+        if name == "codebook_usage":
+            axes.set_xlim(0, 1.05)
         axes.set_yticklabels(rows if index == 0 else [])
         axes.grid(axis="x", alpha=0.3)
     figure.savefig(path, dpi=110)

@@ -39,3 +39,19 @@ def test_the_default_prior_has_the_highest_fidelity_and_leaves_no_code_unused(gu
 
 def test_the_presets_codes_are_all_in_use(guide):
     assert float(re.search(r"usage ([\d.]+)%", guide[1])[1]) > 95
+
+
+def test_a_contrastive_weight_too_large_ruins_the_plain_loss_only(guide):
+    measured, losses = guide[0]["measured"], guide[0]["variants"]["contrastive"]
+    for data in DATA:
+        plain, probabilistic = (
+            np.array(measured(losses[f"{kind}, weight x 10"], data, "psnr"))
+            for kind in ("plain", "probabilistic")
+        )
+        assert plain.shape == probabilistic.shape and (probabilistic > plain + 0.5).all()
+
+
+def test_larger_codebooks_are_used_by_the_regularized_quantizer_only(guide):
+    used = guide[0]["used"]
+    for data in DATA:
+        assert all(np.diff(used[f"Reg-VQ, {data}"]) > 0) and max(used[f"VQ-GAN, {data}"]) < 120
