@@ -145,8 +145,9 @@ compare("contrastive", "emoji", seeds=1)
 # %% [markdown]
 # At small weights the two losses cannot be told apart. A weight that is ten times too large ruins
 # the plain one (on scenes 17.7, 14.9 and 17.5 dB in three seeds) and costs the probabilistic one
-# little (20.7, 20.5 and 20.8 dB): with a feature network of your own, where the right weight is
-# not known, the probabilistic one (`TokenizerTrainer`'s default) is the one to take.
+# little (20.7, 20.5 and 20.8 dB), in part because it counts the sampled positions only, 40 % of
+# them. So with a feature network of your own, where the right weight is not known, the
+# probabilistic one (`TokenizerTrainer`'s default) is the safer one.
 #
 # ## 4. How many codes
 
