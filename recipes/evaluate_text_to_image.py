@@ -14,6 +14,7 @@ results.json, a picture and, for several --steps, a plot to --output.
 import argparse
 import itertools
 import json
+from collections import Counter
 from pathlib import Path
 
 import keras
@@ -64,7 +65,7 @@ def table(results):
 
 def plot_steps(results, path):
     """Facts found against steps: a colour for the seen and one for the unseen captions, a line
-    style a kind of diffusion."""
+    style a painter."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -72,12 +73,12 @@ def plot_steps(results, path):
 
     figure, axes = pyplot.subplots(figsize=(6, 4), layout="constrained")
     steps = sorted({row["steps"] for row in results if "steps" in row})
-    processes = list(dict.fromkeys(row["process"] for row in results if "steps" in row))
+    painters = list(dict.fromkeys(row["painter"] for row in results if "steps" in row))
     for colour, captions in (("tab:blue", "seen"), ("tab:orange", "unseen")):
         rows = [row for row in results if row["captions"] == captions]
-        for style, process in zip(("o-", "s--", "^-.", "v:"), processes, strict=False):
-            facts = [row["facts"] for row in rows if row.get("process") == process]
-            axes.plot(steps, facts, style, color=colour, label=f"{captions}, {process}")
+        for style, painter in zip(itertools.cycle(("o-", "s--", "^-.", "v:")), painters):
+            facts = [row["facts"] for row in rows if row.get("painter") == painter]
+            axes.plot(steps, facts, style, color=colour, label=f"{captions}, {painter}")
         limit = next(row["facts"] for row in rows if row["pictures"] == "reconstructions")
         axes.axhline(limit, color=colour, linewidth=0.8, label=f"{captions}, reconstructions")
     axes.set(xscale="log", xlabel="steps", ylabel="facts found", ylim=(0, 1.02))
@@ -86,6 +87,16 @@ def plot_steps(results, path):
     axes.legend(fontsize="small")
     figure.savefig(path, dpi=120)
     pyplot.close(figure)
+
+
+def name_painters(models):
+    """The painters' names by preset: the process, and the preset too where several share it."""
+    processes = {preset: model.prior.settings["process"] for preset, model in models.items()}
+    shared = [process for process, n in Counter(processes.values()).items() if n > 1]
+    return {
+        preset: f"{process} ({preset})" if process in shared else process
+        for preset, process in processes.items()
+    }
 
 
 def parse_arguments(arguments=None):
@@ -120,6 +131,7 @@ def main(arguments=None):
     keras.utils.set_random_seed(args.seed)
     args.output.mkdir(parents=True, exist_ok=True)
     models = {preset: keras_regvq.from_preset(preset) for preset in args.preset}
+    painters = name_painters(models)
     tokenizer = models[args.preset[0]].tokenizer
     size = tokenizer.image_size[0]
     classifier = load_classifier(args.classifier, size)
@@ -138,11 +150,11 @@ def main(arguments=None):
             "reconstructions": (tokenizer.reconstruct(data["images"]), {}),
         }
         for preset, steps in itertools.product(args.preset, args.steps):
-            process = models[preset].prior.settings["process"]
-            print(f"Painting {captions} captions, {process}, {steps} steps ...", flush=True)
+            painter = painters[preset]
+            print(f"Painting {captions} captions, {painter}, {steps} steps ...", flush=True)
             painted = models[preset].generate(data["captions"], num_steps=steps, **sampling)
-            name = f"painted, {process}, {steps} steps"
-            pictures[name] = (painted, {"preset": preset, "process": process, "steps": steps})
+            name = f"painted, {painter}, {steps} steps"
+            pictures[name] = (painted, {"preset": preset, "painter": painter, "steps": steps})
         for name, (images, facts) in pictures.items():
             numbers = found_facts(classifier, images, data["attributes"])
             numbers["kernel_distance"] = kernel_distance(classifier, images, others["images"])

@@ -1,5 +1,6 @@
 import importlib
 import json
+import shutil
 from pathlib import Path
 
 import keras
@@ -67,10 +68,12 @@ def test_evaluation_reports_what_is_found_beside_real_images(painter, monkeypatc
     monkeypatch.setattr(classifier, "EXAMPLES", 32)
     monkeypatch.setattr(classifier, "EPOCHS", 1)
     recipe = importlib.import_module("evaluate_text_to_image")
-    report = recipe.main(["--preset", painter, "--count", "4", "--steps", "1", "2"])
+    copy = str(shutil.copytree(painter, "copy"))
+    report = recipe.main(["--preset", painter, copy, "--count", "4", "--steps", "1", "2"])
     output = Path("runs/evaluate_text_to_image")
+    assert [row.get("preset") for row in report["results"]][2:6] == [painter] * 2 + [copy] * 2
     assert json.loads((output / "results.json").read_text()) == report
-    assert (output / "results.md").read_text().count("\n") == 2 + 2 * 4
+    assert (output / "results.md").read_text().count("\n") == 2 + 2 * 6
     assert Image.open(output / "steps.png").width > 300
     assert Image.open(output / "painted.png").width > 100
 
