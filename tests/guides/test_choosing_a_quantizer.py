@@ -41,7 +41,7 @@ def test_the_presets_codes_are_all_in_use(guide):
     assert float(re.search(r"usage ([\d.]+)%", guide[1])[1]) > 95
 
 
-def test_a_contrastive_weight_too_large_ruins_the_plain_loss_only(guide):
+def test_a_contrastive_weight_too_large_costs_the_plain_loss_more(guide):
     measured, losses = guide[0]["measured"], guide[0]["variants"]["contrastive"]
     for data in DATA:
         plain, probabilistic = (
