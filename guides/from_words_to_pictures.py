@@ -126,7 +126,7 @@ print("cross-entropy: " + " ".join(f"{value:.2f}" for value in history["cross_en
 
 # %% [markdown]
 # A few seconds on 48 pictures paint nothing yet. `text_scenes_64` is the same, larger, with
-# attention over the whole grid, after three and a half hours on two cores with 16,000 scenes (the
+# attention over the whole grid, after five and a half hours on two cores with 16,000 scenes (the
 # commands are in `results/README.md`).
 #
 # ## 5. Painting
