@@ -7,7 +7,6 @@ from keras_regvq import models
 from tests.models.tiny_prior import CLASSES, CODES, GRID, randomize
 
 PROCESSES = ("discrete", "gaussian")
-
 EMBEDDING = np.random.default_rng(5).normal(2.0, 3.0, (CODES, 6)).astype("float32")
 SIZES = {"channels": 8, "channel_multipliers": (1, 2), "num_res_blocks": 1, "num_heads": 2}
 
