@@ -50,7 +50,10 @@ def parse_arguments(arguments=None):
     option("--seed", 0, "random seed")
     option("--output", Path("runs/generated.png"), "picture to write")
     parser.add_argument("--colours", action="store_true", help="print the scenes' labels and stop")
-    return parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
+    if args.output.suffix.lower() not in Image.registered_extensions():
+        parser.error(f"--output {args.output} is no name of a picture, such as pictures.png")
+    return args
 
 
 def read_map(path, size, palette):

@@ -49,6 +49,13 @@ def test_configs_hold_options_that_the_recipe_knows(name):
     assert name.split("_")[0] in args.data
 
 
+def test_generate_refuses_a_name_that_no_picture_has_before_it_paints(capsys):
+    recipe = importlib.import_module("generate")
+    with pytest.raises(SystemExit):
+        recipe.main(["--prompt", "a boat", "--output", "folder/out"])
+    assert "--output folder/out" in capsys.readouterr().err
+
+
 def test_generate_paints_prompts_and_held_out_captions(painter, capsys):
     recipe = importlib.import_module("generate")
     arguments = ["--preset", painter, "--samples", "2", "--num-steps", "2"]
