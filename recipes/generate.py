@@ -51,8 +51,9 @@ def parse_arguments(arguments=None):
     option("--output", Path("runs/generated.png"), "picture to write")
     parser.add_argument("--colours", action="store_true", help="print the scenes' labels and stop")
     args = parser.parse_args(arguments)
-    if args.output.suffix.lower() not in Image.registered_extensions():
-        parser.error(f"--output {args.output} is no name of a picture, such as pictures.png")
+    kind = Image.registered_extensions().get(args.output.suffix.lower())
+    if kind not in Image.SAVE:  # some kinds Pillow only reads
+        parser.error(f"--output {args.output} is no picture that can be written, as .png is")
     return args
 
 

@@ -49,11 +49,12 @@ def test_configs_hold_options_that_the_recipe_knows(name):
     assert name.split("_")[0] in args.data
 
 
-def test_generate_refuses_a_name_that_no_picture_has_before_it_paints(capsys):
+@pytest.mark.parametrize("output", ["folder/out", "out.psd"])
+def test_generate_refuses_a_name_that_it_cannot_write_before_it_paints(output, capsys):
     recipe = importlib.import_module("generate")
     with pytest.raises(SystemExit):
-        recipe.main(["--prompt", "a boat", "--output", "folder/out"])
-    assert "--output folder/out" in capsys.readouterr().err
+        recipe.main(["--prompt", "a boat", "--output", output])
+    assert f"--output {output}" in capsys.readouterr().err
 
 
 def test_generate_paints_prompts_and_held_out_captions(painter, capsys):
