@@ -1,0 +1,141 @@
+"""Files and folders that are replaced as one: after a kill the old or the new one is there, whole.
+
+Everything is written beside its place under a temporary name, brought to disk, and renamed.
+"""
+
+import contextlib
+import ctypes
+import os
+import re
+import shutil
+import socket
+import sys
+from pathlib import Path
+
+_HOST = re.sub(r"\W", "_", socket.gethostname())
+_AT_WORKING_DIRECTORY, _EXCHANGE = -100, 2  # of renameat2(2)
+
+
+@contextlib.contextmanager
+def replacing(path):
+    """Give the path of a temporary file, which becomes `path` when the body has succeeded.
+
+    The temporary name ends as `path` does, so that writers which go by the suffix find it. If the
+    body fails, what was at `path` stays.
+
+    Args:
+        path: the file to write. Its folder is made if missing.
+
+    Raises:
+        OSError: naming `path`, such as for a full disk.
+    """
+    path = Path(path)
+    with _beside(path) as part:
+        yield part
+        _bring_to_disk(part)
+        # A link is followed, so that the file it names is replaced and not the link.
+        os.replace(part, path.resolve() if path.is_symlink() else path)
+
+
+def write_text(path, text):
+    """Replace the file at `path` by `text`, in UTF-8."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path, data):
+    """Replace the file at `path` by `data`."""
+    with replacing(path) as part:
+        part.write_bytes(data)
+
+
+@contextlib.contextmanager
+def replacing_directory(path):
+    """Give an empty temporary folder, which becomes the folder `path` when the body has succeeded.
+
+    Linux exchanges old and new in one step. Where the file system cannot, the old folder is moved
+    away first: a kill exactly then leaves it beside, under a name that ends in its own.
+
+    Args:
+        path: the folder to replace, or to make.
+
+    Raises:
+        OSError: naming `path`, such as for a full disk.
+    """
+    path = Path(path).resolve()
+    with _beside(path) as part:
+        part.mkdir()
+        yield part
+        for file in part.rglob("*"):
+            if file.is_file():
+                _bring_to_disk(file)
+        if not path.exists():
+            os.rename(part, path)
+        elif not _exchange(part, path):
+            old = part.with_name(f"{part.name}.old")
+            os.rename(path, old)
+            os.rename(part, path)
+            os.rename(old, part)  # to be removed
+
+
+@contextlib.contextmanager
+def _beside(path):
+    """A temporary name beside `path`, where nothing is left in the end."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(path)
+        part = path.with_name(f".part-{_HOST}-{os.getpid()}-{path.name}")
+        try:
+            yield part
+        finally:
+            _remove(part)
+    except OSError as error:
+        if error.filename is not None and str(path) in str(error.filename):
+            raise
+        reason = error.strerror or str(error)
+        # With a number, OSError makes itself the subclass that callers look for.
+        raise OSError(error.errno, f"{reason}, while it was written", str(path)) from error
+
+
+def _remove_leftovers(path):
+    """Remove what killed processes of this machine have left of writing `path`."""
+    pattern = re.compile(rf"\.part-{_HOST}-(\d+)-{re.escape(path.name)}(\.old)?")
+    for name in os.listdir(path.parent):
+        match = pattern.fullmatch(name)
+        if match and not _is_running(int(match[1])):
+            _remove(path.with_name(name))
+
+
+def _is_running(process):
+    if process == os.getpid():
+        return False  # what it is writing now comes after this
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
+def _remove(path):
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+def _bring_to_disk(path):
+    with open(path, "rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _exchange(one, other):
+    """Let two paths change places in one step; False where the system cannot."""
+    if not sys.platform.startswith("linux"):
+        return False
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    names = os.fsencode(one), os.fsencode(other)
+    return rename is not None and not rename(
+        _AT_WORKING_DIRECTORY, names[0], _AT_WORKING_DIRECTORY, names[1], _EXCHANGE
+    )

@@ -1,0 +1,121 @@
+"""Files and folders are replaced whole, whatever happens while they are written."""
+
+import contextlib
+import os
+import random
+import resource
+import subprocess
+import sys
+import time
+
+import pytest
+
+from keras_regvq.files.replacing import replacing, replacing_directory, write_bytes, write_text
+
+FOREVER = "999999999"  # no process of this machine
+
+
+@contextlib.contextmanager
+def small_disk(limit):
+    """Writing more than `limit` bytes to a file fails as on a full disk, with an OSError."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_file_is_replaced_and_nothing_is_left_beside_it(tmp_path):
+    write_text(tmp_path / "new" / "a.txt", "one")
+    write_text(tmp_path / "new" / "a.txt", "twö")
+    assert (tmp_path / "new" / "a.txt").read_text(encoding="utf-8") == "twö"
+    assert os.listdir(tmp_path / "new") == ["a.txt"]
+
+
+def test_the_temporary_name_keeps_the_suffix_that_writers_go_by(tmp_path):
+    with replacing(tmp_path / "a.weights.h5") as part:
+        assert part.name.endswith("a.weights.h5") and part.name != "a.weights.h5"
+        part.write_bytes(b"1")
+
+
+def test_a_failure_keeps_the_old_file(tmp_path):
+    write_text(tmp_path / "a.txt", "old")
+    with pytest.raises(ZeroDivisionError), replacing(tmp_path / "a.txt") as part:
+        part.write_text("half")
+        raise ZeroDivisionError
+    assert (tmp_path / "a.txt").read_text() == "old" and os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_a_full_disk_is_an_error_that_names_the_file(tmp_path):
+    write_text(tmp_path / "a.txt", "old")
+    with small_disk(1000), pytest.raises(OSError, match="a.txt") as error:
+        write_bytes(tmp_path / "a.txt", b"x" * 10_000)
+    assert error.value.errno is not None
+    assert (tmp_path / "a.txt").read_text() == "old" and os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_what_a_link_names_is_replaced_and_not_the_link(tmp_path):
+    write_text(tmp_path / "there.txt", "old")
+    (tmp_path / "link.txt").symlink_to("there.txt")
+    write_text(tmp_path / "link.txt", "new")
+    assert (tmp_path / "link.txt").is_symlink()
+    assert (tmp_path / "there.txt").read_text() == "new"
+
+
+def test_what_killed_processes_left_is_removed_and_running_ones_keep_theirs(tmp_path):
+    with replacing(tmp_path / "a.txt") as part:
+        ours, part_of_us = part.name, str(os.getpid())
+        part.write_text("1")
+    dead = tmp_path / ours.replace(part_of_us, FOREVER)
+    running = tmp_path / ours.replace(part_of_us, str(os.getppid()))
+    other = tmp_path / ours.replace(part_of_us, FOREVER).replace("a.txt", "ba.txt")
+    for file in (dead, running, other):
+        file.write_text("half")
+    write_text(tmp_path / "a.txt", "2")
+    assert not dead.exists() and running.exists() and other.exists()
+
+
+def test_a_folder_is_replaced_with_all_that_it_held(tmp_path):
+    for content, name in (("old", "a"), ("new", "b")):
+        with replacing_directory(tmp_path / "preset") as part:
+            (part / "sub").mkdir()
+            (part / "sub" / name).write_text(content)
+    assert [p.name for p in (tmp_path / "preset").rglob("*") if p.is_file()] == ["b"]
+    assert os.listdir(tmp_path) == ["preset"]
+
+
+def test_a_folder_is_replaced_where_the_system_cannot_exchange(tmp_path, monkeypatch):
+    monkeypatch.setattr("keras_regvq.files.replacing._exchange", lambda one, other: False)
+    test_a_folder_is_replaced_with_all_that_it_held(tmp_path)
+
+
+def test_a_failure_keeps_the_old_folder(tmp_path):
+    with replacing_directory(tmp_path / "preset") as part:
+        (part / "a").write_text("old")
+    with small_disk(1000), pytest.raises(OSError, match="preset"):
+        with replacing_directory(tmp_path / "preset") as part:
+            (part / "a").write_bytes(b"x" * 10_000)
+    assert (tmp_path / "preset" / "a").read_text() == "old" and os.listdir(tmp_path) == ["preset"]
+
+
+def test_a_kill_at_any_moment_leaves_the_folder_whole(tmp_path):
+    """Another process replaces a folder of two files again and again until it is killed."""
+    program = f"""
+import itertools
+from keras_regvq.files.replacing import replacing_directory
+for number in itertools.count():
+    with replacing_directory({str(tmp_path / "preset")!r}) as part:
+        (part / "a").write_text(str(number))
+        (part / "b").write_text(str(number))
+    print(number, flush=True)
+"""
+    delays = random.Random(0)
+    for _ in range(10):
+        process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
+        process.stdout.readline()
+        time.sleep(delays.uniform(0, 0.01))
+        process.kill()
+        process.communicate()
+        a, b = ((tmp_path / "preset" / name).read_text() for name in "ab")
+        assert a == b
