@@ -2,7 +2,8 @@
 # Sets up .venv on first use, then does one thing in it:
 #   bash run.sh quickstart        train a Reg-VQ tokenizer on procedural scenes (one backend)
 #   bash run.sh tests [ARGS]      lint, then the test suite on tensorflow, jax and torch in turn
-# KERAS_BACKEND picks the quickstart's backend (default tensorflow); ARGS go to pytest.
+# KERAS_BACKEND picks the quickstart's backend (default tensorflow); ARGS go to pytest. Each guide and
+# recipe is tested on one backend, another one each day; --all tests them on all three.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 task=${1:-}
@@ -42,15 +43,19 @@ tests)
     failed=0
     # Two workers of one thread each: PyTorch slows down when threads of two processes compete.
     export OMP_NUM_THREADS=1
+    TEST_DAY=$((10#$(date +%j)))
+    export TEST_DAY
+    number=0
     for backend in tensorflow jax torch; do
-        echo "== $backend"
+        number=$((number + 1))
+        echo "== $backend ($number of 3)"
         KERAS_BACKEND=$backend .venv/bin/python -m pytest -q -n 2 --dist loadfile \
             --no-loadscope-reorder "$@" || failed=1
     done
     exit $failed
     ;;
 *)
-    sed -n '2,5s/^# \{0,1\}//p' "$0"
+    sed -n '2,6s/^# \{0,1\}//p' "$0"
     exit 2
     ;;
 esac
