@@ -1,0 +1,45 @@
+"""Which layers of a model are quantized, so that a preset can hold them."""
+
+import keras
+
+from keras_regvq.validation import refuse
+
+MODES = ("int8", "int4")
+
+
+def quantized_layers(model):
+    """What config.json says of it: {mode: indices of the layers}, in the order that Keras has them.
+
+    Raises:
+        ValueError: for a mode that does not come back from weights alone.
+    """
+    found = {}
+    for index, layer in enumerate(model._flatten_layers()):
+        mode = getattr(layer, "quantization_mode", None)
+        if mode is not None:
+            if mode not in MODES:
+                refuse("model", f"{layer.name!r} quantized as {mode}", f"one of {', '.join(MODES)}")
+            settings = getattr(layer, "quantization_config", None)
+            if settings is not None and settings.get_config() != _default(mode).get_config():
+                expected = f"{mode} with Keras's own settings"
+                refuse("model", f"{layer.name!r} quantized with other settings", expected)
+            found.setdefault(mode, []).append(index)
+    return found
+
+
+def _default(mode):
+    kinds = {
+        "int8": keras.quantizers.Int8QuantizationConfig,
+        "int4": keras.quantizers.Int4QuantizationConfig,
+    }
+    return kinds[mode]()
+
+
+def quantize_again(model, found):
+    """Quantize the layers of a new model that were quantized in the saved one."""
+    layers = model._flatten_layers()
+    for mode, indices in (found or {}).items():
+        if mode not in MODES:
+            refuse("quantization", repr(mode), f"one of {', '.join(MODES)}")
+        chosen = {id(layers[index]) for index in indices}
+        model.quantize(mode, filters=lambda layer, chosen=chosen: id(layer) in chosen)
