@@ -84,7 +84,7 @@ def load(
             `verify=False` (True decodes every image once beforehand), `label_palette=None` (the
             colour of each label, for label maps in colour: (K, 3) integers, "scenes", or a file;
             see `label_maps.read_palette`) and `max_pixels` (larger pictures are skipped); for TFDS
-            `data_dir=None`, `download=True` and `splits=None` (a dict of TFDS split names by split).
+            `data_dir=None`, `download=True` and `splits=None` (TFDS split names by split).
 
     Returns:
         A `tf.data.Dataset` of known cardinality.
