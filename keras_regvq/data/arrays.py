@@ -69,9 +69,9 @@ def open_npz(path, split, image_size, fields, limit=None, channels=3):
         ValueError: naming the file, for one that is none, a key that is missing, an empty split, or
             an array that does not fit.
     """
-    with NpzFile(path) as file:
-        arrays = _read_arrays(file, fields, split)
     try:
+        with NpzFile(path) as file:
+            arrays = _read_arrays(file, fields, split)
         return ArrayExamples(*_of_split(arrays, path, split, fields, limit), image_size, channels)
     except ValueError as error:
         if shown_name(path) in str(error):

@@ -27,17 +27,16 @@ def find_captions(folders, split_folder):
     A file that has several lines has all their captions. What is wrong is left out.
 
     Args:
-        folders: paths. A name in an earlier folder or file is not looked up in a later one.
+        folders: paths, in the order in which names are looked up.
         split_folder: name of the split's folder: if a COCO file's name has it, the others are not
             read.
 
     Returns:
-        dict of image names and tuples of captions, or None without any file; and a list of what is
-        wrong, by file and line.
+        For each file a dict of image names and tuples of captions; and a list of what is wrong, by
+        file and line.
     """
-    captions, wrong, found = {}, [], False
+    tables, wrong = [], []
     for path in _index_files(folders, split_folder):
-        found = True
         table = defaultdict(tuple)
         reader = {".jsonl": _read_lines, ".csv": _read_table, ".json": _read_coco}[path.suffix]
         try:
@@ -50,23 +49,23 @@ def find_captions(folders, split_folder):
                         table[parsed[0]] += parsed[1]
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             wrong.append(f"{shown_name(path.name)}: {str(error)[:60]}")
-        captions = {**table, **captions}
-    return (captions if found else None), wrong
+        tables.append(dict(table))
+    return tables, wrong
 
 
-def look_up(captions, file, folders):
+def look_up(tables, file, folders):
     """The captions of a picture, or ().
 
     Args:
-        captions: dict of names and captions.
+        tables: dicts of names and captions; what is in an earlier one counts.
         file: relative path, found by itself or by its bare name, each with or without its suffix.
         folders: names of folders that may stand before it.
     """
     names = [file, file.with_suffix("")]
     names = [Path(folder) / name for folder in folders for name in names] + names
     names += [file.name, file.with_suffix("").name]
-    keys = (name if isinstance(name, str) else name.as_posix() for name in names)
-    return next((captions[key] for key in keys if key in captions), ())
+    keys = [name if isinstance(name, str) else name.as_posix() for name in names]
+    return next((table[key] for table in tables for key in keys if key in table), ())
 
 
 def captions_beside(path):

@@ -16,6 +16,7 @@ CELEBAMASK_HQ_CLASSES = (
 
 _FACES_IN_A_FOLDER = 2000
 _FIRST_TEST_FACE = 28000
+_MASK_PIXELS = 2**24  # the original ones have 2**18
 
 
 class CelebAMaskHQExamples(FolderExamples):
@@ -63,14 +64,14 @@ class CelebAMaskHQExamples(FolderExamples):
         path = next((path for _, path in self._masks(root, file)), None)
         if path is None:
             return "without a label map"
-        with open_picture(path, self._max_pixels) as mask:
+        with open_picture(path, _MASK_PIXELS) as mask:
             same = mask.width * size[1] == mask.height * size[0]
         return None if same else "whose masks have another aspect ratio"
 
     def _read_label_map(self, root, file):
         labels = None
         for label, path in self._masks(root, file):
-            with open_picture(path, self._max_pixels) as mask:  # in the original these are RGB
+            with open_picture(path, _MASK_PIXELS) as mask:  # in the original these are RGB
                 inside = np.asarray(mask.convert("L")) > 0
             if labels is None:
                 labels = np.zeros(inside.shape, np.int32)

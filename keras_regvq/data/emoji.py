@@ -62,7 +62,7 @@ class EmojiExamples(FolderExamples):
         return [f for f, test in zip(known, is_test, strict=True) if test == (split == "test")]
 
     def _read_captions(self, root, files):
-        return {name: (caption,) for name, (_, caption) in self._emoji.items()}
+        return [{name: (caption,) for name, (_, caption) in self._emoji.items()}]
 
 
 def _pictures(entries):

@@ -57,8 +57,8 @@ def find_roots(directory, split):
         if alone:
             shown = ", ".join(f"{shown_name(name)}/" for name in alone)
             remarks.append(
-                f"nothing by {shown}, which names a split but has no other one beside it: the "
-                "CRC-32 of the paths chooses a tenth of all images for testing"
+                f"{shown} names a split, but there is none of the other kind beside it: a tenth of "
+                "all images, by the CRC-32 of their paths, is for testing."
             )
         if splits is None:
             continue

@@ -156,16 +156,16 @@ class FolderExamples:
         return self._leave_out(*files_of_split(files, split))
 
     def _read_captions(self, root, files):
-        """What `_captions_of` looks captions up in: dict of image names and tuples of captions."""
+        """What `_captions_of` looks captions up in: dicts of image names and tuples of captions."""
         folders = (root.folder, root.images, self._directory)
-        captions, wrong = find_captions(folders, root.name)
+        tables, wrong = find_captions(folders, root.name)
         self._leave_out([], {WRONG: wrong})
-        if captions is None and not any(
+        if not tables and not any(
             (root.images / file).with_suffix(".txt").is_file() for file in files
         ):
             received = f"{shown_name(root.folder)} without captions.jsonl"
             refuse("source", received, 'it, or a text beside each image, for the field "captions"')
-        return captions or {}
+        return tables
 
     def _captions_of(self, root, file):
         captions = look_up(root.captions, file, (root.name, root.images.name))
@@ -239,15 +239,15 @@ class FolderExamples:
 
     def _report(self, split, found):
         counts = [count_names(why, list(names)) for why, names in self._left_out.items() if names]
-        report = "; ".join(counts + self._remarks)
+        report = [f"Left out: {'; '.join(counts)}."] if counts else []
+        report = " ".join(report + self._remarks)
         if not self._files:
             received = f"{shown_name(self._directory)} with {found} images for this split"
             refuse("source", f"{received} ({report})" if report else received, "usable images")
-        taken = "1 image is" if len(self) == 1 else f"{len(self)} images are"
         if report:
+            taken = "1 image is" if len(self) == 1 else f"{len(self)} images are"
             warnings.warn(
-                f"{shown_name(self._directory)}: {taken} taken for split {split!r}. "
-                f"Left out: {report}.",
+                f"{shown_name(self._directory)}: {taken} taken for split {split!r}. {report}",
                 stacklevel=4,
             )
 

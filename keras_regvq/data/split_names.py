@@ -39,8 +39,8 @@ def find_split_folders(names):
     "cats-testing". Of several held-out ones the first by the order of `_HELD_OUT` is for testing.
 
     Returns:
-        `SplitFolders`, or None if there are not both kinds; and the names that are of one kind
-        without the other.
+        `SplitFolders`, or None if there are not both kinds; and the names that say nothing
+        but a split, of one kind without the other.
     """
     groups = defaultdict(list)
     for name in names:
@@ -48,7 +48,7 @@ def find_split_folders(names):
         if word is not None:
             groups[rest].append((_RANKS[word], name))
     train, test, others, alone = [], [], [], []
-    for group in groups.values():
+    for rest, group in groups.items():
         group = sorted(group)
         training = [name for rank, name in group if rank < len(_TRAIN)]
         held_out = [name for rank, name in group if rank >= len(_TRAIN)]
@@ -56,7 +56,7 @@ def find_split_folders(names):
             train.append(training[0])
             test.append(held_out[0])
             others += [*training[1:], *held_out[1:]]
-        else:
+        elif not rest:
             alone += training + held_out
     if not train:
         return None, sorted(alone)
@@ -116,7 +116,7 @@ def describe_splits(splits):
         ", ".join(f"{shown_name(name)}/" for name in names)
         for names in (splits.train, splits.test, splits.others)
     )
-    return f'"train" is {train}, "test" is {test}, and {others} left out'
+    return f'"train" is {train}, "test" is {test}, and {others} left out.'
 
 
 def name_without_split(name):

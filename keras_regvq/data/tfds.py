@@ -94,7 +94,12 @@ def _builder(name, data_dir, download):
         message = str(error).strip().splitlines()[0]
         refuse("source", f'"tfds:{name}" ({message})', "the name of a TensorFlow dataset")
     if download:
-        builder.download_and_prepare()
+        try:
+            builder.download_and_prepare()
+        except (OSError, tensorflow_datasets.core.download.util.DownloadError) as error:
+            reason = str(error).strip().splitlines()[:1]
+            received = f'"tfds:{name}", which cannot be fetched ({"".join(reason)[:200]})'
+            refuse("source", received, "a network, or download=False and the data_dir it is in")
     if not builder.is_prepared():
         received = f'"tfds:{name}" with download=False, not prepared in {builder.data_path}'
         refuse("source", received, "a prepared dataset, its data_dir, or download=True")
