@@ -45,7 +45,7 @@ class CubExamples(FolderExamples):
 
     def _captions_of(self, root, file):
         texts, wrong = captions_beside((root.captions / file).with_suffix(".txt"))
-        self._leave_out([], {WRONG: wrong})
+        self._left_out.add({WRONG: wrong})
         return texts
 
     def _of_split(self, files, split):

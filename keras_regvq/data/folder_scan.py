@@ -102,12 +102,6 @@ def find_folder(folder, names):
     return next((Path(folder) / found[name] for name in names if name in found), None)
 
 
-def count_names(reason, names):
-    """Such as "2 unreadable (a.png, b.png)"."""
-    shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-    return f"{len(names)} {reason} ({shown})"
-
-
 def _problem(path, relative, reason):
     """Why a file is left out, "" if it is none that could be a picture, None if it is taken."""
     suffix = path.suffix.lower()

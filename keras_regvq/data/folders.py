@@ -1,14 +1,14 @@
 """Picture folders: images, and label maps and captions that go with them."""
 
 import warnings
-from collections import defaultdict
 from pathlib import Path
 
 from keras_regvq.data.captions_file import WRONG, captions_beside, find_captions, look_up
 from keras_regvq.data.folder_roots import find_label_map, find_roots, open_root
-from keras_regvq.data.folder_scan import LABEL_FOLDERS, count_names
+from keras_regvq.data.folder_scan import LABEL_FOLDERS
 from keras_regvq.data.image_files import MAX_PIXELS, TooManyPixelsError, open_picture
 from keras_regvq.data.label_maps import UnknownLabelError, is_label_map, read_labels, read_palette
+from keras_regvq.data.left_out import LeftOut
 from keras_regvq.data.pictures import fit_image, read_image, shown_size
 from keras_regvq.data.split_names import files_of_split, path_hash
 from keras_regvq.files.regular_files import shown_name
@@ -51,14 +51,12 @@ class FolderExamples:
         split: "train", "test" or "all".
         image_size: Side, or (height, width), that images and label maps are brought to.
         fields: What is asked for.
-        limit: At most so many images, or None. They are in the order of their CRC-32, so a limited
-            number is drawn from all subfolders.
+        limit: At most so many images, or None; drawn from all subfolders, by their CRC-32.
         min_size: Images whose shorter side is below this are skipped; None: a quarter of
-            the shorter side of `image_size`.
+            `image_size`, its shorter side.
         verify: Whether every image is decoded beforehand.
         channels: 3 for RGB on white, 1 for luminance, 4 for RGBA.
-        label_palette: The colour of each label, for label maps in colour: see
-            `label_maps.read_palette`.
+        label_palette: The colour of each label: see `label_maps.read_palette`.
         max_pixels: Larger pictures are skipped: see `image_files.open_picture`.
 
     Raises:
@@ -88,17 +86,17 @@ class FolderExamples:
             refuse("source", f'"{self.kind}:{directory}"', "the path of a folder that exists")
         self.size, self.channels = check_size("image_size", image_size), channels
         self._fields, self._verify = fields, verify
-        self._min_size = min(self.size) / 4
-        if min_size is not None:
-            self._min_size = check_integer("min_size", min_size, 1)
+        least = min(self.size) / 4
+        self._min_size = least if min_size is None else check_integer("min_size", min_size, 1)
         self._max_pixels = check_integer("max_pixels", max_pixels, 1)
         self._palette = None if label_palette is None else read_palette(label_palette)
         self._broken, self._warned = set(), False
-        self._directory, self._remarks, self._left_out = directory, [], defaultdict(dict)
+        self._directory, self._shown, self._left_out = directory, shown_name(directory), LeftOut()
         candidates = []
         roots, by_hash = self._find_split(directory, split)
         for root in roots:
-            files = self._leave_out(*open_root(root, self._image_folder, self._label_folders))
+            files, left_out = open_root(root, self._image_folder, self._label_folders)
+            self._left_out.add(left_out)
             if "labels" in fields and root.labels is None:
                 name = self._label_folders[0]
                 received = f"{shown_name(root.folder)} without a folder {name}/"
@@ -129,15 +127,14 @@ class FolderExamples:
                         refuse("source", error, expected)
                     self._broken.add(number)
                     self._warn_broken(*self._examples[number], error)
-        raise ValueError(f"None of the {len(self)} images in {self._directory} can be decoded.")
+        raise ValueError(f"None of the {len(self)} images in {self._shown} can be decoded.")
 
     def _decode(self, root, file, fields):
-        height, width = self.size
         example = {}
         if "images" in fields:
-            path, side = root.images / file, max(height, width)
+            path, side = root.images / file, max(self.size)
             image = read_image(path, side, self.channels, self._max_pixels)
-            example["images"] = fit_image(image, height, width)
+            example["images"] = fit_image(image, *self.size)
         if "labels" in fields:
             example["labels"] = self._read_label_map(root, file)
         if "captions" in fields:
@@ -147,33 +144,31 @@ class FolderExamples:
     def _find_split(self, directory, split):
         """-> the roots of the split, and whether `_of_split` chooses among their images."""
         roots, by_hash, left_out, remarks = find_roots(directory, split)
-        self._leave_out([], left_out)
-        self._remarks += remarks
+        self._left_out.add(left_out, remarks)
         return roots, by_hash
 
     def _of_split(self, files, split):
         """Those of the files found, relative to the folder of images, that are of the split."""
-        return self._leave_out(*files_of_split(files, split))
+        files, left_out = files_of_split(files, split)
+        self._left_out.add(left_out)
+        return files
 
     def _read_captions(self, root, files):
         """What `_captions_of` looks captions up in: dicts of image names and tuples of captions."""
         folders = (root.folder, root.images, self._directory)
         tables, wrong = find_captions(folders, root.name)
-        self._leave_out([], {WRONG: wrong})
-        if not tables and not any(
-            (root.images / file).with_suffix(".txt").is_file() for file in files
-        ):
+        self._left_out.add({WRONG: wrong})
+        beside = ((root.images / file).with_suffix(".txt") for file in files)
+        if not tables and not any(path.is_file() for path in beside):
             received = f"{shown_name(root.folder)} without captions.jsonl"
             refuse("source", received, 'it, or a text beside each image, for the field "captions"')
         return tables
 
     def _captions_of(self, root, file):
-        captions = look_up(root.captions, file, (root.name, root.images.name))
-        if captions:
+        if captions := look_up(root.captions, file, (root.name, root.images.name)):
             return captions
         texts, wrong = captions_beside((root.images / file).with_suffix(".txt"))
-        if wrong:
-            self._leave_out([], {WRONG: wrong})
+        self._left_out.add({WRONG: wrong})
         return texts
 
     def _usable(self, candidates, limit):
@@ -182,81 +177,72 @@ class FolderExamples:
         for _, name, root, file in candidates:
             if limit is not None and len(usable) == limit:
                 break
-            problem = self._problem(root, file)
+            problem, detail = self._problem(root, file)
             if problem is None:
                 usable.append((root, file))
             else:
-                reason, detail = problem if isinstance(problem, tuple) else (problem, "")
-                self._leave_out([], {reason: [shown_name(name) + detail]})
+                self._left_out.add({problem: [shown_name(name) + detail]})
         return usable
 
     def _problem(self, root, file):
-        """What makes an image unusable, or None, from the headers of its files."""
+        """What makes an image unusable, or None, from the headers of its files; and details."""
         try:
             with open_picture(root.images / file, self._max_pixels) as image:
                 size = shown_size(image)
             if min(size) < self._min_size:
-                return f"smaller than {self._min_size:g} pixels"
-            problem = self._label_problem(root, file, size) if "labels" in self._fields else None
-            if problem is not None:
-                return problem
+                return f"smaller than {self._min_size:g} pixels", ""
+            if "labels" in self._fields and (problem := self._label_problem(root, file, size)):
+                return problem, ""
             if "captions" in self._fields and not self._captions_of(root, file):
-                return "without a caption"
+                return "without a caption", ""
             if self._verify:
                 self._decode(root, file, self._fields)
         except TooManyPixelsError:
-            return "of too many pixels"
+            return "of too many pixels", ""
         except UnknownLabelError as error:
             if type(self).classes is not None:
-                return f"with labels above {self.classes - 1}"
+                return f"with labels above {self.classes - 1}", ""
             return "with labels that are none", f": {error.label}"
         except Exception:  # whatever a decoder raises on a broken file
-            return "unreadable"
-        return None
+            return "unreadable", ""
+        return None, ""
 
     def _label_problem(self, root, file, size):
         """What makes the label map unusable for an image of `size` (width, height), or None."""
         path = find_label_map(root, file)
         if path is None:
             return "without a label map"
-        with open_picture(path, self._max_pixels) as labels:
-            fits, same_size = is_label_map(labels, self._palette), labels.size == size
+        try:
+            with open_picture(path, self._max_pixels) as labels:
+                fits, same_size = is_label_map(labels, self._palette), labels.size == size
+        except (OSError, ValueError):
+            return "whose label map is unreadable"
         if not fits:
             return "whose label map is not one channel of ids"
         return None if same_size else "whose label map has another size"
 
     def _read_label_map(self, root, file):
         """int32 (height, width)."""
-        classes = self.classes if self._palette is None else len(self._palette)
-        path = find_label_map(root, file)
-        return read_labels(path, self.size, classes, self._palette, self._max_pixels)
-
-    def _leave_out(self, files, left_out):
-        """Remembers what is left out, by the reason; returns the files."""
-        for reason, names in left_out.items():
-            self._left_out[reason].update(dict.fromkeys(names))
-        return files
+        path, palette = find_label_map(root, file), self._palette
+        classes = self.classes if palette is None else len(palette)
+        return read_labels(path, self.size, classes, palette, self._max_pixels)
 
     def _report(self, split, found):
-        counts = [count_names(why, list(names)) for why, names in self._left_out.items() if names]
-        report = [f"Left out: {'; '.join(counts)}."] if counts else []
-        report = " ".join(report + self._remarks)
+        report = str(self._left_out)
         if not self._files:
-            received = f"{shown_name(self._directory)} with {found} images for this split"
+            received = f"{self._shown} with {found} images for this split"
             refuse("source", f"{received} ({report})" if report else received, "usable images")
         if report:
             taken = "1 image is" if len(self) == 1 else f"{len(self)} images are"
-            warnings.warn(
-                f"{shown_name(self._directory)}: {taken} taken for split {split!r}. {report}",
-                stacklevel=4,
-            )
+            message = f"{self._shown}: {taken} taken for split {split!r}. {report}"
+            warnings.warn(message, stacklevel=4)
 
     def _warn_broken(self, root, file, error):
         if not self._warned:
             self._warned = True
-            warnings.warn(
-                f"{shown_name(root.images / file)} cannot be decoded ({error}); it and any later "
-                "image like it are replaced by the next readable one. verify=True skips them "
-                "beforehand.",
-                stacklevel=2,
+            name = shown_name(root.images / file)
+            rest = "it and any later image like it are replaced by the next readable one"
+            message = (
+                f"{name} cannot be decoded ({error}); {rest}. verify=True skips them beforehand."
             )
+            warnings.warn(message, stacklevel=2)

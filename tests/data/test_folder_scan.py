@@ -39,6 +39,15 @@ def test_label_maps_of_every_usual_suffix_are_read(split_folder, suffix, kind):
     np.testing.assert_array_equal(example["labels"], labels)
 
 
+def test_a_label_map_that_is_no_picture_is_told_of_as_such(split_folder):
+    for name in "ab":
+        write(split_folder / "test" / "images" / f"{name}.png", flat(ord(name)))
+        write(split_folder / "test" / "labels" / f"{name}.png", np.zeros((32, 32), np.uint8))
+    (split_folder / "test" / "labels" / "b.png").write_bytes(b"no picture")
+    with pytest.warns(UserWarning, match=r"1 whose label map is unreadable \(b.png\)"):
+        only(split_folder, fields=("labels",))
+
+
 def test_hidden_folders_and_files_are_left_out_by_name(tmp_path):
     for name in ("train/a.jpg", "test/b.jpg", "train/.ipynb_checkpoints/a-checkpoint.jpg",
                  "train/@eaDir/a.jpg/SYNOPHOTO_THUMB_M.jpg", "train/.thumbnails/x.png",
