@@ -39,9 +39,11 @@ def save(rows, number, name, scale=2):
 # ## 1. The folder
 #
 # A folder has `images/` and `captions.jsonl`, of which a line names an image and its caption, or
-# several captions, of which each pass over the data draws one. Here the folder is made from
-# procedural scenes. Every tenth image or so is kept for testing. CUB-200's birds, MS-COCO and npm's
-# emoji are read as they come, with `cub:DIR`, `tfds:coco_captions` and `emoji:DIR`.
+# several captions, of which each pass over the data draws one. Hugging Face's `metadata.jsonl` or
+# a text file beside each image will do, too. Here the folder is made from procedural scenes. Every
+# tenth image or so is kept for testing, if there are no folders such as `train/` and `val/`.
+# CUB-200's birds, MS-COCO and npm's emoji are read as they come, with `cub:DIR`,
+# `tfds:coco_captions` and `emoji:DIR`.
 
 # %%
 folder = Path(tempfile.mkdtemp())

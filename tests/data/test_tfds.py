@@ -118,6 +118,36 @@ def test_grey_images_become_rgb_and_train_alone_is_split(data_dir):
     assert len(chosen) == 10
 
 
+def test_all_is_every_split_and_sizes_and_channels_are_options(data_dir):
+    options = {"fields": ("images", "labels"), "data_dir": data_dir, "download": False}
+    dataset = load("tfds:regvq_pictures", "all", (8, 4), None, channels=1, **options)
+    examples = list(dataset.as_numpy_iterator())
+    assert sorted(int(e["labels"][0, -1]) for e in examples) == list(range(100, 109))
+    assert {e["images"].shape for e in examples} == {(8, 4, 1)}
+    assert {e["labels"].shape for e in examples} == {(8, 4)}
+
+
+def test_half_of_the_examples_are_flipped(data_dir):
+    options = {"fields": ("images", "labels"), "data_dir": data_dir, "download": False}
+    dataset = load("tfds:regvq_pictures", "all", 8, None, shuffle=True, flip=True, **options)
+    passes = [list(dataset.as_numpy_iterator()) for _ in range(4)]
+    flipped = [bool(e["labels"][0, 0]) for one in passes for e in one]
+    assert 6 < sum(flipped) < 30
+    for example in passes[0]:  # white goes with label 0
+        white = example["images"][0, :, 0] > 250
+        assert white[0] == (example["labels"][0, 0] == 0) and white[0] != white[-1]
+
+
+@pytest.mark.parametrize("kind", [ConnectionError, tfds.core.download.util.DownloadError])
+def test_data_that_cannot_be_fetched_is_named_with_what_to_do(data_dir, monkeypatch, kind):
+    def fail(self):
+        raise kind("no route to host")
+
+    monkeypatch.setattr(RegvqDigits, "download_and_prepare", fail)
+    with pytest.raises(ValueError, match="`source`.*regvq_digits.*no route.*download=False"):
+        load("tfds:regvq_digits", data_dir=data_dir)
+
+
 @pytest.mark.parametrize(
     ("source", "options", "message"),
     [
