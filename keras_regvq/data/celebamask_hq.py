@@ -1,9 +1,9 @@
 """CelebAMask-HQ: faces, and label maps that are merged from the masks of their parts."""
 
 import numpy as np
-from PIL import Image
 
 from keras_regvq.data.folders import FolderExamples
+from keras_regvq.data.pictures import open_picture
 from keras_regvq.refusal import refuse
 
 CELEBAMASK_HQ_CLASSES = (
@@ -62,7 +62,7 @@ class CelebAMaskHQExamples(FolderExamples):
         path = next((path for _, path in self._masks(file)), None)
         if path is None:
             return "without a label map"
-        with Image.open(path) as mask:
+        with open_picture(path) as mask:
             if mask.width * size[1] != mask.height * size[0]:
                 return "whose masks have another aspect ratio"
         return None
@@ -70,7 +70,7 @@ class CelebAMaskHQExamples(FolderExamples):
     def _read_label_map(self, file):
         labels = None
         for label, path in self._masks(file):
-            with Image.open(path) as mask:  # in the original these are RGB
+            with open_picture(path) as mask:  # in the original these are RGB
                 inside = np.asarray(mask.convert("L")) > 0
             if labels is None:
                 labels = np.zeros(inside.shape, np.int32)

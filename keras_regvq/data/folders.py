@@ -5,13 +5,12 @@ import zlib
 from collections import defaultdict
 from pathlib import Path
 
-from PIL import Image
-
 from keras_regvq.data.captions_file import read_captions
 from keras_regvq.data.pictures import (
     fit_image,
     fit_labels,
     is_label_map,
+    open_picture,
     read_image,
     read_labels,
     shown_size,
@@ -174,7 +173,7 @@ class FolderExamples:
     def _problem(self, file):
         """What makes an image unusable, or None, from the headers of its files."""
         try:
-            with Image.open(self._images / file) as image:
+            with open_picture(self._images / file) as image:
                 size = shown_size(image)
             if min(size) < self._min_size:
                 return f"smaller than {self._min_size:g} pixels"
@@ -197,7 +196,7 @@ class FolderExamples:
         path = self._label_path(file)
         if path is None:
             return "without a label map"
-        with Image.open(path) as labels:
+        with open_picture(path) as labels:
             if not is_label_map(labels):
                 return "whose label map is not one channel of ids"
             if labels.size != size:

@@ -3,6 +3,8 @@
 import numpy as np
 from PIL import Image, ImageOps
 
+from keras_regvq.data.image_files import open_picture
+
 _LABEL_MODES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")
 _EXIF_ORIENTATION = 0x0112
 
@@ -26,7 +28,7 @@ def read_image(path, size=None):
     What is transparent becomes white, 16 bits become 8, and the EXIF orientation is applied.
     `size`, the side wanted later, lets big JPEGs be decoded at a fraction of their size.
     """
-    with Image.open(path) as image:
+    with open_picture(path) as image:
         if size is not None:
             image.draft(None, (2 * size, 2 * size))
         image.load()
@@ -35,7 +37,7 @@ def read_image(path, size=None):
 
 def read_labels(path):
     """Decodes a label map to int32 (H, W); a palette picture gives its indices, not its colours."""
-    with Image.open(path) as image:
+    with open_picture(path) as image:
         image.load()
         return np.asarray(image).astype(np.int32)
 
