@@ -1,6 +1,8 @@
 """TensorFlow without its log lines, for commands."""
 
 import contextlib
+import importlib.abc
+import importlib.util
 import logging
 import os
 import re
@@ -12,23 +14,39 @@ _EARLY_LINE = re.compile(r"([IWEF])\d{4} [\d:.]+ +\d+ \S+:\d+\] ")
 
 
 def quiet_tensorflow():
-    """Import TensorFlow, which KerasHub and tf.data do on every backend, without its log lines.
+    """Leave out TensorFlow's log lines from now on.
 
-    TF_CPP_MIN_LOG_LEVEL becomes 3, errors only from fatal ones up, unless the user has set it. It
-    does not hold for what TensorFlow writes while it is being imported (about oneDNN and CUDA): of
-    that, the lines below the level are left out here.
-
-    Call it before anything imports TensorFlow; it takes the seconds that the import takes.
+    KerasHub and tf.data import TensorFlow on every backend. TF_CPP_MIN_LOG_LEVEL becomes 3 unless
+    the user has set it. It does not hold for what TensorFlow writes while it is being imported
+    (about oneDNN and CUDA): of that, the lines below the level are left out here. Call it before
+    anything imports TensorFlow; it does not import it itself.
     """
     if "TF_CPP_MIN_LOG_LEVEL" not in os.environ:
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    if "tensorflow" in sys.modules:
-        return
+    if "tensorflow" not in sys.modules:
+        sys.meta_path.insert(0, _QuietImport())
+
+
+class _QuietImport(importlib.abc.MetaPathFinder):
+    """Finds TensorFlow, once, as the other finders do, and filters stderr while it is imported."""
+
+    def find_spec(self, name, path=None, target=None):
+        if name != "tensorflow":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        if spec is not None:
+            run = spec.loader.exec_module
+            spec.loader.exec_module = lambda module: _filtered(run, module)
+        return spec
+
+
+def _filtered(run, module):
     level = os.environ["TF_CPP_MIN_LOG_LEVEL"]
     level = int(level) if level.isdecimal() else 0
     with _filtered_stderr(lambda text: without_early_lines(text, level)):
-        import tensorflow  # noqa: F401
+        run(module)
 
 
 def without_early_lines(text, level):
