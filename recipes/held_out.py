@@ -1,0 +1,85 @@
+"""The images that a command measures: loading them, and saying how many there were of what."""
+
+import numpy as np
+
+import keras_regvq
+
+SPLITS = ("test", "train", "all")
+FEW_IMAGES, FEW_FOR_SETS = 50, 1000
+
+
+def load_part(source, split, size, fields, count):
+    """The first examples of a part of a data set.
+
+    Args:
+        source, split: as `keras_regvq.data.load` takes them; split "all" is every example.
+        size: (height, width).
+        fields: names.
+        count: at most so many.
+
+    Returns:
+        dict of arrays (n, ...), 1 <= n <= count.
+    """
+    data = keras_regvq.data.load(
+        source, split=split, image_size=_side(size), batch_size=1, fields=fields, shuffle=False,
+        num_examples=count, drop_remainder=False,
+    )  # fmt: skip
+    batches = list(data.as_numpy_iterator())
+    return {name: np.concatenate([batch[name] for batch in batches]) for name in fields}
+
+
+def describe_part(source, split, size, measured, count):
+    """Which images were measured, and of how many, in words.
+
+    Args:
+        measured: how many there were.
+        count: how many were asked for.
+    """
+    text = f"{measured} of split {split!r} of {source}"
+    if measured >= count or split == "all":
+        return text
+    every = keras_regvq.data.load(
+        source, split="all", image_size=_side(size), batch_size=1, shuffle=False
+    )
+    total = int(every.cardinality())
+    if total <= measured:
+        return text
+    text += f", which has {total} images in all"
+    if split == "test" and 0.05 < measured / total < 0.2 and _is_split_by_name(source):
+        text += ": it has no folders for splits, so about a tenth is set aside for testing"
+    return f"{text}; --split all measures every image"
+
+
+def warnings_of(measured, sets):
+    """What to keep in mind about numbers of so few images, a list of sentences.
+
+    Args:
+        measured: the number of images.
+        sets: whether distances between sets are among the numbers.
+    """
+    if measured < FEW_IMAGES:
+        return [f"{measured} images are few: with other images, all numbers will be others."]
+    if sets and measured < FEW_FOR_SETS:
+        return [
+            f"{measured} images are few for distances between sets: compare them only with those "
+            "of as many images, and prefer the kernel distance."
+        ]
+    return []
+
+
+def best_and_worst(scores, most=10):
+    """Indices of the best and of the worst `most` images, which share none; the worst come first
+    in the second, which is empty for one image."""
+    order = np.argsort(-np.asarray(scores), kind="stable")
+    best = min(most, (len(order) + 1) // 2)
+    worst = min(most, len(order) - best)
+    return order[:best], order[len(order) - worst :][::-1]
+
+
+def _side(size):
+    height, width = (int(side) for side in size)
+    return height if height == width else (height, width)
+
+
+def _is_split_by_name(source):
+    return source.startswith("folder:")

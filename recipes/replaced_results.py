@@ -1,0 +1,27 @@
+"""Saying that a finished result of other settings is replaced."""
+
+import json
+from pathlib import Path
+
+
+def say_what_is_replaced(path, facts, key="facts"):
+    """Print one line if the results at `path` were made with other settings than `facts`.
+
+    Args:
+        path: a JSON file of a dict whose `key` holds settings as text; it may be missing.
+        facts: dict of the settings of the results that come in its place.
+    """
+    path = Path(path)
+    if not path.exists():
+        return
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))[key]
+        changed = [
+            f"{name} {before.get(name)}" for name in facts if before.get(name) != facts[name]
+        ]
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        print(f"{path} is damaged, and is written anew.")
+        return
+    if changed:
+        print(f"The results in {path.parent} are replaced; they were made with "
+              f"{', '.join(changed)}.")  # fmt: skip
