@@ -7,6 +7,7 @@ arguments have been parsed, or stands in modules that are no commands.
 
 import signal
 import sys
+import warnings
 
 from keras_regvq.backend.tensorflow_logs import quiet_tensorflow
 
@@ -23,7 +24,7 @@ def run(main, afterwards=""):
     Ctrl-C (SIGINT) and SIGTERM end the process with one line and the exit status that a shell
     expects, 130 and 143. Whatever is being written then is whole or not there. What is refused
     (ValueError), or cannot be read, written or imported, ends it with a line that starts with
-    "error: ", and 1. TensorFlow's log lines are left out.
+    "error: ", and 1. A warning is a line, too, and TensorFlow's log lines are left out.
 
     Args:
         main: function without arguments.
@@ -31,6 +32,7 @@ def run(main, afterwards=""):
     """
     signal.signal(signal.SIGTERM, _terminate)
     quiet_tensorflow()
+    warnings.formatwarning = lambda message, *_, **__: f"Warning: {one_line(message)}\n"
     try:
         main()
     except KeyboardInterrupt as interruption:
