@@ -15,6 +15,18 @@ def check_integer(argument, value, least):
     return int(value)
 
 
+def check_size(argument, value, least=1):
+    """Return `value`, a side or (height, width) of at least `least` pixels, as (height, width)."""
+    sides = value if isinstance(value, (tuple, list)) else (value, value)
+    valid = len(sides) == 2 and all(
+        isinstance(side, (int, np.integer)) and not isinstance(side, bool) and side >= least
+        for side in sides
+    )
+    if not valid:
+        refuse(argument, repr(value), f"a side of at least {least}, or (height, width) of such")
+    return tuple(int(side) for side in sides)
+
+
 def check_choice(argument, value, choices):
     """Return `value`, which must be one of `choices`."""
     if value is not None and not isinstance(value, str) or value not in choices:

@@ -1,5 +1,6 @@
 """ADE20K as the scene parsing challenge gives it: photos and label maps of 150 classes."""
 
+from keras_regvq.data.folder_roots import Root
 from keras_regvq.data.folders import FolderExamples
 from keras_regvq.refusal import refuse
 
@@ -51,8 +52,9 @@ class Ade20kExamples(FolderExamples):
     _label_folders = ("annotations",)
 
     def _find_split(self, directory, split):
-        folder = _FOLDERS[split]
-        if not (directory / "images" / folder).is_dir():
-            expected = "ADEChallengeData2016, with training/ and validation/ in images/"
-            refuse("source", f"{directory} without a folder images/{folder}/", expected)
-        return directory, folder, False
+        folders = tuple(_FOLDERS.values()) if split == "all" else (_FOLDERS[split],)
+        for folder in folders:
+            if not (directory / "images" / folder).is_dir():
+                expected = "ADEChallengeData2016, with training/ and validation/ in images/"
+                refuse("source", f"{directory} without a folder images/{folder}/", expected)
+        return [Root(directory, folder) for folder in folders], False

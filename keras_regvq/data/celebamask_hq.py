@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from keras_regvq.data.folder_roots import Root
 from keras_regvq.data.folders import FolderExamples
-from keras_regvq.data.pictures import open_picture
+from keras_regvq.data.pictures import fit_labels, open_picture
 from keras_regvq.refusal import refuse
 
 CELEBAMASK_HQ_CLASSES = (
@@ -49,40 +50,39 @@ class CelebAMaskHQExamples(FolderExamples):
         name = self._image_folder
         if not (directory / name).is_dir():
             refuse("source", f"{directory} without a folder {name}/", f"CelebAMask-HQ, with {name}")
-        return directory, "", True
+        return [Root(directory)], True
 
     def _of_split(self, files, split):
         files = [file for file in files if file.stem.isdecimal()]
         is_late = [int(file.stem) >= _FIRST_TEST_FACE for file in files]
-        if all(is_late) or not any(is_late):
+        if split == "all" or all(is_late) or not any(is_late):
             return super()._of_split(files, split)
         return [f for f, late in zip(files, is_late, strict=True) if late == (split == "test")]
 
-    def _label_problem(self, file, size):
-        path = next((path for _, path in self._masks(file)), None)
+    def _label_problem(self, root, file, size):
+        path = next((path for _, path in self._masks(root, file)), None)
         if path is None:
             return "without a label map"
-        with open_picture(path) as mask:
-            if mask.width * size[1] != mask.height * size[0]:
-                return "whose masks have another aspect ratio"
-        return None
+        with open_picture(path, self._max_pixels) as mask:
+            same = mask.width * size[1] == mask.height * size[0]
+        return None if same else "whose masks have another aspect ratio"
 
-    def _read_label_map(self, file):
+    def _read_label_map(self, root, file):
         labels = None
-        for label, path in self._masks(file):
-            with open_picture(path) as mask:  # in the original these are RGB
+        for label, path in self._masks(root, file):
+            with open_picture(path, self._max_pixels) as mask:  # in the original these are RGB
                 inside = np.asarray(mask.convert("L")) > 0
             if labels is None:
                 labels = np.zeros(inside.shape, np.int32)
             if inside.shape != labels.shape:
                 raise ValueError(f"{path.name} has another size than the masks before it")
             labels[inside] = label
-        return labels
+        return fit_labels(labels, *self.size)
 
-    def _masks(self, file):
+    def _masks(self, root, file):
         """Yields (label, path) of the parts that have a mask, in the order they are painted in."""
         number = int(file.stem)
-        folder = self._labels / str(number // _FACES_IN_A_FOLDER)
+        folder = root.labels / str(number // _FACES_IN_A_FOLDER)
         for label, part in enumerate(CELEBAMASK_HQ_CLASSES[1:], 1):
             path = folder / f"{number:05d}_{part}.png"
             if path.is_file():

@@ -1,6 +1,9 @@
 """CUB-200-2011: birds, with the usual ten captions each."""
 
+from keras_regvq.data.captions_file import WRONG, captions_beside
+from keras_regvq.data.folder_roots import Root
 from keras_regvq.data.folders import FolderExamples
+from keras_regvq.files.regular_files import open_regular
 from keras_regvq.refusal import refuse
 
 _CAPTION_FOLDERS = ("text_c10", "text")
@@ -30,37 +33,44 @@ class CubExamples(FolderExamples):
     def _find_split(self, directory, split):
         if not (directory / "images").is_dir():
             refuse("source", f"{directory} without a folder images/", "CUB_200_2011, with images/")
-        self._directory = directory
-        return directory, "", True
+        return [Root(directory)], True
 
-    def _read_captions(self, root):
-        folder = next((root / n for n in _CAPTION_FOLDERS if (root / n).is_dir()), None)
+    def _read_captions(self, root, files):
+        folders = (root.folder / name for name in _CAPTION_FOLDERS)
+        folder = next((folder for folder in folders if folder.is_dir()), None)
         if folder is None:
             expected = 'text_c10/ with a file of captions a bird, for the field "captions"'
-            refuse("source", f"{root} without a folder text_c10/", expected)
+            refuse("source", f"{root.folder} without a folder text_c10/", expected)
         return folder
 
-    def _captions_of(self, file):
-        path = (self._captions / file).with_suffix(".txt")
-        if not path.is_file():
-            return ()
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-        return tuple(line.strip() for line in lines if line.strip())
+    def _captions_of(self, root, file):
+        texts, wrong = captions_beside((root.captions / file).with_suffix(".txt"))
+        self._leave_out([], {WRONG: wrong})
+        return texts
 
     def _of_split(self, files, split):
+        if split == "all":
+            return files
         directory = self._directory
         by_class = {
             "train": directory / "trainvalclasses.txt",
             "test": directory / "testclasses.txt",
         }
         if all(path.is_file() for path in by_class.values()):
-            classes = set(by_class[split].read_text().split())
+            classes = {word for words in _lines(by_class[split]) for word in words}
             return [file for file in files if file.parts[0] in classes]
         numbered, marked = directory / "images.txt", directory / "train_test_split.txt"
         if not (numbered.is_file() and marked.is_file()):
             return super()._of_split(files, split)
-        names = dict(line.split(maxsplit=1) for line in numbered.read_text().splitlines() if line)
-        marks = (line.split() for line in marked.read_text().splitlines() if line)
+        names = {words[0]: words[1] for words in _lines(numbered) if len(words) == 2}
         wanted = "1" if split == "train" else "0"
-        names = {names[number].strip() for number, mark in marks if mark == wanted}
+        marks = (words for words in _lines(marked) if len(words) == 2)
+        names = {names.get(number) for number, mark in marks if mark == wanted}
         return [file for file in files if file.as_posix() in names]
+
+
+def _lines(path):
+    """The words of each line, two at most."""
+    with open_regular(path) as file:
+        text = file.read().decode("utf-8", "replace")
+    return [line.split(maxsplit=1) for line in text.splitlines() if line.strip()]

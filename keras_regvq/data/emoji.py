@@ -3,7 +3,10 @@
 import json
 from pathlib import Path
 
-from keras_regvq.data.folders import FolderExamples, path_hash
+from keras_regvq.data.folder_roots import Root
+from keras_regvq.data.folders import FolderExamples
+from keras_regvq.data.split_names import path_hash
+from keras_regvq.files.regular_files import open_regular
 from keras_regvq.refusal import refuse
 
 _SKIN_TONES = {
@@ -42,26 +45,39 @@ class EmojiExamples(FolderExamples):
             expected = "an unpacked emoji-datasource package, with emoji.json and img/"
             refuse("source", f"{directory} without emoji.json and img/MAKER/SIZE/", expected)
         try:
-            self._emoji = dict(_pictures(json.loads(index.read_text(encoding="utf-8"))))
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            with open_regular(index) as file:
+                entries = json.load(file)
+            if not isinstance(entries, list):
+                raise ValueError("not a list")
+            self._emoji = dict(_pictures(entries))
+        except (OSError, ValueError, TypeError, RecursionError) as error:
             refuse("source", f"{index} ({error!r})", "the emoji.json of emoji-datasource")
-        return pictures[0], "", True
+        return [Root(pictures[0])], True
 
     def _of_split(self, files, split):
         known = [file for file in files if file.name in self._emoji]
+        if split == "all":
+            return known
         is_test = [path_hash(Path(self._emoji[file.name][0])) % 10 == 0 for file in known]
         return [f for f, test in zip(known, is_test, strict=True) if test == (split == "test")]
 
-    def _read_captions(self, root):
+    def _read_captions(self, root, files):
         return {name: (caption,) for name, (_, caption) in self._emoji.items()}
 
 
 def _pictures(entries):
     """Yields (file name, (base emoji's code, caption)) of every picture."""
     for entry in entries:
-        base = entry["unified"]
-        name = (entry.get("name") or entry["short_name"].replace("_", " ")).lower()
-        yield entry["image"], (base, name)
-        for tones, variant in entry.get("skin_variations", {}).items():
-            named = [_SKIN_TONES[tone] for tone in tones.split("-") if tone in _SKIN_TONES]
-            yield variant["image"], (base, ", ".join([name, *named]))
+        try:
+            yield from list(_pictures_of(entry))
+        except (TypeError, KeyError, AttributeError):
+            continue  # the pictures of such an entry are not known, like those of none
+
+
+def _pictures_of(entry):
+    base = entry["unified"]
+    name = (entry.get("name") or entry["short_name"].replace("_", " ")).lower()
+    yield entry["image"], (base, name)
+    for tones, variant in entry.get("skin_variations", {}).items():
+        named = [_SKIN_TONES[tone] for tone in tones.split("-") if tone in _SKIN_TONES]
+        yield variant["image"], (base, ", ".join([name, *named]))

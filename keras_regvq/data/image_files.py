@@ -20,6 +20,10 @@ _COSTS = {"WEBP": 4, "AVIF": 2.5, "HEIF": 2.5, "JPEG2000": 5, "TIFF": 1.75}
 _COST_OF_PROGRESSIVE = 1.2
 
 
+class TooManyPixelsError(ValueError):
+    """A picture has more pixels than is allowed."""
+
+
 @contextlib.contextmanager
 def open_picture(path, max_pixels=MAX_PIXELS):
     """Give the opened Pillow image of a picture file, whose pixels are not decoded yet.
@@ -52,6 +56,8 @@ def open_picture(path, max_pixels=MAX_PIXELS):
     except Exception as error:  # a decoder raises whatever a damaged file makes it raise
         if isinstance(error, ValueError) and name in str(error):
             raise
+        if isinstance(error, (TooManyPixelsError, Image.DecompressionBombError)):
+            raise TooManyPixelsError(_message(name, error)) from error
         raise ValueError(_message(name, error)) from error
 
 
@@ -67,7 +73,7 @@ def _check_pixels(image, max_pixels):
         cost = _COST_OF_PROGRESSIVE * max(1, len(image.getbands()) / 3)
     if width * height * cost > max_pixels:
         limit = int(max_pixels / cost)
-        raise ValueError(
+        raise TooManyPixelsError(
             f"{width} x {height} pixels are too many; max_pixels={max_pixels} allows {limit} of "
             f"{image.format}"
         )

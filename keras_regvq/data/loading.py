@@ -1,5 +1,7 @@
 """`load`: one way to name scenes, folders, TensorFlow Datasets and arrays."""
 
+import numpy as np
+
 from keras_regvq.data.ade20k import Ade20kExamples
 from keras_regvq.data.arrays import ArrayExamples, open_npz
 from keras_regvq.data.celebamask_hq import CelebAMaskHQExamples
@@ -9,7 +11,7 @@ from keras_regvq.data.folders import FolderExamples
 from keras_regvq.data.pipeline import FIELDS, batch_dataset, example_dataset
 from keras_regvq.data.scenes import SCENE_CLASSES, SceneExamples
 from keras_regvq.data.tfds import open_tfds
-from keras_regvq.refusal import check_choice, check_integer, refuse
+from keras_regvq.refusal import check_choice, check_integer, check_size, refuse
 
 _FOLDERS = {
     kind.kind: kind
@@ -19,7 +21,7 @@ _SOURCES = ", ".join(['"scenes"', *(f'"{kind}:DIR"' for kind in _FOLDERS)])
 _SOURCES += ', "tfds:NAME" or "npz:FILE"'
 _OPTIONS = {
     "scenes": ("first_seed",),
-    **{kind: ("min_size", "verify") for kind in _FOLDERS},
+    **{kind: ("min_size", "verify", "label_palette", "max_pixels") for kind in _FOLDERS},
     "tfds": ("data_dir", "download", "splits"),
     "npz": (),
 }
@@ -36,6 +38,8 @@ def load(
     drop_remainder=None,
     num_examples=None,
     cache=None,
+    flip=False,
+    channels=3,
     **options,
 ):
     """Opens a data set as a `tf.data.Dataset` of dicts, for `fit` on every backend.
@@ -56,12 +60,13 @@ def load(
             `cub.CubExamples`). "emoji:DIR": the emoji pictures of an npm package (see
             `emoji.EmojiExamples`). "tfds:NAME": TensorFlow Datasets (see `tfds.open_tfds`).
             "npz:FILE": arrays (see `arrays.open_npz`).
-        split: "train" or "test".
-        image_size: Side in pixels. Pictures are scaled, anti-aliased, until their shorter side is
-            this long, and cropped to the centre; label maps likewise, by the nearest label.
+        split: "train", "test", or "all": every example of the source in a fixed order.
+        image_size: Side in pixels, or (height, width). Pictures are scaled, anti-aliased, until
+            they just cover it, and cropped to the centre; label maps likewise, by the nearest
+            label. Scenes are squeezed.
         batch_size: Examples per batch, or None for single examples.
-        fields: Which of "images" (uint8 (B, H, W, 3)), "labels" (int32 (B, H, W)) and "captions"
-            (strings (B,)) the dicts hold. Of several captions each pass draws one.
+        fields: Which of "images" (uint8 (B, H, W, channels)), "labels" (int32 (B, H, W)) and
+            "captions" (strings (B,)) the dicts hold. Of several captions each pass draws one.
         shuffle: Whether each pass has another order; None: for split "train" only.
         seed: Integer >= 0; the same seed gives the same passes.
         drop_remainder: Whether a smaller last batch is left out; None: for split "train" only (if
@@ -69,10 +74,17 @@ def load(
         num_examples: At most so many examples. For scenes: exactly so many, 2000 for training and
             500 for testing if None.
         cache: Whether what was read stays in memory; None: if that takes less than 1 GiB.
+        flip: Whether half of the examples, drawn anew in each shuffled pass by the seed, are
+            mirrored left to right, label maps too. For training; captions stay as they are, so not
+            for those that say left or right.
+        channels: 3 for RGB, where what is transparent becomes white; 1 for the luminance; 4 for
+            RGBA.
         **options: for scenes `first_seed=0`; for all sources with DIR `min_size`
-            (images with a shorter side are skipped; default a quarter of `image_size`) and
-            `verify=False` (True decodes every image once beforehand); for TFDS `data_dir=None`,
-            `download=True` and `splits=None` (a dict of TFDS split names for "train" and "test").
+            (images with a shorter side are skipped; default a quarter of `image_size`),
+            `verify=False` (True decodes every image once beforehand), `label_palette=None` (the
+            colour of each label, for label maps in colour: (K, 3) integers, "scenes", or a file;
+            see `label_maps.read_palette`) and `max_pixels` (larger pictures are skipped); for TFDS
+            `data_dir=None`, `download=True` and `splits=None` (a dict of TFDS split names by split).
 
     Returns:
         A `tf.data.Dataset` of known cardinality.
@@ -82,21 +94,25 @@ def load(
         ImportError: for "tfds:" without tensorflow-datasets.
     """
     kind, location = _parse_source(source)
-    check_choice("split", split, ("train", "test"))
-    image_size = check_integer("image_size", image_size, 16 if kind == "scenes" else 1)
+    check_choice("split", split, ("train", "test", "all"))
+    image_size = check_size("image_size", image_size, 16 if kind == "scenes" else 1)
+    _check_flip_and_channels(flip, channels)
+    options["channels"] = channels
     if batch_size is not None:
         check_integer("batch_size", batch_size, 1)
     if num_examples is not None:
         check_integer("num_examples", num_examples, 1)
     seed, fields = check_integer("seed", seed, 0), check_fields(fields)
     for name in options:
-        if name not in _OPTIONS[kind]:
+        if name != "channels" and name not in _OPTIONS[kind]:
             allowed = ", ".join(_OPTIONS[kind]) or "no further argument"
             refuse(name, repr(options[name]), f"for source {source!r}: {allowed}")
     shuffle = split == "train" if shuffle is None else shuffle
     if kind == "tfds":
         dataset, count = open_tfds(
-            location, split, image_size, fields, shuffle, seed, num_examples, cache, **options
+            *(location, split, image_size, fields, shuffle, seed, num_examples, cache),
+            flip=flip,
+            **options,
         )
     else:
         if kind == "scenes":
@@ -104,8 +120,9 @@ def load(
         elif kind in _FOLDERS:
             examples = _FOLDERS[kind](location, split, image_size, fields, num_examples, **options)
         else:
-            examples = open_npz(location, split, image_size, fields, num_examples)
-        dataset, count = example_dataset(examples, fields, shuffle, seed, cache), len(examples)
+            examples = open_npz(location, split, image_size, fields, num_examples, channels)
+        dataset = example_dataset(examples, fields, shuffle, seed, cache, flip)
+        count = len(examples)
     return batch_dataset(dataset, count, batch_size, drop_remainder, split == "train")
 
 
@@ -119,28 +136,30 @@ def from_arrays(
     seed=0,
     drop_remainder=None,
     cache=None,
+    flip=False,
+    channels=3,
 ):
     """Makes the dataset that `load` makes from arrays at hand; it has the fields that are given.
 
     Args:
-        images: uint8, or float in [0, 1], (N, H, W, 3) or (N, H, W, 1).
+        images: uint8, or float in [0, 1], (N, H, W, C) with C of 1, 3 or 4.
         labels: integers (N, H, W).
         captions: N strings, or (N, K) strings of which each pass draws one of K.
-        image_size: Side that images and labels are scaled and cropped to; None: as they are.
-        batch_size, shuffle, seed, drop_remainder, cache: as in `load`; `drop_remainder` None leaves
-            a smaller last batch out where `shuffle` is set.
+        image_size: Side, or (height, width), that images and labels are scaled and cropped to;
+            None: as they are.
+        batch_size, shuffle, seed, drop_remainder, cache, flip, channels: as in `load`;
+            `drop_remainder` None leaves a smaller last batch out where `shuffle` is set.
 
     Returns:
         A `tf.data.Dataset` of known cardinality.
     """
-    if image_size is not None:
-        check_integer("image_size", image_size, 1)
+    _check_flip_and_channels(flip, channels)
     if batch_size is not None:
         check_integer("batch_size", batch_size, 1)
     check_integer("seed", seed, 0)
-    examples = ArrayExamples(images, labels, captions, image_size)
+    examples = ArrayExamples(images, labels, captions, image_size, channels)
     fields = examples.fields
-    dataset = example_dataset(examples, fields, shuffle, seed, cache)
+    dataset = example_dataset(examples, fields, shuffle, seed, cache, flip)
     return batch_dataset(dataset, len(examples), batch_size, drop_remainder, shuffle)
 
 
@@ -165,6 +184,13 @@ def check_fields(fields):
     if not names or len(set(names)) < len(names) or any(name not in FIELDS for name in names):
         refuse("fields", repr(fields), f"some of {', '.join(map(repr, FIELDS))}, each once")
     return names
+
+
+def _check_flip_and_channels(flip, channels):
+    if not isinstance(flip, (bool, np.bool_)):
+        refuse("flip", repr(flip), "True or False")
+    if isinstance(channels, bool) or channels not in (1, 3, 4):
+        refuse("channels", repr(channels), "3 for RGB, 1 for the luminance, or 4 for RGBA")
 
 
 def _parse_source(source):

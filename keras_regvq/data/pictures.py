@@ -1,12 +1,24 @@
-"""From picture files to uint8 RGB squares and integer label maps."""
+"""From picture files and arrays to uint8 pictures of one size, and label maps alike."""
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
-from keras_regvq.data.image_files import open_picture
+from keras_regvq.data.image_files import MAX_PIXELS, open_picture
 
-_LABEL_MODES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")
 _EXIF_ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# In pixels: larger pictures are converted in bands, and averaged to fewer pixels first, both to
+# save memory. Bands are of so many rows that any power of two up to `_MOST_SHRINKING` divides them.
+_BAND, _LARGE, _MOST_SHRINKING = 2**22, 2**24, 64
+_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
 def shown_size(image):
@@ -17,59 +29,83 @@ def shown_size(image):
     return image.size[::-1] if turned else image.size
 
 
-def is_label_map(image):
-    """Whether an opened Pillow image has one channel of integers (or palette indices)."""
-    return image.mode in _LABEL_MODES
+def read_image(path, size=None, channels=3, max_pixels=MAX_PIXELS):
+    """Decodes a picture file of any mode to uint8 (H, W, channels).
 
-
-def read_image(path, size=None):
-    """Decodes a picture file of any mode to uint8 (H, W, 3).
-
-    What is transparent becomes white, 16 bits become 8, and the EXIF orientation is applied.
-    `size`, the side wanted later, lets big JPEGs be decoded at a fraction of their size.
+    One channel is the luminance. With 4 channels what is transparent stays so, otherwise it becomes
+    white. 16 bits become 8, and the EXIF orientation is applied. `size`, the longer side wanted
+    later, lets big pictures be decoded or averaged at a fraction of their size.
     """
-    with open_picture(path) as image:
+    with open_picture(path, max_pixels) as image:
         if size is not None:
             image.draft(None, (2 * size, 2 * size))
         image.load()
-        return _to_rgb(ImageOps.exif_transpose(image))
+        shrink = 1
+        if size is not None and image.width * image.height > _LARGE:
+            while shrink < _MOST_SHRINKING and min(image.size) >= 8 * size * shrink:
+                shrink *= 2
+        pixels = np.concatenate([_convert(b, image, channels, shrink) for b in bands(image)])
+        turn = _TURNS.get(image.getexif().get(_EXIF_ORIENTATION))
+        return pixels if turn is None else _to_array(_to_pillow(pixels).transpose(turn))
 
 
-def read_labels(path):
-    """Decodes a label map to int32 (H, W); a palette picture gives its indices, not its colours."""
-    with open_picture(path) as image:
-        image.load()
-        return np.asarray(image).astype(np.int32)
+def bands(image):
+    """Yields a decoded Pillow image in bands from top to bottom: in one if it is small."""
+    rows = image.height
+    if image.width * rows > _BAND:
+        rows = max(1, _BAND // image.width // _MOST_SHRINKING) * _MOST_SHRINKING
+    for top in range(0, image.height, rows):
+        bottom = min(top + rows, image.height)
+        yield image if rows == image.height else image.crop((0, top, image.width, bottom))
 
 
 def fit_image(image, height, width):
-    """Scales uint8 (H, W, 3) to cover (height, width), anti-aliased, and crops the centre."""
+    """Scales uint8 (H, W, C) to cover (height, width), anti-aliased, and crops the centre."""
     if image.shape[:2] == (height, width):
         return image
-    left, top, right, bottom = _centre(image.shape[0], image.shape[1], height, width)
-    resized = Image.fromarray(image).resize(
-        (width, height), Image.Resampling.BICUBIC, box=(left, top, right, bottom)
-    )
-    return np.asarray(resized)
+    box = _centre(image.shape[0], image.shape[1], height, width)
+    resized = _to_pillow(image).resize((width, height), Image.Resampling.BICUBIC, box=box)
+    return _to_array(resized)
 
 
 def fit_labels(labels, height, width):
     """The same geometry as `fit_image` for integers (H, W), by the nearest label."""
     if labels.shape == (height, width):
         return labels
-    left, top, right, bottom = _centre(labels.shape[0], labels.shape[1], height, width)
+    return labels[np.ix_(*nearest_pixels(*labels.shape, height, width))]
+
+
+def nearest_pixels(image_height, image_width, height, width):
+    """Rows (height,) and columns (width,) of an image that `fit_labels` keeps."""
+    left, top, right, bottom = _centre(image_height, image_width, height, width)
     rows = top + (np.arange(height) + 0.5) * (bottom - top) / height
     columns = left + (np.arange(width) + 0.5) * (right - left) / width
+    return rows.astype(int), columns.astype(int)
+
+
+def squeeze_image(image, height, width):
+    """Scales uint8 (H, W, C) to (height, width), each side by itself: nothing is cropped."""
+    if image.shape[:2] == (height, width):
+        return image
+    return _to_array(_to_pillow(image).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def squeeze_labels(labels, height, width):
+    """The same geometry as `squeeze_image` for integers (H, W), by the nearest label."""
+    rows = (np.arange(height) + 0.5) * labels.shape[0] / height
+    columns = (np.arange(width) + 0.5) * labels.shape[1] / width
     return labels[np.ix_(rows.astype(int), columns.astype(int))]
 
 
-def to_uint8(image):
-    """uint8 (H, W, 3) from uint8, uint16 or float in [0, 1], with one or three channels."""
+def to_uint8(image, channels=3):
+    """uint8 (H, W, channels) from uint8, uint16 or float in [0, 1] with 1, 3 or 4 channels."""
     if image.dtype == np.uint16:
         image = (image // 257).astype(np.uint8)
     elif image.dtype != np.uint8:
         image = (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
-    return np.repeat(image, 3, axis=-1) if image.shape[-1] == 1 else image
+    if image.shape[-1] == channels:
+        return image
+    return _to_array(_in_mode(_to_pillow(image), channels))
 
 
 def _centre(image_height, image_width, height, width):
@@ -80,15 +116,35 @@ def _centre(image_height, image_width, height, width):
     return left, top, left + box_width, top + box_height
 
 
-def _to_rgb(image):
-    if image.mode.startswith("I") or image.mode == "F":
-        values = np.asarray(image).astype(np.float64)
-        largest = 255 if values.max() <= 255 and image.mode == "I" else 65535
-        if image.mode == "F":
-            largest = 1 if values.max() <= 1 else 255
-        return to_uint8((values / largest)[:, :, None])
-    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+def _to_pillow(pixels):
+    return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+
+
+def _to_array(picture):
+    pixels = np.asarray(picture)
+    return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+def _convert(band, image, channels, shrink):
+    """uint8 (H, W, channels) of a band of `image`, averaged over squares of `shrink` pixels."""
+    if band.mode.startswith("I") or band.mode == "F":
+        values = np.nan_to_num(np.asarray(band).astype(np.float32))
+        band = _to_pillow(to_uint8((values / _white(image))[:, :, None], 1))
+    picture = _in_mode(band, channels)
+    return _to_array(picture.reduce(shrink) if shrink > 1 else picture)
+
+
+def _white(image):
+    """The value of white in a Pillow image of integers or floats."""
+    if image.mode == "F":
+        return 1 if image.getextrema()[1] <= 1 else 255
+    return 255 if image.mode == "I" and image.getextrema()[1] <= 255 else 65535
+
+
+def _in_mode(image, channels):
+    clear = image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
+    if clear and channels < 4:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
         image = Image.alpha_composite(white, image)
-    return np.asarray(image.convert("RGB"))
+    return image if image.mode == _MODES[channels] else image.convert(_MODES[channels])

@@ -16,31 +16,39 @@ def tensorflow():
     return tf
 
 
-def example_dataset(examples, fields, shuffle, seed, cache):
+def example_dataset(examples, fields, shuffle, seed, cache, flip=False):
     """Reads `examples` into a `tf.data.Dataset` of dicts of single examples.
 
     Args:
-        examples: Has `len`, `size` (height, width), and `read(index, fields)`, a dict of "images"
-            uint8 (height, width, 3), "labels" int32 (height, width) and "captions", a tuple of
-            strings of which each pass draws one. `parallel` says that threads read faster than
-            one: true of what decodes files, not of what runs in Python.
+        examples: Has `len`, `size` (height, width), `channels`, and `read(index, fields)`, a dict
+            of "images" uint8 (height, width, channels), "labels" int32 (height, width) and
+            "captions", a tuple of strings of which each pass draws one. `parallel` says that
+            threads read faster than one: true of what decodes files, not of what runs in Python.
         fields: Names of the fields to read.
         shuffle: Whether each pass has its own order (numbers are shuffled, so memory is no limit).
         seed: Integer >= 0, for the order and the choice of captions.
         cache: Whether what was read stays in memory; None: if that takes less than 1 GiB.
+        flip: Whether half of the examples, drawn as captions are, are mirrored left to right.
     """
     tf = tensorflow()
     height, width = examples.size
-    if should_cache(cache, len(examples), height, width, fields):
+    if should_cache(cache, len(examples), height, width, fields, examples.channels):
         examples = _Remembered(examples)
     kinds = {"images": tf.uint8, "labels": tf.int32, "captions": tf.string}
-    shapes = {"images": (height, width, 3), "labels": (height, width), "captions": ()}
+    shapes = {
+        "images": (height, width, examples.channels),
+        "labels": (height, width),
+        "captions": (),
+    }
 
     def read(index, draw):
         example = examples.read(int(index), fields)
         if "captions" in example:
             texts = example["captions"]
             example = {**example, "captions": texts[int(draw) % len(texts)].encode()}
+        if flip and is_flipped(int(draw)):
+            turned = {n: example[n][:, ::-1].copy() for n in example if n != "captions"}
+            example = {**example, **turned}
         return [np.asarray(example[name]) for name in fields]
 
     def to_tensors(index, draw):
@@ -94,10 +102,15 @@ def map_texts(dataset, field, function, dtype, shape):
     return dataset.map(mapped).prefetch(1)
 
 
-def should_cache(cache, count, height, width, fields):
+def is_flipped(draw):
+    """Whether a draw of 32 bits flips its example: the highest bit, least used by captions."""
+    return (draw >> 31) & 1 == 1
+
+
+def should_cache(cache, count, height, width, fields, channels=3):
     if cache is not None:
         return cache
-    bytes_per_pixel = 3 * ("images" in fields) + 4 * ("labels" in fields)
+    bytes_per_pixel = channels * ("images" in fields) + 4 * ("labels" in fields)
     return count * height * width * bytes_per_pixel < _CACHE_LIMIT
 
 
@@ -105,7 +118,7 @@ class _Remembered:
     """Examples that are read once and kept."""
 
     def __init__(self, examples):
-        self.parallel = examples.parallel
+        self.parallel, self.channels = examples.parallel, examples.channels
         self._examples, self._kept = examples, {}
 
     def __len__(self):

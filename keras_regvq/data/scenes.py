@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from keras_regvq.data.pictures import squeeze_image, squeeze_labels, to_uint8
 from keras_regvq.data.scene_captions import caption
 from keras_regvq.data.scene_landscape import CLOUD, FIRST_OBJECT, HILL, MOON, SUN
 from keras_regvq.data.scene_painter import paint
 from keras_regvq.data.scene_plan import GROUNDS, HELD_OUT, KINDS, SPLITS, plan_scene
-from keras_regvq.refusal import check_choice, check_integer
+from keras_regvq.refusal import check_choice, check_integer, check_size
 
 SCENE_CLASSES = ("sky", "cloud", "sun", "moon", "hill", *GROUNDS, *KINDS)
 """Names of the label maps' 16 classes, in order."""
@@ -137,22 +138,30 @@ def _attributes(plan, identities):
 
 
 class SceneExamples:
-    """The scenes of a split by number, for `load`: 2000 to train and 500 to test by default."""
+    """The scenes of a split by number, for `load`: 2000 to train and 500 to test by default.
+
+    Split "all" has one scene for testing after every four for training. A picture that is not
+    square is a square one, squeezed: so all that its caption names is in it.
+    """
 
     parallel = False
 
-    def __init__(self, split, size, count=None, first_seed=0):
-        self.size = (size, size)
-        self._split, self._count = split, count or {"train": 2000, "test": 500}[split]
+    def __init__(self, split, size, count=None, first_seed=0, channels=3):
+        self.size, self.channels = check_size("image_size", size, 16), channels
+        self._split, self._count = split, count or {"train": 2000, "test": 500, "all": 2500}[split]
         self._first = check_integer("first_seed", first_seed, 0)
 
     def __len__(self):
         return self._count
 
     def read(self, index, fields):
-        painted = scene(self._first + index, self.size[0], self._split)
+        split = self._split
+        if split == "all":
+            split = "test" if index % 5 == 4 else "train"
+            index = index // 5 if split == "test" else index - index // 5
+        painted = scene(self._first + index, max(self.size), split)
         return {
-            "images": painted.image,
-            "labels": painted.labels,
+            "images": to_uint8(squeeze_image(painted.image, *self.size), self.channels),
+            "labels": squeeze_labels(painted.labels, *self.size),
             "captions": (painted.caption,),
         }

@@ -2,7 +2,7 @@
 
 from keras_regvq.data.pictures import fit_image, fit_labels, to_uint8
 from keras_regvq.data.pipeline import should_cache, tensorflow
-from keras_regvq.refusal import refuse
+from keras_regvq.refusal import check_size, refuse
 
 _SHUFFLED_BYTES = 2**28  # the size of the shuffle buffer
 _NAMES = {
@@ -27,14 +27,17 @@ def open_tfds(
     data_dir=None,
     download=True,
     splits=None,
+    channels=3,
+    flip=False,
 ):
     """Opens a dataset of TensorFlow Datasets by its name; see `load` for the arguments.
 
     "images" are the feature "image"; "labels" an integer feature (H, W) or (H, W, 1) such as
     "segmentation_mask"; "captions" a text or a sequence of texts such as "captions", "caption", or
     "captions" / "text". The test split is the dataset's "test", "validation" if there is none, or
-    else the last tenth of "train". `scene_parse150` has no such label map: it holds instance
-    annotations in colour; open ADEChallengeData2016 itself as a folder.
+    else the last tenth of "train"; "all" are all of the dataset's splits. `scene_parse150` has no
+    such label map: it holds instance annotations in colour; open ADEChallengeData2016 itself as a
+    folder.
 
     Args:
         data_dir: Where TFDS keeps its data; None: its own default.
@@ -51,6 +54,7 @@ def open_tfds(
     """
     builder = _builder(name, data_dir, download)
     tf = tensorflow()
+    size = check_size("image_size", image_size)
     wanted = _split_name(builder, name, split, splits or {})
     paths = {field: _find_feature(builder.info.features, field, name) for field in fields}
     try:
@@ -62,17 +66,18 @@ def open_tfds(
         dataset = dataset.take(limit)
     count = int(dataset.cardinality())
     dataset = dataset.map(
-        lambda features: _select(tf, features, paths, image_size),
+        lambda features: _select(tf, features, paths, size, channels),
         num_parallel_calls=tf.data.AUTOTUNE,
     )
-    if should_cache(cache, count, image_size, image_size, fields):
+    if should_cache(cache, count, *size, fields, channels):
         dataset = dataset.cache()
     if shuffle:
-        buffer = min(count, max(_SHUFFLED_BYTES // (7 * image_size**2), 256))
+        buffer = min(count, max(_SHUFFLED_BYTES // ((channels + 4) * size[0] * size[1]), 256))
         dataset = dataset.shuffle(buffer, seed=seed)
-    if "captions" in fields:
+    if "captions" in fields or flip:
         draws = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=bool(shuffle))
-        dataset = tf.data.Dataset.zip(dataset, draws).map(lambda e, d: _draw_caption(tf, e, d))
+        dataset = tf.data.Dataset.zip(dataset, draws)
+        dataset = dataset.map(lambda example, draw: _draw(tf, example, draw, flip))
     return dataset, count
 
 
@@ -97,11 +102,13 @@ def _builder(name, data_dir, download):
 
 
 def _split_name(builder, name, split, splits):
-    if not isinstance(splits, dict) or not set(splits) <= {"train", "test"}:
-        refuse("splits", repr(splits), 'a dict of split names for "train" and "test"')
+    if not isinstance(splits, dict) or not set(splits) <= {"train", "test", "all"}:
+        refuse("splits", repr(splits), 'a dict of split names for "train", "test" and "all"')
     if split in splits:
         return splits[split]
     available = list(builder.info.splits)
+    if split == "all":
+        return "+".join(available)
     if "train" not in available:
         refuse("splits", f"nothing for {split!r}; {name} has {available}", "a dict that says which")
     if "test" in available or "validation" in available:
@@ -143,7 +150,7 @@ def _fits(feature, field, path):
     return path if fits else None
 
 
-def _select(tf, features, paths, size):
+def _select(tf, features, paths, size, channels):
     def take(path):
         value = features
         for key in path:
@@ -151,10 +158,10 @@ def _select(tf, features, paths, size):
         return value
 
     def images(value):
-        return fit_image(to_uint8(value), size, size)
+        return fit_image(to_uint8(value, channels), *size)
 
     def labels(value):
-        return fit_labels(value.reshape(value.shape[:2]).astype("int32"), size, size)
+        return fit_labels(value.reshape(value.shape[:2]).astype("int32"), *size)
 
     example = {}
     for field, path in paths.items():
@@ -162,15 +169,22 @@ def _select(tf, features, paths, size):
             example[field] = tf.reshape(take(path), [-1])
         elif field == "images":
             image = tf.numpy_function(images, [take(path)], tf.uint8)
-            example[field] = tf.ensure_shape(image, (size, size, 3))
+            example[field] = tf.ensure_shape(image, (*size, channels))
         else:
             label = tf.numpy_function(labels, [take(path)], tf.int32)
-            example[field] = tf.ensure_shape(label, (size, size))
+            example[field] = tf.ensure_shape(label, size)
     return example
 
 
-def _draw_caption(tf, example, draw):
-    """One of an example's captions, or "" where it has none."""
+def _draw(tf, example, draw, flip):
+    """One of an example's captions, or "" where it has none; and mirrored for half of the draws."""
+    if flip:
+        flipped = tf.equal(tf.bitwise.right_shift(draw, 31) & 1, 1)
+        for name in example.keys() - {"captions"}:
+            value = example[name]
+            example = {**example, name: tf.where(flipped, tf.reverse(value, [1]), value)}
+    if "captions" not in example:
+        return example
     texts = tf.concat([example["captions"], [""]], 0)
     count = tf.cast(tf.shape(texts)[0] - 1, draw.dtype)
     text = texts[tf.math.floormod(draw, tf.maximum(count, 1))]

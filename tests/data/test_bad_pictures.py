@@ -130,14 +130,24 @@ def test_missing_and_empty_folders_and_unusable_ones_are_errors(tmp_path):
         '{"caption": "no file"}',
         '{"file": "a", "caption": 3}',
         '{"file": "a", "captions": []}',
-        '{"file": "a", "captions": "not a list"}',
         '{"file": "a", "caption": " "}',
         '["a", "b"]',
+        '{"file": "a", "caption": "caf\xe9"}',  # latin-1
+        '{"file": "a", "caption": "half a pair: \\ud800"}',
+        "[" * 100_000,
+        '{"file": "a", "caption": ' + "[" * 100_000,
+        '{"file": ["a"], "caption": "b"}',
+        '{"file": "a\0", "captions": ["b", null]}',
+        b"\xff\xfe\0",
+        b'{"file": "a", "caption": "' + b"x" * 2**21,  # longer than any caption
     ],
 )
-def test_a_malformed_line_of_captions_is_named(tmp_path, line):
+def test_a_malformed_line_of_captions_is_named_and_the_others_are_read(tmp_path, line):
     write(tmp_path / "a.png", flat(0))
-    good = '{"file": "a", "caption": "fine"}'
-    (tmp_path / "captions.jsonl").write_text(f"{good}\n{line}\n")
-    with pytest.raises(ValueError, match="`source`.*line 2 of .*captions.jsonl.*Expected"):
-        load(f"folder:{tmp_path}", fields=("captions",))
+    good = b'{"file": "a", "caption": "fine"}'
+    line = line.encode("latin-1") if isinstance(line, str) else line
+    (tmp_path / "captions.jsonl").write_bytes(b"\n".join((good, line, good)))
+    expected = r"1 image is taken .*1 of the captions that cannot be read \(captions.jsonl line 2\)"
+    with pytest.warns(UserWarning, match=expected):
+        (example,) = read_all(f"folder:{tmp_path}", "train", fields=("captions",))
+    assert example["captions"] == b"fine"
