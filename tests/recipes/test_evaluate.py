@@ -51,10 +51,8 @@ def test_a_tokenizers_page_shows_its_best_and_worst_reconstructions(recipe, toke
     assert numbers["frechet_distance"] == pytest.approx(float(distance.result()), rel=1e-3)
 
 
-@pytest.mark.parametrize("split, measured", [("test", 2), ("train", 10), ("all", 12)])
-def test_the_number_of_images_is_that_of_the_split(
-    recipe, tokenizer, tmp_path, capsys, split, measured
-):
+@pytest.mark.parametrize("split", ["test", "train", "all"])
+def test_the_number_of_images_is_that_of_the_split(recipe, tokenizer, tmp_path, capsys, split):
     source = folder_of_pictures(tmp_path / "held_out", 12)
     parts = {
         part: int(keras_regvq.data.load(source, part, 32, 1, shuffle=False).cardinality())
@@ -71,7 +69,7 @@ def test_the_number_of_images_is_that_of_the_split(
         assert f"{measured} of split '{split}'" in text
         assert f"{measured} images are few" in text
         assert ("which has 12 images in all" in text) == (split != "all")
-        assert ("about a tenth is set aside" in text) == (split == "test")
+        assert ("a tenth, by name, is set aside" in text) == (split == "test")
 
 
 def test_all_images_of_a_folder_are_those_of_both_splits(recipe, tokenizer, tmp_path):

@@ -40,7 +40,6 @@ def test_numbers_and_colours_of_every_kind_give_the_same_labels(read, labels):
         "colours.png": rgb,
         "colours.bmp": rgb,
         "alpha.png": rgb.convert("RGBA"),
-        "grey_alpha.png": Image.fromarray(labels).convert("LA"),
         "palette.png": with_palette(labels, SCENE_PALETTE),
         "other_order.png": with_palette(place[labels], SCENE_PALETTE[order]),
         "shifted.png": with_palette(labels + 100, shifted),
@@ -61,18 +60,15 @@ def test_a_map_is_brought_to_size_by_the_nearest_label(read, labels):
 def test_what_is_no_label_is_named_in_the_maps_own_pixels(read, labels):
     large = labels.repeat(3, 0).repeat(3, 1)
     number, colour = large.copy(), SCENE_PALETTE[large]
-    alpha = np.array(Image.fromarray(colour).convert("RGBA"))
     number[70, 5] = 99
     colour[70, 5] = (1, 2, 3)
-    alpha[70, 5, 3] = 128
     odd = with_palette(number, np.random.default_rng(0).integers(0, 256, (256, 3)))
     for name, image, message in (
         ("number.png", Image.fromarray(number), "label 99 at row 70, column 5; labels are 0 to 15"),
         ("colour.png", Image.fromarray(colour), r"\(1, 2, 3\) at row 70, column 5"),
-        ("alpha.png", Image.fromarray(alpha), "transparent.*row 70, column 5"),
-        ("palette.png", odd, r"row 70, column 5: neither.*99 .*nor.*its colour, \("),
+        ("palette.png", odd, "label 99 at row 70, column 5"),
         ("lossy.jpg", Image.fromarray(SCENE_PALETTE[large]), "JPEG changes colours"),
-        ("cmyk.tif", Image.new("CMYK", (32, 32)), "mode CMYK"),
+        ("cmyk.tif", Image.new("CMYK", (32, 32)), "CMYK, not ids"),
         ("wide.png", Image.new("L", (64, 32)), "64 x 32 pixels.*not the shape of 32 x 32"),
     ):
         image.save(name)
