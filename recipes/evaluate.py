@@ -84,7 +84,7 @@ def main(arguments=None):
         if measured.warnings:
             facts["warning"] = " ".join(measured.warnings)
         directory = args.output / folder
-        say_what_is_replaced(directory / "results.json", facts)
+        say_what_is_replaced(directory / "results.json", {**facts, "images": None})
         title = f"{preset} on {args.data}"
         page = write_page(directory, title, measured.numbers, facts, measured.pictures)
         results[preset] = measured.numbers

@@ -169,7 +169,10 @@ def main(arguments=None):
         return None
     if args.preset is None:
         args.preset = "semantic_scenes_64" if args.prompt is None else "text_scenes_64"
-    model = keras_regvq.from_preset(args.preset)
+    try:
+        model = keras_regvq.from_preset(args.preset)
+    except ValueError as error:
+        raise SystemExit(f"error: {_with_options(one_line(error), args)}") from None
     kind = type(model).__name__
     field = getattr(model, "condition_field", None)
     if field is None:

@@ -52,7 +52,9 @@ def describe_part(source, split, size, measured, count):
         return text
     text += f", which has {total} images in all"
     if split == "test" and _has_no_splits(source):
-        text += ": it has no folders for splits, so a tenth, by name, is set aside for testing"
+        text += (
+            ": it has no folders for splits, so about a tenth, by name, is set aside for testing"
+        )
     return f"{text}; --split all measures every image"
 
 
@@ -64,7 +66,8 @@ def warnings_of(measured, sets):
         sets: whether distances between sets are among the numbers.
     """
     if measured < FEW_IMAGES:
-        return [f"{measured} images are few: with other images, all numbers will be others."]
+        few = "1 image is" if measured == 1 else f"{measured} images are"
+        return [f"{few} few: others would give other numbers."]
     if sets and measured < FEW_FOR_SETS:
         return [
             f"{measured} images are few for distances between sets: compare them only with those "

@@ -49,12 +49,8 @@ def write_index(directory, title, entries):
         rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
         note = " ".join([f"{preset}: {measured.images}.", *measured.warnings])
         notes.append(f"<p>{html.escape(note)}</p>")
-    page = PAGE.format(
-        title=html.escape(title),
-        numbers=f"<table>{''.join(rows)}</table>",
-        facts="",
-        sections="\n".join(notes),
-    )
+    sections = "\n".join([f"<table>{''.join(rows)}</table>", *notes])
+    page = PAGE.format(title=html.escape(title), numbers="", facts="", sections=sections)
     write_text(directory / "index.html", page)
 
 

@@ -9,7 +9,8 @@ def say_what_is_replaced(path, facts, key="facts"):
 
     Args:
         path: a JSON file of a dict whose `key` holds settings as text; it may be missing.
-        facts: dict of the settings of the results that come in its place.
+        facts: dict of the settings of the results that come in its place; None for what need not
+            be the same.
     """
     path = Path(path)
     if not path.exists():
@@ -17,7 +18,9 @@ def say_what_is_replaced(path, facts, key="facts"):
     try:
         before = json.loads(path.read_text(encoding="utf-8"))[key]
         changed = [
-            f"{name} {before.get(name)}" for name in facts if before.get(name) != facts[name]
+            f"{name.replace('_', ' ')} {before.get(name)}"
+            for name, value in facts.items()
+            if value is not None and name != "warning" and before.get(name) != value
         ]
     except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
         print(f"{path} is damaged, and is written anew.")

@@ -43,7 +43,12 @@ def run(main, afterwards=""):
         print(f"\n{word}. {afterwards}".rstrip(), file=sys.stderr, flush=True)
         sys.exit(128 + number)
     except (ValueError, OSError, ImportError) as error:
-        sys.exit(f"error: {one_line(error)}")
+        sys.exit(f"error: {with_options(one_line(error))}")
+
+
+def with_options(text):
+    """An error's text with the option in place of the argument that it stands for."""
+    return text.replace("Argument `source`", "--data")
 
 
 def one_line(error):

@@ -30,6 +30,7 @@ def run(level):
         environment["TF_CPP_MIN_LOG_LEVEL"] = level
     code = (
         "from keras_regvq.backend.tensorflow_logs import quiet_tensorflow; quiet_tensorflow()\n"
+        "import importlib.util; assert importlib.util.find_spec('tensorflow')  # as torch asks\n"
         "import tensorflow as tf; list(tf.data.Dataset.range(3).shuffle(3))\n"
         "import sys; print('mine', file=sys.stderr)"
     )

@@ -41,3 +41,37 @@ def test_a_signal_ends_a_recipe_with_one_line(number, afterwards, line):
     _, errors = process.communicate(timeout=30)
     assert errors.strip() == line
     assert process.returncode == 128 + number
+
+
+ENDS = """
+import sys, warnings
+sys.path.insert(0, {recipes!r})
+from running import run
+
+def main():
+    warnings.warn("two\\nlines")
+    raise {error}
+
+run(main)
+"""
+
+
+@pytest.mark.parametrize(
+    "error, line",
+    [
+        (
+            "ValueError('Argument `source` is wrong.\\nExpected: x.')",
+            "--data is wrong. Expected: x.",
+        ),
+        ("OSError(28, 'No space left on device', 'file')", "file: No space left on device"),
+        ("ImportError('no package')", "no package"),
+        ("ValueError()", "ValueError"),
+    ],
+)
+def test_an_error_and_a_warning_are_a_line_each(error, line):
+    from tests.recipes.conftest import RECIPES
+
+    script = ENDS.format(recipes=str(RECIPES), error=error)
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert ended.stderr.splitlines() == ["Warning: two lines", f"error: {line}"]
+    assert ended.returncode == 1
