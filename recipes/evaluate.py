@@ -79,6 +79,7 @@ def main(arguments=None):
             "preset": preset,
             "images": measured.images,
             **{name: str(value) for name, value in vars(args).items() if name != "preset"},
+            "image_size": "{} x {}".format(*measured.size),
             "backend": keras.backend.backend(),
         }
         if measured.warnings:

@@ -18,10 +18,12 @@ from set_distances import BATCH, FEWEST_IMAGES, distances, unit_range
 
 @dataclasses.dataclass
 class Measured:
-    """Numbers by name, what was measured in words, what to keep in mind, pictures by heading."""
+    """Numbers by name, what was measured in words, the images' size (height, width), what to keep
+    in mind, and pictures by heading."""
 
     numbers: dict
     images: str
+    size: tuple
     warnings: list
     pictures: dict
 
@@ -110,4 +112,4 @@ def _measured(args, size, numbers, networks, real, made, pictures, there=None):
     words = describe_part(args.data, args.split, size, there or count, args.count)
     if there not in (None, count):
         words = f"{count}, and {len(real)} others for the distances, of {words}"
-    return Measured({"images": count, **numbers}, words, warnings, pictures)
+    return Measured({"images": count, **numbers}, words, tuple(size), warnings, pictures)
