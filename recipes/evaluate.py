@@ -25,7 +25,7 @@ import keras_regvq
 from held_out import SPLITS
 from options import integer
 from preset_folders import preset_folders
-from running import run
+from running import one_line, run
 
 
 def parse_arguments(arguments=None):
@@ -71,10 +71,19 @@ def main(arguments=None):
     from set_distances import feature_networks
 
     keras.utils.set_random_seed(args.seed)
-    networks, results, entries = feature_networks(args.features), {}, []
+    try:
+        networks = feature_networks(args.features)
+    except (ValueError, OSError, ImportError) as error:
+        raise SystemExit(f"error: --features {args.features}: {one_line(error)}") from error
+    results, entries = {}, []
     for preset, folder in folders.items():
         print(f"Measuring {preset} ...", flush=True)
-        measured = measure(preset, keras_regvq.from_preset(preset), args, networks)
+        try:
+            model = keras_regvq.from_preset(preset)
+        except ValueError as error:
+            message = one_line(error).replace("Argument `preset`", "--preset")
+            raise SystemExit(f"error: {message}") from error
+        measured = measure(preset, model, args, networks)
         facts = {
             "preset": preset,
             "images": measured.images,

@@ -54,6 +54,7 @@ def main(arguments=None):
 
     from evaluation import evaluate, write_report
     from keras_regvq.training import LowUsageWarning, ReconstructionGrid
+    from replaced_results import say_what_is_replaced
 
     keras.utils.set_random_seed(0)
     print("Drawing scenes ...", flush=True)
@@ -65,22 +66,24 @@ def main(arguments=None):
     history = train_tokenizer(
         tokenizer, train, test, [pictures, LowUsageWarning(patience=EPOCHS - 1)]
     )
+    tokenizer.save_to_preset(str(OUTPUT / "preset"))
     print("Measuring on held-out scenes ...", flush=True)
     numbers, tokens = evaluate(tokenizer, test)
-    tokenizer.save_to_preset(str(OUTPUT / "preset"))
     facts = {
         "Backend": keras.backend.backend(),
         "Tokens per image": "{} x {}".format(*tokenizer.token_grid),
         "Codes": tokenizer.codebook_size,
         "Parameters": f"{tokenizer.count_params():,}",
         "Steps": f"{EPOCHS * IMAGES // BATCH_SIZE} of {BATCH_SIZE} images",
+        "Held-out images": len(test),
         "Time": f"{time.perf_counter() - start:.0f} s",
     }
+    say_what_is_replaced(OUTPUT / "results.json", {"Backend": facts["Backend"]})
     page = write_report(
         OUTPUT, "Reg-VQ quickstart", tokenizer, test, numbers, tokens, history, facts
     )
     print(
-        f"\nHeld-out scenes: PSNR {numbers['psnr']:.2f} dB, SSIM {numbers['ssim']:.3f}, "
+        f"\n{len(test)} held-out scenes: PSNR {numbers['psnr']:.2f} dB, SSIM {numbers['ssim']:.3f}, "
         f"{numbers['codebook_usage']:.1%} of the codes used, "
         f"perplexity {numbers['codebook_perplexity']:.1f}; {facts['Time']} in all.\n"
         f"Report: {page.resolve()}\n"

@@ -117,7 +117,7 @@ def test_several_presets_are_set_side_by_side(recipe, tokenizer, capsys):
 
 
 def test_what_is_measured_is_on_disk_before_the_next_preset(recipe, tokenizer):
-    with pytest.raises(ValueError, match="nowhere"):
+    with pytest.raises(SystemExit, match="^error: --preset .*nowhere"):
         recipe.main(["--preset", tokenizer, "nowhere", "--image-size", "32", "--count", "4"])
     assert (page_of(tokenizer) / "results.json").is_file()
     assert tokenizer in Path("runs/evaluate/compare.md").read_text()
@@ -157,6 +157,26 @@ def test_images_need_not_be_square(recipe, tokenizer, tmp_path):
     options = ["--data", source, "--image-size", "32", "48"]
     numbers = recipe.main(["--preset", tokenizer, *options, "--split", "train"])[tokenizer]
     assert np.isfinite(numbers["psnr"])
+
+
+def test_distances_between_too_few_images_are_left_out_and_the_rest_is_kept(recipe, tokenizer):
+    options = ["--image-size", "32", "--count", "3", "--features", "random"]
+    numbers = recipe.main(["--preset", tokenizer, *options])[tokenizer]
+    assert "psnr" in numbers and "perceptual_distance" in numbers
+    assert not {"frechet_distance", "kernel_distance", "precision", "recall"} & set(numbers)
+    facts = json.loads((page_of(tokenizer) / "results.json").read_text())["facts"]
+    assert "too few for distances between sets" in facts["warning"]
+
+
+def test_missing_features_are_named_before_anything_is_loaded(recipe, monkeypatch):
+    sets = importlib.import_module("set_distances")
+
+    def missing(*args):
+        raise ImportError("pip install x")
+
+    monkeypatch.setattr(sets, "EfficientNetLite0Features", missing)
+    with pytest.raises(SystemExit, match="error: --features efficientnet: pip install x"):
+        recipe.main(["--preset", "nowhere", "--features", "efficientnet"])
 
 
 @pytest.mark.parametrize("option", [("--count", "0"), ("--image-size", "x"), ("--split", "dev")])
