@@ -83,7 +83,8 @@ def main(arguments=None):
         OUTPUT, "Reg-VQ quickstart", tokenizer, test, numbers, tokens, history, facts
     )
     print(
-        f"\n{len(test)} held-out scenes: PSNR {numbers['psnr']:.2f} dB, SSIM {numbers['ssim']:.3f}, "
+        f"\n{len(test)} held-out scenes: "
+        f"PSNR {numbers['psnr']:.2f} dB, SSIM {numbers['ssim']:.3f}, "
         f"{numbers['codebook_usage']:.1%} of the codes used, "
         f"perplexity {numbers['codebook_perplexity']:.1f}; {facts['Time']} in all.\n"
         f"Report: {page.resolve()}\n"
