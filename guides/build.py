@@ -10,6 +10,7 @@ import io
 import os
 import re
 import sys
+import tempfile
 from pathlib import Path
 
 
@@ -63,13 +64,31 @@ def page(script, outputs):
     return "\n\n".join(blocks) + "\n"
 
 
+def build(script):
+    """Run a guide, and replace its page and its pictures when all of it has run."""
+    from keras_regvq.files.replacing import write_text
+
+    script, folder = Path(script), Path(script).parent / "pictures"
+    folder.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".part-", dir=script.parent) as part:
+        _, outputs = run(script, part)
+        text = page(script, outputs)
+        pattern = f"{script.stem}_*.png"
+        made = {picture.name for picture in Path(part).glob(pattern)}
+        for name in made:
+            os.replace(Path(part) / name, folder / name)
+    for picture in folder.glob(pattern):
+        if picture.name not in made:
+            picture.unlink()
+    write_text(script.with_suffix(".md"), text)
+
+
 def main():
     if len(sys.argv) != 2:
         sys.exit(__doc__)
     script = Path(sys.argv[1])
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the package, in a clone
-    _, outputs = run(script, script.parent / "pictures")
-    script.with_suffix(".md").write_text(page(script, outputs))
+    build(script)
 
 
 if __name__ == "__main__":

@@ -7,13 +7,27 @@ import time
 from collections import Counter
 from pathlib import Path
 
-import keras_regvq
-from keras_regvq.models import SemanticToImage
-from keras_regvq.presets.taming_config import read_taming_config
-from keras_regvq.validation import refuse
+import keras_regvq  # its parts are imported when they are first used: --help is quick
+from keras_regvq.backend.tensorflow_logs import quiet_tensorflow
+from keras_regvq.files.replacing import replacing_directory
+from keras_regvq.refusal import refuse
 
 
 def main(arguments=None):
+    args = parse_arguments(arguments)
+    try:
+        quiet_tensorflow()
+        print(_convert(args))
+    except KeyboardInterrupt:
+        print("Interrupted: the same command starts again.", file=sys.stderr)
+        sys.exit(130)
+    except (ValueError, OSError, ImportError) as error:
+        sys.exit(f"error: {_one_line(error)}")
+    except Exception as error:  # such as a hub's own kinds, or a lack of memory
+        sys.exit(f"error: {args.source}: {type(error).__name__}: {_one_line(error)}")
+
+
+def parse_arguments(arguments=None):
     parser = argparse.ArgumentParser(prog="python -m keras_regvq", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     convert = commands.add_parser(
@@ -22,7 +36,10 @@ def main(arguments=None):
     )
     convert.add_argument("source", help="checkpoint, folder of a VQModel, or preset")
     convert.add_argument("directory", help="where to write")
-    convert.add_argument("--image-size", type=int, help="side in pixels that it is for")
+    convert.add_argument(
+        "--overwrite", action="store_true", help="replace what is in DIRECTORY [refuse]"
+    )
+    convert.add_argument("--image-size", type=_positive, help="side in pixels that it is for")
     convert.add_argument(
         "--to", default="keras", choices=("keras", "diffusers", "taming", "llamagen"),
         help="what to write [keras, a preset]",
@@ -30,30 +47,26 @@ def main(arguments=None):
     convert.add_argument("--config", help="a taming-transformers checkpoint's YAML file")
     convert.add_argument("--float16", action="store_true", help="a preset of half the size")
     convert.add_argument(
-        "--num-heads", type=int,
-        help="of a Net2Net's transformer, where no --config tells: it is converted, too, into one "
-        "preset that paints label maps, else into two, DIRECTORY/tokenizer and DIRECTORY/prior",
+        "--num-heads", type=_positive,
+        help="attention heads of a Net2Net's transformer, if there is no --config: it is converted "
+        "too, into one preset for label maps, else into DIRECTORY/tokenizer and DIRECTORY/prior",
     )  # fmt: skip
-    convert.add_argument("--num-classes", type=int, help="of a Net2Net that is told of a class")
-    args = parser.parse_args(arguments)
-    try:
-        print(_convert(args))
-    except ValueError as error:
-        sys.exit(f"error: {error}")
+    convert.add_argument(
+        "--num-classes", type=_positive, help="of a Net2Net whose pictures are of a class"
+    )
+    return parser.parse_args(arguments)
 
 
 def _convert(args):
     start, presets, prior = time.perf_counter(), keras_regvq.presets, None
     heads = args.num_heads
     if heads is None and args.config is not None:
+        from keras_regvq.presets.taming_config import read_taming_config
+
         heads = read_taming_config(args.config).num_heads
-    if heads is None and args.num_classes is not None:
-        refuse(
-            "--num-classes", args.num_classes, "none without --num-heads or a Net2Net's --config"
-        )
+    _check_options(args, heads)
+    _check_target(args)
     if heads is not None:
-        if args.to != "keras":
-            refuse("--to", args.to, "keras, where a transformer is converted too")
         options = heads, args.num_classes, args.image_size, args.config
         tokenizer, prior, ignored = presets.load_net2net(args.source, *options)
         project = "taming"
@@ -64,28 +77,83 @@ def _convert(args):
     elif args.config is not None:
         refuse("--config", args.config, f"none: {args.source} is not of taming-transformers")
     else:
-        tokenizer, project, ignored = keras_regvq.from_preset(args.source), "keras_regvq", []
+        size = {} if args.image_size is None else {"image_size": args.image_size}
+        tokenizer, project, ignored = (
+            keras_regvq.from_preset(args.source, **size), "keras_regvq", []
+        )  # fmt: skip
+    if not isinstance(tokenizer, keras_regvq.models.ImageTokenizer):
+        received = f"{args.source}, which holds a {type(tokenizer).__name__}"
+        refuse("source", received, "a tokenizer")
     lines = [f"{args.source} ({project}) -> {args.directory} ({args.to})", *_summary(tokenizer)]
     if prior is not None:
         lines += _prior_summary(prior)
-    if args.to == "keras":
-        _save(tokenizer, prior, Path(args.directory), "float16" if args.float16 else "float32")
-    else:
-        presets.export(tokenizer, args.directory, args.to)
+    _write(args, tokenizer, prior)
     groups = Counter(".".join(name.split(".")[:2]) for name in ignored)
     kind = "tokenizer" if prior is None else "tokenizer or prior"
     lines += [f"  left aside, no part of a {kind}: {n} x {g}" for g, n in groups.items()]
     return "\n".join([*lines, f"  {time.perf_counter() - start:.1f} s"])
 
 
-def _save(tokenizer, prior, directory, dtype):
-    if prior is None:
+def _check_options(args, heads):
+    if heads is None and args.num_classes is not None:
+        refuse(
+            "--num-classes", args.num_classes, "none without --num-heads or a Net2Net's --config"
+        )
+    if heads is not None and args.to != "keras":
+        refuse("--to", args.to, "keras, where a transformer is converted too")
+    if args.float16 and args.to != "keras":
+        refuse("--float16", f"--to {args.to}", "--to keras: only presets are written in float16")
+
+
+def _check_target(args):
+    """Refuse, before anything is read, to replace what is there."""
+    directory = Path(args.directory)
+    if directory.exists() and not directory.is_dir():
+        refuse("directory", f"{directory}, which is a file", "a directory to write into")
+    if directory.is_dir() and Path(args.source).exists() and directory.samefile(args.source):
+        refuse("directory", f"{directory}, the source itself", "another directory")
+    if _is_used(directory) and not args.overwrite:
+        expected = "a new or an empty directory, or --overwrite to replace what is in it"
+        refuse("directory", f"{directory}, which is not empty", expected)
+
+
+def _is_used(directory):
+    return directory.is_dir() and any(directory.iterdir())
+
+
+def _write(args, tokenizer, prior):
+    directory = Path(args.directory)
+    if _is_used(directory):  # file by file: other files there stay
+        _write_into(directory, args, tokenizer, prior)
+    else:
+        with replacing_directory(directory) as part:
+            _write_into(part, args, tokenizer, prior)
+
+
+def _write_into(directory, args, tokenizer, prior):
+    dtype = "float16" if args.float16 else "float32"
+    if args.to != "keras":
+        keras_regvq.presets.export(tokenizer, directory, args.to)
+    elif prior is None:
         tokenizer.save_to_preset(directory, dtype)
-    elif getattr(prior.condition, "tokenizer", None):  # told of label maps
-        SemanticToImage(tokenizer, prior).save_to_preset(directory, dtype)
+    elif getattr(prior.condition, "tokenizer", None):  # its condition is a label map
+        keras_regvq.models.SemanticToImage(tokenizer, prior).save_to_preset(directory, dtype)
     else:
         tokenizer.save_to_preset(directory / "tokenizer", dtype)
         prior.save_to_preset(directory / "prior", dtype)
+
+
+def _positive(text):
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an integer of at least 1")
+    return int(text)
+
+
+def _one_line(error):
+    """What went wrong, in one line: an OSError's text is its reason and its file."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _summary(tokenizer):
@@ -99,15 +167,16 @@ def _summary(tokenizer):
 
 
 def _prior_summary(prior):
-    condition, told = prior.condition, "nothing"
+    condition, given = prior.condition, "no condition"
     if condition is not None:
         maps = condition.tokenizer
-        told = (
-            f"maps of {maps.num_classes} labels" if maps else f"{condition.vocabulary_size} classes"
-        )
+        given = f"label maps of {maps.num_classes} labels" if maps else (
+            f"one of {condition.vocabulary_size} classes"
+        )  # fmt: skip
     return [
         _size("prior", prior),
-        f"    {len(prior.blocks)} layers of width {prior.settings['hidden_dim']}, told of {told}",
+        f"    {len(prior.blocks)} layers of width {prior.settings['hidden_dim']}; "
+        f"condition: {given}",
     ]
 
 

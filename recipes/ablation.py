@@ -32,21 +32,24 @@ import itertools
 import json
 from pathlib import Path
 
-import keras
-from ablation_cell import images_of, loss_network, run_cell, set_network
-from ablation_report import write_report
-from ablation_studies import SCALES, studies
+from ablation_studies import COLUMNS, SCALES, studies
+
+from keras_regvq.files.replacing import replacing, write_text
+from options import integer
+from running import one_line, run
 
 
 def check_features(name):
-    """Say what is missing before the first training, not after it."""
+    """Say what is missing before the data are read, not after the first training."""
+    from ablation_cell import loss_network, set_network
+
     if name == "random":
         return
     try:
         loss_network(name, seed=0)
         set_network(name)
-    except (ImportError, ValueError) as error:
-        raise SystemExit(f"--features {name}: {error}") from error
+    except (ImportError, ValueError, OSError) as error:
+        raise SystemExit(f"error: --features {name}: {one_line(error)}") from error
 
 
 def cell_path(directory, settings, data, seed):
@@ -55,20 +58,30 @@ def cell_path(directory, settings, data, seed):
     return directory / f"{data.split(':')[0]}_{settings['quantizer']}_{digest[:10]}_{seed}.json"
 
 
-def check_facts(path, facts):
+def read_cell(path):
+    """A finished cell, or None, and one line, for a file that is damaged."""
+    try:
+        cell = json.loads(path.read_text(encoding="utf-8"))
+        for name, kind in (("settings", dict), ("numbers", dict), ("facts", dict), ("data", str)):
+            if not isinstance(cell[name], kind):
+                raise ValueError(f"{name} is no {kind.__name__}")
+        missing = [name for name in (*COLUMNS, "seconds") if name not in cell["numbers"]]
+        if missing:
+            raise ValueError(f"without {', '.join(missing)}")
+    except (OSError, ValueError, TypeError, LookupError, RecursionError) as error:
+        print(f"{path} is damaged, and left out: {one_line(error)}", flush=True)
+        return None
+    return cell
+
+
+def check_facts(path, cell, facts):
     """Refuse to mix cells of different sizes, steps or features in one table."""
-    other = json.loads(path.read_text())["facts"]
+    other = cell["facts"]
     facts = json.loads(json.dumps(facts))  # tuples are lists there
     changed = [name for name in facts if other.get(name) != facts[name]]
     if changed:
         what = ", ".join(f"{name} {other.get(name)}, not {facts[name]}" for name in changed)
-        raise SystemExit(f"{path} was made with {what}: name another --output.")
-
-
-def write_cell(path, cell):
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(cell))
-    part.rename(path)
+        raise SystemExit(f"error: {path} was made with {what}: name another --output.")
 
 
 def parse_arguments(arguments=None):
@@ -83,12 +96,12 @@ def parse_arguments(arguments=None):
     names = list(studies(1))
     option("--studies", names[:1], "which", type=str, nargs="+", choices=names)
     option("--data", ["scenes"], "data sets", type=str, nargs="+")
-    option("--seeds", [0, 1, 2], "random seeds", type=int, nargs="+")
+    option("--seeds", [0, 1, 2], "random seeds", type=integer(0), nargs="+")
     option("--scale", "cpu", "sizes and steps", choices=tuple(SCALES))
-    option("--steps", None, "of the tokenizer, instead of the scale's", type=int)
-    option("--prior-steps", None, "of the prior over tokens, likewise", type=int)
-    option("--examples", None, "training images, likewise", type=int)
-    option("--test", None, "held-out images, likewise", type=int)
+    option("--steps", None, "of the tokenizer, instead of the scale's", type=integer(1))
+    option("--prior-steps", None, "of the prior over tokens, likewise", type=integer(1))
+    option("--examples", None, "training images, likewise", type=integer(1))
+    option("--test", None, "held-out images, likewise", type=integer(4))
     option("--features", "efficientnet", "efficientnet, a VGG-19 file, imagenet, random or none")
     option("--output", Path("runs/ablation"), "directory")
     parser.add_argument("--report", action="store_true", help="on the cells there are; run none")
@@ -97,10 +110,14 @@ def parse_arguments(arguments=None):
 
 def main(arguments=None):
     args = parse_arguments(arguments)
+
+    import keras
+    from ablation_cell import images_of, run_cell
+    from ablation_report import write_report
+
     given = {name: getattr(args, name) for name in ("steps", "prior_steps", "examples", "test")}
     scale = {**SCALES[args.scale], **{k: v for k, v in given.items() if v is not None}}
     cells = args.output / "cells"
-    cells.mkdir(parents=True, exist_ok=True)
     facts = {"backend": keras.backend.backend(), "features": args.features, **scale}
     variants = studies(scale["codes"])
     if not args.report:
@@ -110,24 +127,30 @@ def main(arguments=None):
             images_of(data, scale, split, scale[count])
             for split, count in (("train", "examples"), ("test", "test"))
         )
+        used = {**facts, "images": {"train": len(train), "test": len(test)}}
         for seed, study in itertools.product(args.seeds, args.studies):
             for variant, settings in variants[study].items():
                 path = cell_path(cells, settings, data, seed)
-                if path.exists():
-                    check_facts(path, facts)
+                cell = read_cell(path) if path.exists() else None
+                if cell is not None:
+                    check_facts(path, cell, facts)
                     continue
                 print(f"== {study}: {variant}, {data}, seed {seed}", flush=True)
                 numbers, picture = run_cell(settings, scale, args.features, seed, train, test)
-                picture.save(path.with_suffix(".png"))
+                with replacing(path.with_suffix(".png")) as part:
+                    picture.save(part)
                 cell = {"settings": settings, "data": data, "seed": seed}
-                write_cell(path, {**cell, "numbers": numbers, "facts": facts})
+                write_text(path, json.dumps({**cell, "numbers": numbers, "facts": used}))
     results = [
-        {**json.loads(path.read_text()), "picture": path.with_suffix(".png")}
+        {**cell, "picture": path.with_suffix(".png")}
         for path in sorted(cells.glob("*.json"))
+        if (cell := read_cell(path)) is not None
     ]
+    if not results:
+        raise SystemExit(f"error: there are no finished cells in {cells} to report on.")
     print(write_report(args.output, results, variants, args.studies))
     return results
 
 
 if __name__ == "__main__":
-    main()
+    run(main, "The same command goes on with the cells that are missing.")

@@ -4,7 +4,6 @@ import time
 
 import keras
 import numpy as np
-from evaluate import distances, feature_networks
 
 import keras_regvq
 from evaluation import evaluate
@@ -18,6 +17,7 @@ from keras_regvq.models import (
 from keras_regvq.quantizers import GumbelQuantizer, RegularizedQuantizer, VectorQuantizer
 from keras_regvq.training import TokenizerTrainer
 from keras_regvq.training.pictures import image_grid
+from set_distances import distances, feature_networks
 
 
 def build_quantizer(settings, scale, seed):

@@ -1,20 +1,13 @@
 """Tables and figures of the ablation's cells."""
 
 import numpy as np
+from ablation_studies import COLUMNS
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from PIL import Image
 
-COLUMNS = {
-    "psnr": ("PSNR (dB)", "{:.2f}"),
-    "ssim": ("SSIM", "{:.3f}"),
-    "codebook_usage": ("usage", "{:.1%}"),
-    "codebook_perplexity": ("perplexity", "{:.1f}"),
-    "reconstruction_frechet_distance": ("Frechet distance, reconstructed", "{:.2f}"),
-    "reconstruction_kernel_distance": ("kernel distance, reconstructed", "{:.4f}"),
-    "generation_frechet_distance": ("Frechet distance, generated", "{:.2f}"),
-    "generation_kernel_distance": ("kernel distance, generated", "{:.4f}"),
-}
+from keras_regvq.data.pictures import open_picture
+from keras_regvq.files.replacing import replacing, write_text
+
 PANELS = ("psnr", "codebook_usage", "reconstruction_kernel_distance", "generation_kernel_distance")
 
 
@@ -58,7 +51,7 @@ def write_report(directory, results, studies, unfinished):
         "seeds.\n"
     )
     text = "\n".join(sections)
-    (directory / "ablation.md").write_text(text)
+    write_text(directory / "ablation.md", text)
     return text
 
 
@@ -100,14 +93,26 @@ def plot(rows, path):
             axes.set_xlim(0, 1.05)
         axes.set_yticklabels(rows if index == 0 else [])
         axes.grid(axis="x", alpha=0.3)
-    figure.savefig(path, dpi=110)
+    with replacing(path) as part:
+        figure.savefig(part, dpi=110)
+
+
+def read_picture(path):
+    """A cell's picture, or None, and one line, for a file that is damaged."""
+    try:
+        with open_picture(path) as picture:
+            return picture.convert("RGB")
+    except (OSError, ValueError) as error:
+        print(f"Left out of the pictures: {error}")
+        return None
 
 
 def show(pictures, path):
     """Stack {variant: picture of a cell}: test images once, reconstructions, samples."""
-    if not pictures:
+    tiles = {variant: read_picture(picture) for variant, picture in pictures.items()}
+    tiles = {variant: tile for variant, tile in tiles.items() if tile is not None}
+    if not tiles:
         return
-    tiles = {variant: Image.open(picture).convert("RGB") for variant, picture in pictures.items()}
     width, height = next(iter(tiles.values())).size
     first = (height + 2) // 3  # the test images and the gap below them
     figure = Figure(figsize=(2 * width / 100, 2.4 * first * (1 + 2 * len(tiles)) / 100))
@@ -122,4 +127,5 @@ def show(pictures, path):
         axes.set_title(title, loc="left", fontsize=9)
         axes.set_axis_off()
     figure.tight_layout()
-    figure.savefig(path, dpi=100)
+    with replacing(path) as part:
+        figure.savefig(part, dpi=100)

@@ -5,6 +5,17 @@ pixels, 375 steps with EfficientNet's and weights of 0.1 and 0.01 left Reg-VQ at
 usage, 0.01 and 0.1 at 14.8 dB and 93 %, 0.01 and 0.01 at 18.5 dB and 99 %.
 """
 
+COLUMNS = {
+    "psnr": ("PSNR (dB)", "{:.2f}"),
+    "ssim": ("SSIM", "{:.3f}"),
+    "codebook_usage": ("usage", "{:.1%}"),
+    "codebook_perplexity": ("perplexity", "{:.1f}"),
+    "reconstruction_frechet_distance": ("Frechet distance, reconstructed", "{:.2f}"),
+    "reconstruction_kernel_distance": ("kernel distance, reconstructed", "{:.4f}"),
+    "generation_frechet_distance": ("Frechet distance, generated", "{:.2f}"),
+    "generation_kernel_distance": ("kernel distance, generated", "{:.4f}"),
+}
+
 SCALES = {
     "cpu": {
         "image_size": 32, "base_channels": 16, "channel_multipliers": (1, 2, 2), "codes": 256,

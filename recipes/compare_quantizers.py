@@ -2,38 +2,41 @@
 
     python recipes/compare_quantizers.py --seeds 0
 
-The same network, images, steps and optimizer; only the quantizer differs. Writes
-OUTPUT/quantizers.json after every run (runs found there are not repeated), then a table
-(quantizers.md) and a picture of held-out reconstructions (quantizers.png).
+The same network, images, steps and optimizer; only the quantizer differs. After every run, its
+numbers are in OUTPUT/quantizers.json and its reconstructions in OUTPUT/reconstructions (runs found
+there are not repeated); of all of them a table (quantizers.md) and a picture of held-out
+reconstructions (quantizers.png) are made.
 """
 
 import argparse
+import itertools
 import json
+import re
 from pathlib import Path
 
-import keras
 import numpy as np
+from PIL import Image
 
 import keras_regvq
-import quickstart
-from evaluation import evaluate
-from keras_regvq.quantizers import GumbelQuantizer, RegularizedQuantizer, VectorQuantizer
-from keras_regvq.training.pictures import image_grid
+from keras_regvq.data.pictures import open_picture
+from keras_regvq.files.replacing import replacing, write_text
+from options import integer
+from running import run
 
 IMAGES = 1600
 CODEBOOK = (256, 64)  # codes, width: the quickstart preset's
-QUANTIZERS = {
-    "VQ-GAN (nearest code)": lambda seed: VectorQuantizer(*CODEBOOK),
-    "Gumbel-VQ": lambda seed: GumbelQuantizer(*CODEBOOK, seed=seed),
-    "Reg-VQ": lambda seed: RegularizedQuantizer(*CODEBOOK, seed=seed),
-}
-for _scope in ("image", "batch"):
-    for _estimator in ("hard", "soft"):
-        QUANTIZERS[f"Reg-VQ, {_scope}, {_estimator}"] = (
-            lambda seed, scope=_scope, estimator=_estimator: RegularizedQuantizer(
-                *CODEBOOK, prior_scope=scope, prior_estimator=estimator, seed=seed
-            )
+QUANTIZERS = {  # a class of keras_regvq.quantizers, and its arguments
+    "VQ-GAN (nearest code)": ("VectorQuantizer", {}),
+    "Gumbel-VQ": ("GumbelQuantizer", {}),
+    "Reg-VQ": ("RegularizedQuantizer", {}),
+    **{
+        f"Reg-VQ, {scope}, {estimator}": (
+            "RegularizedQuantizer",
+            {"prior_scope": scope, "prior_estimator": estimator},
         )
+        for scope, estimator in itertools.product(("image", "batch"), ("hard", "soft"))
+    },
+}
 COLUMNS = {
     "psnr": ("PSNR (dB)", "{:.2f}"),
     "ssim": ("SSIM", "{:.3f}"),
@@ -58,11 +61,11 @@ def table(results):
     return "\n".join(lines) + "\n"
 
 
-def main():
+def parse_arguments(arguments=None):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="[0]")
+    parser.add_argument("--seeds", type=integer(0), nargs="+", default=[0], help="[0]")
     parser.add_argument("--output", type=Path, default=Path("runs/quantizers"), help="directory")
     parser.add_argument(
         "--only",
@@ -71,29 +74,101 @@ def main():
         choices=list(QUANTIZERS),
         help="[first 3]",
     )
-    args = parser.parse_args()
-    args.output.mkdir(parents=True, exist_ok=True)
+    return parser.parse_args(arguments)
+
+
+def build_quantizer(name, seed):
+    kind, options = QUANTIZERS[name]
+    if kind != "VectorQuantizer":
+        options = {**options, "seed": seed}
+    return getattr(keras_regvq.quantizers, kind)(*CODEBOOK, **options)
+
+
+def read_results(path):
+    """{quantizer: {seed: numbers}} of the runs that there are.
+
+    Raises:
+        ValueError: naming the file, if it is damaged: numbers of long runs are not thrown away.
+    """
+    if not path.exists():
+        return {}
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))
+        for by_seed in results.values():
+            for numbers in by_seed.values():
+                _ = [float(numbers[column]) for column in COLUMNS]
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        raise ValueError(
+            f"{path} is damaged ({error or type(error).__name__}): mend it, remove it to run all "
+            "again, or name another --output."
+        ) from None
+    return results
+
+
+def picture_path(directory, name, seed):
+    words = re.sub(r"\W+", "_", name).strip("_")
+    return directory / "reconstructions" / f"{words}_{seed}.png"
+
+
+def stack_pictures(pictures, path, gap=4):
+    """Write pictures of one width below each other."""
+    width = max(picture.width for picture in pictures)
+    height = sum(picture.height + gap for picture in pictures) - gap
+    stacked, top = Image.new("RGB", (width, height), "white"), 0
+    for picture in pictures:
+        stacked.paste(picture, (0, top))
+        top += picture.height + gap
+    with replacing(path) as part:
+        stacked.save(part)
+
+
+def write_report(directory, results, images):
+    """The table of all runs, and the picture: held-out images, then each quantizer's first seed."""
+    write_text(directory / "quantizers.md", table(results))
+    pictures = [images]
+    for name, by_seed in results.items():
+        path = next((p for s in by_seed if (p := picture_path(directory, name, s)).exists()), None)
+        if path is None:
+            continue
+        try:
+            with open_picture(path) as picture:
+                pictures.append(picture.convert("RGB"))
+        except (OSError, ValueError) as error:
+            print(f"Left out of the picture: {error}")
+    if len(pictures) > 1:
+        stack_pictures(pictures, directory / "quantizers.png")
+
+
+def main(arguments=None):
+    args = parse_arguments(arguments)
     path = args.output / "quantizers.json"
-    results = json.loads(path.read_text()) if path.exists() else {}
-    train, test = quickstart.paint_scenes(IMAGES)
-    rows = {}
-    for seed in args.seeds:
-        for name in args.only:
-            if str(seed) in results.get(name, {}):
-                continue
-            print(f"== {name}, seed {seed}", flush=True)
-            keras.utils.set_random_seed(seed)
-            tokenizer = keras_regvq.from_preset(quickstart.PRESET, quantizer=QUANTIZERS[name](seed))
-            quickstart.train_tokenizer(tokenizer, train, test)
-            numbers, tokens = evaluate(tokenizer, test)
-            results.setdefault(name, {})[str(seed)] = numbers
-            path.write_text(json.dumps(results, indent=2) + "\n")
-            rows[name] = tokenizer.decode(tokens[:10])
-    (args.output / "quantizers.md").write_text(table(results))
-    if rows:
-        image_grid([test[:10], *rows.values()], scale=2).save(args.output / "quantizers.png")
+    results = read_results(path)
+
+    import keras
+
+    import quickstart
+    from evaluation import evaluate
+    from keras_regvq.training.pictures import image_grid
+
+    train, test = quickstart.load_scenes(IMAGES)
+    images = image_grid([test[:10]], scale=2)
+    for seed, name in itertools.product(args.seeds, args.only):
+        if str(seed) in results.get(name, {}):
+            continue
+        print(f"== {name}, seed {seed}", flush=True)
+        keras.utils.set_random_seed(seed)
+        quantizer = build_quantizer(name, seed)
+        tokenizer = keras_regvq.from_preset(quickstart.PRESET, quantizer=quantizer)
+        quickstart.train_tokenizer(tokenizer, train, test)
+        numbers, tokens = evaluate(tokenizer, test)
+        with replacing(picture_path(args.output, name, seed)) as part:
+            image_grid([tokenizer.decode(tokens[:10])], scale=2).save(part)
+        results.setdefault(name, {})[str(seed)] = numbers
+        write_text(path, json.dumps(results, indent=2) + "\n")
+        write_report(args.output, results, images)
+    write_report(args.output, results, images)
     print(table(results))
 
 
 if __name__ == "__main__":
-    main()
+    run(main, "The same command goes on with the runs that are missing.")

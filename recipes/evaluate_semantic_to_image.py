@@ -1,35 +1,54 @@
-"""Measure how well pictures painted from label maps of held-out scenes agree with their maps.
+"""Measure how well pictures generated from label maps of held-out scenes agree with their maps.
 
     python recipes/evaluate_semantic_to_image.py
 
-A segmenter, trained on scenes that no other model has seen, labels the painted pictures; the same
+A segmenter, trained on scenes that no other model has seen, labels the generated pictures; the same
 measure on the real images and on their reconstructions says what can be reached. Writes a table
-(results.md), results.json and a picture (map, painted, real) to --output.
+(results.md), results.json and a picture (map, generated, real) to --output.
 """
 
 import argparse
 import json
 from pathlib import Path
 
-import keras
-import numpy as np
-
 import keras_regvq
-from keras_regvq.metrics import KernelDistance
-from keras_regvq.training.pictures import image_grid
-from scene_segmenter import agreement, feature_network, load_segmenter
+from held_out import warnings_of
+from keras_regvq.files.replacing import replacing, write_text
+from options import integer, number
+from running import run
 
 
-def measure(segmenter, images, real, label_maps):
-    """Agreement with the maps, and the kernel distance to real images of other scenes."""
-    distance = KernelDistance(feature_network(segmenter))
-    for name, values in (("y_true", real), ("y_pred", images)):
-        for start in range(0, len(values), 64):
-            batch = values[start : start + 64]
-            batch = batch.astype("float32") / 255 if batch.dtype == np.uint8 else batch
-            distance.update_state(**{name: batch})
-    numbers = agreement(segmenter, images, label_maps)
-    return {**numbers, "kernel_distance": float(distance.result())}
+def parse_arguments(arguments=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+
+    def option(name, default, help, **kwargs):
+        kwargs.setdefault("type", type(default))
+        parser.add_argument(name, default=default, help=f"{help} [{default}]", **kwargs)
+
+    option("--preset", "semantic_scenes_64", "a SemanticToImage trained on scenes")
+    option("--count", 256, "held-out scenes", type=integer(2))
+    option("--guidance-scale", 1.0, "classifier-free guidance", type=number(0))
+    option("--temperature", 1.0, "of the sampling", type=number(0))
+    option("--top-p", 1.0, "nucleus sampling", type=number(0, 1))
+    option("--seed", 0, "random seed", type=integer(0))
+    option("--segmenter", Path("runs/scene_segmenter.keras"), "kept here, made if missing")
+    option("--output", Path("runs/evaluate_semantic_to_image"), "directory")
+    return parser.parse_args(arguments)
+
+
+def load_model(args):
+    """The preset, which is to know the labels of scenes."""
+    model = keras_regvq.models.SemanticToImage.from_preset(args.preset)
+    condition, scenes = model.prior.condition, len(keras_regvq.data.SCENE_CLASSES)
+    labels = getattr(getattr(condition, "tokenizer", None) or condition, "num_classes", scenes)
+    if labels != scenes:
+        raise SystemExit(
+            f"error: --preset {args.preset} knows {labels} labels: one trained on scenes knows "
+            f"{scenes}."
+        )
+    return model
 
 
 def table(results):
@@ -46,32 +65,25 @@ def table(results):
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    args = parse_arguments(arguments)
 
-    def option(name, default, help):
-        parser.add_argument(name, type=type(default), default=default, help=f"{help} [{default}]")
+    import keras
 
-    option("--preset", "semantic_scenes_64", "a SemanticToImage trained on scenes")
-    option("--count", 256, "held-out scenes")
-    option("--guidance-scale", 1.0, "classifier-free guidance")
-    option("--temperature", 1.0, "of the sampling")
-    option("--top-p", 1.0, "nucleus sampling")
-    option("--seed", 0, "random seed")
-    option("--segmenter", Path("runs/scene_segmenter.keras"), "kept here, made if missing")
-    option("--output", Path("runs/evaluate_semantic_to_image"), "directory")
-    args = parser.parse_args(arguments)
+    from keras_regvq.training.pictures import image_grid
+    from replaced_results import say_what_is_replaced
+    from scene_segmenter import load_segmenter, measure
+
     keras.utils.set_random_seed(args.seed)
-    args.output.mkdir(parents=True, exist_ok=True)
+    settings = {name: str(value) for name, value in vars(args).items()}
+    say_what_is_replaced(args.output / "results.json", settings, "settings")
 
-    model = keras_regvq.from_preset(args.preset)
+    model = load_model(args)
     size = model.tokenizer.image_size[0]
     segmenter = load_segmenter(args.segmenter, size)
     test = keras_regvq.data.scenes(args.count, size=size, split="test")
     others = keras_regvq.data.scenes(args.count, size=size, split="test", first_seed=args.count)
-    print("Painting ...", flush=True)
-    painted = model.generate(
+    print("Sampling ...", flush=True)
+    generated = model.generate(
         test["labels"],
         temperature=args.temperature,
         top_p=args.top_p,
@@ -81,7 +93,7 @@ def main(arguments=None):
     pictures = {
         "real images": test["images"],
         "their reconstructions": model.tokenizer.reconstruct(test["images"]),
-        "painted from their maps": painted,
+        "generated from their maps": generated,
     }
     results = {
         name: measure(segmenter, images, others["images"], test["labels"])
@@ -92,24 +104,30 @@ def main(arguments=None):
     bits = model.evaluate(data, verbose=0, return_dict=True)["bits_per_token"]
     accuracies = [numbers["pixel_accuracy"] for numbers in results.values()]
     summary = {
+        "images": len(generated),
+        "warnings": warnings_of(len(generated), sets=True),
         "bits_per_token": bits,
         "share_of_the_reconstructions_accuracy": accuracies[2] / accuracies[1],
     }
-    settings = {name: str(value) for name, value in vars(args).items()}
     report = {"pictures": results, **summary, "settings": settings}
-    (args.output / "results.json").write_text(json.dumps(report, indent=2) + "\n")
-    (args.output / "results.md").write_text(table(results))
+    write_text(args.output / "results.json", json.dumps(report, indent=2) + "\n")
+    write_text(args.output / "results.md", table(results))
     maps = keras_regvq.data.SCENE_PALETTE[test["labels"][:10]]
-    rows = [maps, painted[:10], pictures["their reconstructions"][:10], test["images"][:10]]
-    image_grid(rows, scale=2).save(args.output / "painted.png")
+    rows = [maps, generated[:10], pictures["their reconstructions"][:10], test["images"][:10]]
+    with replacing(args.output / "painted.png") as part:
+        image_grid(rows, scale=2).save(part)
     print(table(results))
     print(
-        f"{bits:.3f} bits per token; pixel accuracy "
-        f"{summary['share_of_the_reconstructions_accuracy']:.1%} of the reconstructions'.\n"
-        f"Picture (map, painted, reconstruction, real): {(args.output / 'painted.png').resolve()}"
+        f"{len(generated)} held-out scenes; {bits:.3f} bits per token; pixel accuracy "
+        f"{summary['share_of_the_reconstructions_accuracy']:.1%} of the reconstructions'."
+    )
+    for warning in summary["warnings"]:
+        print(f"Warning: {warning}")
+    print(
+        f"Picture (map, generated, reconstruction, real): {(args.output / 'painted.png').resolve()}"
     )
     return report
 
 
 if __name__ == "__main__":
-    main()
+    run(main, "A segmenter that was trained is kept; the same command starts the rest again.")

@@ -1,4 +1,4 @@
-"""Measure how well pictures painted from captions of held-out scenes show what was asked for.
+"""Measure how well pictures generated from captions of held-out scenes show what was asked for.
 
     python recipes/evaluate_text_to_image.py
     python recipes/evaluate_text_to_image.py --steps 4 8 16 25 50 100 --count 64
@@ -17,13 +17,13 @@ import json
 from collections import Counter
 from pathlib import Path
 
-import keras
 import numpy as np
 
 import keras_regvq
-from keras_regvq.metrics import KernelDistance
-from keras_regvq.training.pictures import image_grid
-from scene_classifier import feature_network, found_facts, load_classifier
+from held_out import warnings_of
+from keras_regvq.files.replacing import replacing, write_text
+from options import integer, number
+from running import run
 
 COLUMNS = ("kinds", "objects", "ground", "time", "facts")
 
@@ -43,15 +43,6 @@ def held_out_scenes(count, size, unseen):
     }
 
 
-def kernel_distance(classifier, images, real):
-    distance = KernelDistance(feature_network(classifier))
-    for name, values in (("y_true", real), ("y_pred", images)):
-        values = values.astype("float32") / 255 if values.dtype == np.uint8 else values
-        for start in range(0, len(values), 64):
-            distance.update_state(**{name: values[start : start + 64]})
-    return float(distance.result())
-
-
 def table(results):
     lines = [
         "| captions | pictures | " + " | ".join(COLUMNS) + " | kernel distance |",
@@ -65,38 +56,55 @@ def table(results):
 
 def plot_steps(results, path):
     """Facts found against steps: a colour for the seen and one for the unseen captions, a line
-    style a painter."""
-    import matplotlib
+    style a model."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(6, 4), layout="constrained")
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
     steps = sorted({row["steps"] for row in results if "steps" in row})
-    painters = list(dict.fromkeys(row["painter"] for row in results if "steps" in row))
+    models = list(dict.fromkeys(row["model"] for row in results if "steps" in row))
     for colour, captions in (("tab:blue", "seen"), ("tab:orange", "unseen")):
         rows = [row for row in results if row["captions"] == captions]
-        for style, painter in zip(itertools.cycle(("o-", "s--", "^-.", "v:")), painters):
-            facts = [row["facts"] for row in rows if row.get("painter") == painter]
-            axes.plot(steps, facts, style, color=colour, label=f"{captions}, {painter}")
+        for style, model in zip(itertools.cycle(("o-", "s--", "^-.", "v:")), models):
+            facts = {row["steps"]: row["facts"] for row in rows if row.get("model") == model}
+            points = sorted(facts.items())
+            axes.plot(*zip(*points, strict=True), style, color=colour, label=f"{captions}, {model}")
         limit = next(row["facts"] for row in rows if row["pictures"] == "reconstructions")
         axes.axhline(limit, color=colour, linewidth=0.8, label=f"{captions}, reconstructions")
     axes.set(xscale="log", xlabel="steps", ylabel="facts found", ylim=(0, 1.02))
     axes.set_xticks(steps, [str(count) for count in steps])
     axes.minorticks_off()
     axes.legend(fontsize="small")
-    figure.savefig(path, dpi=120)
-    pyplot.close(figure)
+    with replacing(path) as part:
+        figure.savefig(part, dpi=120)
 
 
-def name_painters(models):
-    """The painters' names by preset: the process, and the preset too where several share it."""
+def name_models(models):
+    """The models' names by preset: the process, and the preset too where several share it."""
     processes = {preset: model.prior.settings["process"] for preset, model in models.items()}
     shared = [process for process, n in Counter(processes.values()).items() if n > 1]
     return {
         preset: f"{process} ({preset})" if process in shared else process
         for preset, process in processes.items()
     }
+
+
+def load_models(args):
+    """{preset: TextToImage}; all are to be of one image size, and diffuse."""
+    load = keras_regvq.models.TextToImage.from_preset
+    models = {preset: load(preset) for preset in args.preset}
+    sizes = {preset: model.tokenizer.image_size for preset, model in models.items()}
+    if len(set(sizes.values())) > 1:
+        raise SystemExit(f"error: --preset: presets of one image size are compared, not {sizes}.")
+    for preset, model in models.items():
+        if not isinstance(model.prior, keras_regvq.models.DiffusionPrior):
+            raise SystemExit(f"error: --preset {preset} does not diffuse: it has no --steps.")
+        if args.method not in (None, *model.prior.process.methods):
+            known = ", ".join(model.prior.process.methods)
+            raise SystemExit(f"error: --method {args.method}: {preset} has {known}.")
+    return models
 
 
 def parse_arguments(arguments=None):
@@ -115,72 +123,93 @@ def parse_arguments(arguments=None):
         type=str,
         nargs="+",
     )
-    option("--count", 128, "captions of each kind")
-    option("--steps", (25,), "sampling steps; several make a plot", type=int, nargs="+")
+    option("--count", 128, "captions of each kind", type=integer(2))
+    option("--steps", (25,), "sampling steps; several make a plot", type=integer(1), nargs="+")
     option("--method", None, "sampler of the prior", type=str)
-    option("--guidance-scale", 4.0, "classifier-free guidance")
-    option("--temperature", 1.0, "of the sampling")
-    option("--seed", 0, "random seed")
+    option("--guidance-scale", 4.0, "classifier-free guidance", type=number(0))
+    option("--temperature", 1.0, "of the sampling", type=number(0))
+    option("--seed", 0, "random seed", type=integer(0))
     option("--classifier", Path("runs/scene_classifier.keras"), "kept here, made if missing")
     option("--output", Path("runs/evaluate_text_to_image"), "directory")
     return parser.parse_args(arguments)
 
 
-def main(arguments=None):
-    args = parse_arguments(arguments)
-    keras.utils.set_random_seed(args.seed)
-    args.output.mkdir(parents=True, exist_ok=True)
-    models = {preset: keras_regvq.from_preset(preset) for preset in args.preset}
-    painters = name_painters(models)
-    tokenizer = models[args.preset[0]].tokenizer
-    size = tokenizer.image_size[0]
-    classifier = load_classifier(args.classifier, size)
-    others = keras_regvq.data.scenes(args.count, size=size, split="test", first_seed=500_000)
+def pictures_of(data, models, args):
+    """Yield (name, facts, pictures): the real ones, their reconstructions, then the samples."""
+    names, tokenizer = name_models(models), next(iter(models.values())).tokenizer
+    yield "real", {}, data["images"]
+    yield "reconstructions", {}, tokenizer.reconstruct(data["images"])
     sampling = {"guidance_scale": args.guidance_scale, "seed": args.seed}
     if args.method is not None:
         sampling["method"] = args.method
     if args.temperature != 1:
         sampling["temperature"] = args.temperature
+    for (preset, model), steps in itertools.product(models.items(), dict.fromkeys(args.steps)):
+        name = names[preset]
+        print(f"Sampling, {name}, {steps} steps ...", flush=True)
+        samples = model.generate(data["captions"], num_steps=steps, **sampling)
+        yield f"{name}, {steps} steps", {"preset": preset, "model": name, "steps": steps}, samples
 
-    results, shown = [], {}
+
+def write_results(directory, report):
+    write_text(directory / "results.json", json.dumps(report, indent=2) + "\n")
+    write_text(directory / "results.md", table(report["results"]))
+
+
+def main(arguments=None):
+    args = parse_arguments(arguments)
+
+    import keras
+
+    from keras_regvq.training.pictures import image_grid
+    from replaced_results import say_what_is_replaced
+    from scene_classifier import found_facts, kernel_distance, load_classifier
+
+    keras.utils.set_random_seed(args.seed)
+    settings = {name: str(value) for name, value in vars(args).items()}
+    say_what_is_replaced(args.output / "results.json", settings, "settings")
+    models = load_models(args)
+    size = next(iter(models.values())).tokenizer.image_size[0]
+    classifier = load_classifier(args.classifier, size)
+    others = keras_regvq.data.scenes(args.count, size=size, split="test", first_seed=500_000)
+
+    warnings = warnings_of(args.count, sets=True)
+    report = {
+        "results": [], "settings": settings, "images": args.count, "warnings": warnings,
+        "shown": {},
+    }  # fmt: skip
+    shown = {}
     for captions in ("seen", "unseen"):
+        print(f"Captions of {captions} pairs:", flush=True)
         data = held_out_scenes(args.count, size, captions == "unseen")
-        pictures = {
-            "real": (data["images"], {}),
-            "reconstructions": (tokenizer.reconstruct(data["images"]), {}),
-        }
-        for preset, steps in itertools.product(args.preset, args.steps):
-            painter = painters[preset]
-            print(f"Painting {captions} captions, {painter}, {steps} steps ...", flush=True)
-            painted = models[preset].generate(data["captions"], num_steps=steps, **sampling)
-            name = f"painted, {painter}, {steps} steps"
-            pictures[name] = (painted, {"preset": preset, "painter": painter, "steps": steps})
-        for name, (images, facts) in pictures.items():
+        report["shown"][f"{captions} captions"] = data["captions"][:10]
+        for name, facts, images in pictures_of(data, models, args):
             numbers = found_facts(classifier, images, data["attributes"])
             numbers["kernel_distance"] = kernel_distance(classifier, images, others["images"])
-            results.append({"captions": captions, "pictures": name, **facts, **numbers})
-        shown[captions] = [painted[:10], pictures["reconstructions"][0][:10], data["images"][:10]]
-        shown[f"{captions} captions"] = data["captions"][:10]
-
-    limits = {r["captions"]: r["facts"] for r in results if r["pictures"] == "reconstructions"}
-    for row in results:
-        row["share_of_the_reconstructions"] = row["facts"] / limits[row["captions"]]
-    settings = {name: str(value) for name, value in vars(args).items()}
-    report = {"results": results, "settings": settings}
-    report["shown"] = {name: shown[name] for name in ("seen captions", "unseen captions")}
-    (args.output / "results.json").write_text(json.dumps(report, indent=2) + "\n")
-    (args.output / "results.md").write_text(table(results))
-    image_grid([*shown["seen"], *shown["unseen"]], scale=2).save(args.output / "painted.png")
-    if len(args.steps) > 1:
-        plot_steps(results, args.output / "steps.png")
-    print(table(results))
-    for row in results:
-        if "steps" in row:
+            if name == "reconstructions":
+                limit, reconstructed = numbers["facts"], images[:10]
+            row = {"captions": captions, "pictures": name, **facts, **numbers}
+            if name != "real":
+                share = row["facts"] / limit if limit else None
+                row["share_of_the_reconstructions"] = share
+            report["results"].append(row)
+            write_results(args.output, report)  # what there is, before the next one starts
+        shown[captions] = [images[:10], reconstructed, data["images"][:10]]
+    with replacing(args.output / "painted.png") as part:
+        image_grid([*shown["seen"], *shown["unseen"]], scale=2).save(part)
+    if len(set(args.steps)) > 1:
+        plot_steps(report["results"], args.output / "steps.png")
+    print(table(report["results"]))
+    for row in report["results"]:
+        if "steps" in row and row["share_of_the_reconstructions"] is not None:
             share = f"{row['share_of_the_reconstructions']:.1%} of the reconstructions' facts"
             print(f"{row['captions']} captions, {row['pictures']}: {share}")
-    print(f"Picture (painted, reconstruction, real; seen, then unseen): {args.output.resolve()}")
+    print(f"{args.count} captions of each kind.")
+    for warning in warnings:
+        print(f"Warning: {warning}")
+    print(f"Picture (samples, reconstruction, real; seen, then unseen): {args.output.resolve()}")
     return report
 
 
 if __name__ == "__main__":
-    main()
+    run(main, "results.json has what was measured; a classifier that was trained is kept.")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_regvq.files.replacing import write_text
 from keras_regvq.metrics import PSNR, SSIM, CodebookPerplexity, CodebookUsage
 from keras_regvq.training.pictures import codebook_picture, curves, image_grid, usage_histogram
 
@@ -100,35 +101,40 @@ def write_page(directory, title, numbers, facts, pictures, history=None):
         Path of the page.
     """
     directory = Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
-    (directory / "results.json").write_text(
-        json.dumps({"numbers": numbers, "facts": facts, "history": history}, indent=2)
-    )
+    results = {"numbers": numbers, "facts": facts, "history": history}
+    write_text(directory / "results.json", json.dumps(results, indent=2))
     sections = [
-        f'<h2>{html.escape(name)}</h2><img alt="{html.escape(name)}" src="{_data_uri(picture)}">'
+        f'<h2>{html.escape(name)}</h2><img alt="{html.escape(name)}" src="{data_uri(picture)}">'
         for name, picture in pictures.items()
     ]
     rows = {}
     for name, value in numbers.items():
         text, form = LABELS.get(name, (name.replace("_", " "), "{:.4g}"))
         rows[text] = form.format(value)
-    page = _PAGE.format(
+    page = PAGE.format(
         title=html.escape(title),
         numbers=_table(rows),
         facts=_table(facts),
         sections="\n".join(sections),
     )
     path = directory / "index.html"
-    path.write_text(page)
+    write_text(path, page)
     return path
 
 
 LABELS = {
+    "images": ("Images measured", "{:,}"),
     "psnr": ("PSNR", "{:.2f} dB"),
     "ssim": ("SSIM", "{:.3f}"),
     "codebook_usage": ("Codebook usage", "{:.1%}"),
     "codebook_perplexity": ("Codebook perplexity", "{:.1f}"),
-    "bits_per_token": ("Bits per token", "{:.3f}"),
+    "perceptual_distance": ("Perceptual distance", "{:.4f}"),
+    "frechet_distance": ("Frechet distance (not FID)", "{:.2f}"),
+    "kernel_distance": ("Kernel distance", "{:.4f}"),
+    "precision": ("Precision", "{:.1%}"),
+    "recall": ("Recall", "{:.1%}"),
+    "bits_per_token": ("Bits per token", "{:.3f} bits"),
+    "cross_entropy": ("Cross-entropy", "{:.4f} nats"),
     "loss": ("Loss", "{:.4f}"),
 }
 
@@ -141,13 +147,13 @@ def _table(rows):
     return f"<table>{cells}</table>"
 
 
-def _data_uri(picture):
+def data_uri(picture):
     buffer = io.BytesIO()
     picture.save(buffer, "PNG")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-_PAGE = """<!doctype html>
+PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{title}</title>
 <style>

@@ -11,18 +11,15 @@ import argparse
 import time
 from pathlib import Path
 
-import keras
-
 import keras_regvq
-from evaluation import evaluate, write_report
-from keras_regvq.training import LowUsageWarning, ReconstructionGrid, TokenizerTrainer
+from running import run
 
 PRESET = "regvq_f4_256"
 IMAGES, EPOCHS, BATCH_SIZE = 752, 4, 8
 OUTPUT = Path("runs/quickstart")
 
 
-def paint_scenes(count):
+def load_scenes(count):
     """`count` training images, and held-out ones: uint8 (n, 64, 64, 3)."""
     train = keras_regvq.data.scenes(count, size=64, split="train")
     test = keras_regvq.data.scenes(256, size=64, split="test")
@@ -31,7 +28,9 @@ def paint_scenes(count):
 
 def train_tokenizer(tokenizer, train, test, callbacks=()):
     """Train in place; returns the history of losses and metrics."""
-    trainer = TokenizerTrainer(tokenizer)
+    import keras
+
+    trainer = keras_regvq.training.TokenizerTrainer(tokenizer)
     steps = EPOCHS * len(train) // BATCH_SIZE
     schedule = keras.optimizers.schedules.CosineDecay(2e-3, steps, alpha=0.05)
     trainer.compile(keras.optimizers.Adam(schedule))
@@ -50,9 +49,16 @@ def main(arguments=None):
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     ).parse_args(arguments)
     start = time.perf_counter()
+
+    import keras
+
+    from evaluation import evaluate, write_report
+    from keras_regvq.training import LowUsageWarning, ReconstructionGrid
+    from replaced_results import say_what_is_replaced
+
     keras.utils.set_random_seed(0)
-    print("Painting scenes ...", flush=True)
-    train, test = paint_scenes(IMAGES)
+    print("Drawing scenes ...", flush=True)
+    train, test = load_scenes(IMAGES)
     print(f"Building the tokenizer on {keras.backend.backend()} ...", flush=True)
     tokenizer = keras_regvq.from_preset(PRESET)
     print("Training (the first step compiles) ...", flush=True)
@@ -60,22 +66,25 @@ def main(arguments=None):
     history = train_tokenizer(
         tokenizer, train, test, [pictures, LowUsageWarning(patience=EPOCHS - 1)]
     )
+    tokenizer.save_to_preset(str(OUTPUT / "preset"))
     print("Measuring on held-out scenes ...", flush=True)
     numbers, tokens = evaluate(tokenizer, test)
-    tokenizer.save_to_preset(str(OUTPUT / "preset"))
     facts = {
         "Backend": keras.backend.backend(),
         "Tokens per image": "{} x {}".format(*tokenizer.token_grid),
         "Codes": tokenizer.codebook_size,
         "Parameters": f"{tokenizer.count_params():,}",
         "Steps": f"{EPOCHS * IMAGES // BATCH_SIZE} of {BATCH_SIZE} images",
+        "Held-out images": len(test),
         "Time": f"{time.perf_counter() - start:.0f} s",
     }
+    say_what_is_replaced(OUTPUT / "results.json", {"Backend": facts["Backend"]})
     page = write_report(
         OUTPUT, "Reg-VQ quickstart", tokenizer, test, numbers, tokens, history, facts
     )
     print(
-        f"\nHeld-out scenes: PSNR {numbers['psnr']:.2f} dB, SSIM {numbers['ssim']:.3f}, "
+        f"\n{len(test)} held-out scenes: "
+        f"PSNR {numbers['psnr']:.2f} dB, SSIM {numbers['ssim']:.3f}, "
         f"{numbers['codebook_usage']:.1%} of the codes used, "
         f"perplexity {numbers['codebook_perplexity']:.1f}; {facts['Time']} in all.\n"
         f"Report: {page.resolve()}\n"
@@ -84,4 +93,4 @@ def main(arguments=None):
 
 
 if __name__ == "__main__":
-    main()
+    run(main, "The same command starts again.")

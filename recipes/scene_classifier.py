@@ -1,4 +1,4 @@
-"""A small network that names what is in a scene: it checks what generators paint from captions."""
+"""A small network that names what is in a scene: it checks what generators make of captions."""
 
 from pathlib import Path
 
@@ -7,7 +7,9 @@ import numpy as np
 from keras import layers, ops
 
 import keras_regvq
+from kept_network import kept_network
 from keras_regvq.data.scene_plan import COLOURS, GROUNDS, KINDS, TIMES
+from keras_regvq.metrics import KernelDistance
 
 # Of split "test", which has the pairs that "train" never shows, far from the seeds that are asked.
 FIRST_SEED, EXAMPLES, EPOCHS, BATCH_SIZE = 1_000_000, 6000, 8, 32
@@ -55,12 +57,11 @@ def targets(attributes):
 
 def load_classifier(path=Path("runs/scene_classifier.keras"), size=64):
     """The classifier kept at `path`, trained and kept there if it is missing: some minutes."""
-    path = Path(path)
-    if path.exists():
-        return keras.saving.load_model(path)
-    print("Training the classifier on scenes of its own ...", flush=True)
+    return kept_network(path, build_classifier, lambda classifier: _train(classifier, size))
+
+
+def _train(classifier, size):
     data = keras_regvq.data.scenes(EXAMPLES, size=size, split="test", first_seed=FIRST_SEED)
-    classifier = build_classifier()
     choice = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     pairs = keras.losses.BinaryCrossentropy(from_logits=True)
     classifier.compile(
@@ -72,9 +73,6 @@ def load_classifier(path=Path("runs/scene_classifier.keras"), size=64):
     )
     images = data["images"].astype("float32") / 255
     classifier.fit(images, targets(data["attributes"]), batch_size=BATCH_SIZE, epochs=EPOCHS)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    classifier.save(path)
-    return classifier
 
 
 def feature_network(classifier):
@@ -87,7 +85,7 @@ def found_facts(classifier, images, attributes):
 
     Args:
         images: (n, H, W, 3), uint8 or float in [0, 1].
-        attributes: of the n scenes whose captions were painted.
+        attributes: of the n scenes whose captions were given.
 
     Returns:
         dict of shares: "kinds" (of the named objects, in whatever colour), "objects" (in the
@@ -111,3 +109,13 @@ def found_facts(classifier, images, attributes):
         "time": float(choices["time"].mean()),
         "facts": float(facts.mean()),
     }
+
+
+def kernel_distance(classifier, images, real):
+    """The kernel distance of images, uint8 or float (n, H, W, 3), to real ones."""
+    distance = KernelDistance(feature_network(classifier))
+    for name, values in (("y_true", real), ("y_pred", images)):
+        values = values.astype("float32") / 255 if values.dtype == np.uint8 else values
+        for start in range(0, len(values), 64):
+            distance.update_state(**{name: values[start : start + 64]})
+    return float(distance.result())

@@ -1,4 +1,4 @@
-"""A small network that labels the pixels of scenes: it checks what generators paint."""
+"""A small network that labels the pixels of scenes: it checks what generators make of maps."""
 
 from pathlib import Path
 
@@ -7,7 +7,9 @@ import numpy as np
 from keras import layers
 
 import keras_regvq
+from kept_network import kept_network
 from keras_regvq.data import SCENE_CLASSES
+from keras_regvq.metrics import KernelDistance
 
 # Far from the seeds that tokenizers and priors train on.
 FIRST_SEED, EXAMPLES, EPOCHS, BATCH_SIZE = 1_000_000, 4000, 4, 16
@@ -36,12 +38,11 @@ def _convolve(x, channels):
 
 def load_segmenter(path=Path("runs/scene_segmenter.keras"), size=64):
     """The segmenter kept at `path`, trained and kept there if it is missing: a minute or two."""
-    path = Path(path)
-    if path.exists():
-        return keras.saving.load_model(path)
-    print("Training the segmenter on scenes of its own ...", flush=True)
+    return kept_network(path, build_segmenter, lambda segmenter: _train(segmenter, size))
+
+
+def _train(segmenter, size):
     data = keras_regvq.data.scenes(EXAMPLES, size=size, first_seed=FIRST_SEED)
-    segmenter = build_segmenter()
     steps = EPOCHS * EXAMPLES // BATCH_SIZE
     segmenter.compile(
         keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(3e-3, steps)),
@@ -50,9 +51,6 @@ def load_segmenter(path=Path("runs/scene_segmenter.keras"), size=64):
     )
     images = data["images"].astype("float32") / 255
     segmenter.fit(images, data["labels"], batch_size=BATCH_SIZE, epochs=EPOCHS)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    segmenter.save(path)
-    return segmenter
 
 
 def feature_network(segmenter):
@@ -84,3 +82,15 @@ def agreement(segmenter, images, label_maps):
         "pixel_accuracy": float(correct.sum() / confusion.sum()),
         "mean_iou": float((correct[present] / union[present]).mean()),
     }
+
+
+def measure(segmenter, images, real, label_maps):
+    """Agreement with the maps, and the kernel distance to real images of other scenes."""
+    distance = KernelDistance(feature_network(segmenter))
+    for name, values in (("y_true", real), ("y_pred", images)):
+        for start in range(0, len(values), 64):
+            batch = values[start : start + 64]
+            batch = batch.astype("float32") / 255 if batch.dtype == np.uint8 else batch
+            distance.update_state(**{name: batch})
+    numbers = agreement(segmenter, images, label_maps)
+    return {**numbers, "kernel_distance": float(distance.result())}

@@ -102,8 +102,8 @@ class VocabularyEncoder(TextEncoder):
         if unknown:
             some = ", ".join(map(repr, list(unknown)[:5]))
             warnings.warn(
-                f"{len(unknown)} words are not in the vocabulary of {len(self.words)} and are read "
-                f"as unknown: {some}{' ...' * (len(unknown) > 5)}",
+                f"Not in the vocabulary of {len(self.words)} words, and read as unknown: "
+                f"{some}{' ...' * (len(unknown) > 5)}",
                 stacklevel=2,
             )
         warn_of_cut(cut, self.max_length - 1, "words")

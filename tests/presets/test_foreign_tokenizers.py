@@ -58,7 +58,7 @@ def test_the_convert_command_says_what_it_did(tmp_path, capsys):
     convert_command(["convert", ours, back, "--to", "diffusers"])
     check_taming(keras_regvq.from_preset(back), model)
     with pytest.raises(SystemExit, match="error: .*normalize=True"):
-        convert_command(["convert", ours, back, "--to", "llamagen"])
+        convert_command(["convert", ours, f"{back}2", "--to", "llamagen"])
 
 
 def test_a_regularized_quantizer_is_a_gumbel_vq_in_tamings_files_and_in_no_others(tmp_path):

@@ -174,7 +174,7 @@ def test_the_convert_command_writes_a_painter_of_maps_or_two_presets(tmp_path, c
     command(["convert", str(file), str(tmp_path / "painter"), *options])
     assert isinstance(keras_regvq.from_preset(tmp_path / "painter"), models.SemanticToImage)
     printed = capsys.readouterr().out
-    assert "2 layers of width 16, told of maps of 5 labels" in printed
+    assert "2 layers of width 16; condition: label maps of 5 labels" in printed
     assert "left aside, no part of a tokenizer or prior: 1 x first_stage_model.loss" in printed
 
     file, parts = checkpoint(tmp_path)

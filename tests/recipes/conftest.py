@@ -54,3 +54,14 @@ def painter(tokenizer, tmp_path_factory):
     path = str(tmp_path_factory.mktemp("presets") / "painter")
     model.save_to_preset(path)
     return path
+
+
+@pytest.fixture(scope="session")
+def map_painter(tokenizer, tmp_path_factory):
+    """A preset of an untrained SemanticToImage of scenes."""
+    condition = keras_regvq.models.LabelMapCondition(len(keras_regvq.data.SCENE_CLASSES), 32, 4)
+    prior = keras_regvq.models.AutoregressivePrior(16, 8, 1, 2, 16, condition)
+    model = keras_regvq.models.SemanticToImage(keras_regvq.from_preset(tokenizer), prior)
+    path = str(tmp_path_factory.mktemp("presets") / "map_painter")
+    model.save_to_preset(path)
+    return path

@@ -43,18 +43,23 @@ def test_a_cell_trains_and_measures_a_tokenizer_and_a_prior(recipe):
     np.testing.assert_array_equal(np.asarray(picture)[:32, :32], images[0])
 
 
+def made_up_cell(value):
+    columns = importlib.import_module("ablation_studies").COLUMNS
+    numbers = {**{name: value for name in columns}, "seconds": 1.0}
+    return numbers, Image.new("RGB", (268, 100))
+
+
 def test_a_killed_ablation_loses_one_cell_and_the_report_has_them_all(recipe, monkeypatch):
-    columns, ran = importlib.import_module("ablation_report").COLUMNS, []
+    ran = []
 
     def run_cell(settings, scale, features, seed, train, test):
         if len(ran) == 3 and "killed" not in ran:
             ran.append("killed")
             raise KeyboardInterrupt
         ran.append((settings, seed))
-        numbers = {**{name: seed + len(ran) / 10 for name in columns}, "seconds": 1.0}
-        return numbers, Image.new("RGB", (268, 100))
+        return made_up_cell(seed + len(ran) / 10)
 
-    monkeypatch.setattr(recipe, "run_cell", run_cell)
+    monkeypatch.setattr(importlib.import_module("ablation_cell"), "run_cell", run_cell)
     with pytest.raises(KeyboardInterrupt):
         recipe.main(TINY)
     cells = Path("runs/ablation/cells")
@@ -82,15 +87,45 @@ def test_a_killed_ablation_loses_one_cell_and_the_report_has_them_all(recipe, mo
     assert json.loads(next(cells.glob("*.json")).read_text())["facts"]["steps"] == 2
 
 
+@pytest.mark.parametrize("damage", ["", "{", "[]", '{"settings": {}}', "[" * 9000])
+def test_a_damaged_cell_is_named_and_made_anew(recipe, monkeypatch, capsys, damage):
+    cells = importlib.import_module("ablation_cell")
+    monkeypatch.setattr(cells, "run_cell", lambda *args: made_up_cell(1.0))
+    recipe.main(TINY)
+    path = sorted(Path("runs/ablation/cells").glob("*.json"))[0]
+    whole = path.read_text()
+    path.write_text(damage)
+    path.with_suffix(".png").write_bytes(b"no picture")
+    capsys.readouterr()
+    assert len(recipe.main([*TINY, "--report"])) == 3
+    assert f"{path} is damaged, and left out" in capsys.readouterr().out
+    assert len(recipe.main(TINY)) == 4
+    assert path.read_text() == whole
+
+
+def test_a_damaged_picture_of_a_cell_is_left_out(recipe, monkeypatch, capsys):
+    cells = importlib.import_module("ablation_cell")
+    monkeypatch.setattr(cells, "run_cell", lambda *args: made_up_cell(1.0))
+    recipe.main(TINY)
+    for path in Path("runs/ablation/cells").glob("*_0.png"):
+        path.write_bytes(b"no picture")
+    recipe.main([*TINY, "--report"])
+    assert "Left out of the pictures: " in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="no finished cells in elsewhere/cells"):
+        recipe.main([*TINY, "--report", "--output", "elsewhere"])
+
+
 def test_data_sets_have_short_names_where_these_tell_them_apart():
     short = importlib.import_module("ablation_report").short_names
     assert short({"emoji:a", "scenes"}) == {"emoji:a": "emoji", "scenes": "scenes"}
     assert short({"folder:a", "folder:b"}) == {"folder:a": "folder:a", "folder:b": "folder:b"}
 
 
-def test_missing_features_are_told_of_before_any_training(recipe):
-    with pytest.raises(SystemExit, match="--features missing.pth: .*missing.pth"):
-        recipe.main([*TINY, "--features", "missing.pth"])
+def test_missing_features_are_named_before_the_data_are_read(recipe):
+    for name in ("missing.pth", "a_folder"):
+        Path("a_folder").mkdir(exist_ok=True)
+        with pytest.raises(SystemExit, match=f"error: --features {name}: .*{name}"):
+            recipe.main([*TINY, "--data", "folder:nowhere", "--features", name])
 
 
 def test_the_studies_vary_what_they_say():

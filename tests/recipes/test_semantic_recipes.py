@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import keras_regvq
-from keras_regvq.data import SCENE_CLASSES, SCENE_PALETTE
+from keras_regvq.data import SCENE_CLASSES
 
 ROOT = Path(__file__).parent.parent.parent
 SMALL = (
@@ -22,17 +22,6 @@ SMALL = (
 def train(tokenizer):
     recipe = importlib.import_module("train_semantic_to_image")
     return lambda *options: recipe.main([*SMALL, "--tokenizer", tokenizer, *options])
-
-
-@pytest.fixture(scope="module")
-def painter(tokenizer, tmp_path_factory):
-    """A preset of an untrained SemanticToImage of scenes."""
-    condition = keras_regvq.models.LabelMapCondition(len(SCENE_CLASSES), 32, 4)
-    prior = keras_regvq.models.AutoregressivePrior(16, 8, 1, 2, 16, condition)
-    model = keras_regvq.models.SemanticToImage(keras_regvq.from_preset(tokenizer), prior)
-    path = str(tmp_path_factory.mktemp("presets") / "painter")
-    model.save_to_preset(path)
-    return path
 
 
 @pytest.mark.parametrize(
@@ -98,38 +87,12 @@ def test_data_of_unknown_classes_need_their_number(train):
         train("--data", "folder:somewhere")
 
 
-def test_generate_paints_held_out_maps_and_maps_that_someone_drew(painter, tmp_path):
-    recipe = importlib.import_module("generate")
-    rows = recipe.main(["--preset", painter, "--count", "3", "--samples", "2"])
-    assert [row.shape for row in rows] == [(3, 32, 32, 3)] * 3
-    assert Image.open("runs/generated.png").size == (3 * 130 - 2, 3 * 130 - 2)
-
-    labels = keras_regvq.data.scene(5, size=64, split="test").labels
-    Image.fromarray(labels.astype("uint8")).save("labels.png")
-    Image.fromarray(SCENE_PALETTE[labels]).save("colours.png")
-    arguments = ["--preset", painter, "--samples", "1", "--map"]
-    (_, by_labels) = recipe.main([*arguments, "labels.png"])
-    np.testing.assert_array_equal(recipe.main([*arguments, "colours.png"])[1], by_labels)
-
-
-def test_generate_names_what_is_wrong_with_a_map(painter, capsys):
-    recipe = importlib.import_module("generate")
-    Image.new("RGB", (32, 32), (1, 2, 3)).save("wrong.png")
-    with pytest.raises(SystemExit, match=r"\(1, 2, 3\) at row 0"):
-        recipe.main(["--preset", painter, "--map", "wrong.png"])
-    Path("broken.png").write_text("no picture")
-    with pytest.raises(SystemExit, match="broken.png"):
-        recipe.main(["--preset", painter, "--map", "broken.png"])
-    recipe.main(["--colours"])
-    assert "0  sky          (135, 190, 235)" in capsys.readouterr().out
-
-
-def test_evaluation_reports_agreement_beside_real_images(painter, monkeypatch):
+def test_evaluation_reports_agreement_beside_real_images(map_painter, monkeypatch):
     segmenter = importlib.import_module("scene_segmenter")
     monkeypatch.setattr(segmenter, "EXAMPLES", 32)
     monkeypatch.setattr(segmenter, "EPOCHS", 1)
     recipe = importlib.import_module("evaluate_semantic_to_image")
-    report = recipe.main(["--preset", painter, "--count", "6"])
+    report = recipe.main(["--preset", map_painter, "--count", "6"])
     output = Path("runs/evaluate_semantic_to_image")
     saved = json.loads((output / "results.json").read_text())
     assert saved["pictures"] == report["pictures"] and len(report["pictures"]) == 3

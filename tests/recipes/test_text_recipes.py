@@ -49,28 +49,6 @@ def test_configs_hold_options_that_the_recipe_knows(name):
     assert name.split("_")[0] in args.data
 
 
-@pytest.mark.parametrize("output", ["folder/out", "out.psd"])
-def test_generate_refuses_a_name_that_it_cannot_write_before_it_paints(output, capsys):
-    recipe = importlib.import_module("generate")
-    with pytest.raises(SystemExit):
-        recipe.main(["--prompt", "a boat", "--output", output])
-    assert f"--output {output}" in capsys.readouterr().err
-
-
-def test_generate_paints_prompts_and_held_out_captions(painter, capsys):
-    recipe = importlib.import_module("generate")
-    arguments = ["--preset", painter, "--samples", "2", "--num-steps", "2"]
-    rows = recipe.main([*arguments, "--prompt", "a red boat", "a tree", "--negative-prompt", "a"])
-    assert [row.shape for row in rows] == [(2, 32, 32, 3)] * 2
-    assert Image.open("runs/generated.png").size == (2 * 130 - 2, 2 * 130 - 2)
-    capsys.readouterr()
-    recipe.main([*arguments, "--count", "3"])
-    caption = keras_regvq.data.scene(0, split="test").caption
-    assert f" 1  {caption}" in capsys.readouterr().out
-    with pytest.raises(SystemExit, match="TextToImage: give it a --prompt"):
-        recipe.main([*arguments, "--map", "map.png"])
-
-
 def test_evaluation_reports_what_is_found_beside_real_images(painter, monkeypatch):
     classifier = importlib.import_module("scene_classifier")
     monkeypatch.setattr(classifier, "EXAMPLES", 32)
@@ -79,6 +57,7 @@ def test_evaluation_reports_what_is_found_beside_real_images(painter, monkeypatc
     copy = str(shutil.copytree(painter, "copy"))
     report = recipe.main(["--preset", painter, copy, "--count", "4", "--steps", "1", "2"])
     output = Path("runs/evaluate_text_to_image")
+    assert report["images"] == 4 and "4 images are few" in report["warnings"][0]
     assert [row.get("preset") for row in report["results"]][2:6] == [painter] * 2 + [copy] * 2
     assert json.loads((output / "results.json").read_text()) == report
     assert (output / "results.md").read_text().count("\n") == 2 + 2 * 6

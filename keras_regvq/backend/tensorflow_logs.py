@@ -1,0 +1,92 @@
+"""TensorFlow without its log lines, for commands."""
+
+import contextlib
+import importlib.abc
+import importlib.util
+import logging
+import os
+import re
+import sys
+import tempfile
+
+_SEVERITIES = "IWEF"  # what a log line starts with, in the order of TF_CPP_MIN_LOG_LEVEL
+_EARLY_LINE = re.compile(r"([IWEF])\d{4} [\d:.]+ +\d+ \S+:\d+\] ")
+
+
+def quiet_tensorflow():
+    """Leave out TensorFlow's log lines from now on.
+
+    KerasHub and tf.data import TensorFlow on every backend. TF_CPP_MIN_LOG_LEVEL becomes 3 unless
+    the user has set it. It does not hold for what TensorFlow writes while it is being imported
+    (about oneDNN and CUDA): of that, the lines below the level are left out here. Call it before
+    anything imports TensorFlow; it does not import it itself.
+    """
+    if "TF_CPP_MIN_LOG_LEVEL" not in os.environ:
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    if not any(isinstance(finder, _QuietImport) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _QuietImport())
+
+
+class _QuietImport(importlib.abc.MetaPathFinder):
+    """Finds TensorFlow as the other finders do, and filters stderr while it is imported."""
+
+    def __init__(self):
+        self._asking = False
+
+    def find_spec(self, name, path=None, target=None):
+        if name != "tensorflow" or self._asking:
+            return None
+        self._asking = True  # the others
+        try:
+            spec = importlib.util.find_spec(name)
+        finally:
+            self._asking = False
+        if spec is not None and spec.loader is not None:
+            run = spec.loader.exec_module
+            spec.loader.exec_module = lambda module: _filtered(run, module)
+        return spec
+
+
+def _filtered(run, module):
+    level = os.environ["TF_CPP_MIN_LOG_LEVEL"]
+    level = int(level) if level.isdecimal() else 0
+    with _filtered_stderr(lambda text: without_early_lines(text, level)):
+        run(module)
+
+
+def without_early_lines(text, level):
+    """What is left of `text` without TensorFlow's log lines of a severity below `level`."""
+    lines, kept = [], True
+    for line in text.splitlines(keepends=True):
+        match = _EARLY_LINE.match(line)
+        if match:
+            kept = _SEVERITIES.index(match[1]) >= level
+        elif "before absl::InitializeLog()" in line:
+            kept = level == 0
+        elif not line.startswith("To enable the following instructions"):  # a line that goes on
+            kept = True
+        if kept:
+            lines.append(line)
+    return "".join(lines)
+
+
+@contextlib.contextmanager
+def _filtered_stderr(keep):
+    """Hold back what is written to file descriptor 2, by C++ too; then write keep(text) there."""
+    try:
+        stderr = os.dup(2)
+    except OSError:  # it is closed: nothing is seen of what is written there
+        yield
+        return
+    with tempfile.TemporaryFile() as held:
+        sys.stderr.flush()
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            held.seek(0)
+            sys.stderr.write(keep(held.read().decode(errors="replace")))

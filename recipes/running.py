@@ -1,0 +1,62 @@
+"""How a recipe runs as a command, and ends when it fails or is interrupted: with one line.
+
+A recipe answers `--help` at once: its file imports at the top only what is light (`keras_regvq` is:
+its parts load when they are first used). What imports keras is imported in `main`, after the
+arguments have been parsed, or stands in modules that are no commands.
+"""
+
+import signal
+import sys
+import warnings
+
+from keras_regvq.backend.tensorflow_logs import quiet_tensorflow
+
+ON_RESUME = "The same command with --resume goes on at the last finished epoch."
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, which batch systems and `timeout` send, unwinds as Ctrl-C does."""
+
+
+def run(main, afterwards=""):
+    """Call a recipe's `main`, for its last line: `if __name__ == "__main__": run(main)`.
+
+    Ctrl-C (SIGINT) and SIGTERM end the process with one line and the exit status that a shell
+    expects, 130 and 143. Whatever is being written then is whole or not there. What is refused
+    (ValueError), or cannot be read, written or imported, ends it with a line that starts with
+    "error: ", and 1. A warning is a line, too, and TensorFlow's log lines are left out.
+
+    Args:
+        main: function without arguments.
+        afterwards: how to go on after an interruption, such as `ON_RESUME`; said in that line.
+    """
+    signal.signal(signal.SIGTERM, _terminate)
+    quiet_tensorflow()
+    warnings.formatwarning = lambda message, *_, **__: f"Warning: {one_line(message)}\n"
+    try:
+        main()
+    except KeyboardInterrupt as interruption:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would interrupt the clean-up
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        number = signal.SIGTERM if isinstance(interruption, _Terminated) else signal.SIGINT
+        word = "Terminated" if number == signal.SIGTERM else "Interrupted"
+        print(f"\n{word}. {afterwards}".rstrip(), file=sys.stderr, flush=True)
+        sys.exit(128 + number)
+    except (ValueError, OSError, ImportError) as error:
+        sys.exit(f"error: {with_options(one_line(error))}")
+
+
+def with_options(text):
+    """An error's text with the option in place of the argument that it stands for."""
+    return text.replace("Argument `source`", "--data")
+
+
+def one_line(error):
+    """What an exception says, in one line."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _terminate(number, frame):
+    raise _Terminated

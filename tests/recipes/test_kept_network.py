@@ -1,0 +1,64 @@
+import importlib
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+
+@pytest.fixture
+def kept():
+    return importlib.import_module("kept_network").kept_network
+
+
+def build(units=3):
+    return keras.Sequential([keras.Input((2,)), keras.layers.Dense(units)], name="judge")
+
+
+def fill(network):
+    network.set_weights([np.full(w.shape, 2.0) for w in network.weights])
+
+
+def never(network):
+    raise AssertionError("trained again")
+
+
+def test_a_network_is_trained_once(kept):
+    kept("runs/judge.keras", build, fill)
+    again = kept("runs/judge.keras", build, never)
+    np.testing.assert_array_equal(again.get_weights()[0], np.full((2, 3), 2.0))
+
+
+@pytest.mark.parametrize("damage", ["cut", "text", "empty", "other"])
+def test_a_damaged_file_is_made_anew_and_one_line_says_so(kept, damage, capsys):
+    kept("judge.keras", build, fill)
+    path = Path("judge.keras")
+    whole = path.read_bytes()
+    if damage == "other":
+        kept("other.keras", lambda: build(4), fill)
+        path.write_bytes(Path("other.keras").read_bytes())
+    else:
+        path.write_bytes({"cut": whole[:-300], "text": b"no zip", "empty": b""}[damage])
+    capsys.readouterr()
+    network = kept("judge.keras", build, fill)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line.startswith("judge.keras cannot be used (")] == lines[:1]
+    np.testing.assert_array_equal(network.get_weights()[0], np.full((2, 3), 2.0))
+    kept("judge.keras", build, never)
+
+
+def test_an_interrupted_training_leaves_no_file(kept):
+    def interrupt(network):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        kept("judge.keras", build, interrupt)
+    assert not list(Path().iterdir())
+
+
+def test_a_place_that_cannot_be_written_is_named_before_the_training(kept):
+    Path("a_file").write_text("")
+    with pytest.raises(OSError, match="a_file"):
+        kept("a_file/judge.keras", build, never)
+    with pytest.raises(ValueError, match="judge.h5"):
+        kept("judge.h5", build, never)
