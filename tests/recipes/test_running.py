@@ -1,0 +1,43 @@
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+SLOW = """
+import sys, time
+sys.path.insert(0, {recipes!r})
+from running import ON_RESUME, run
+
+def main():
+    print("started", flush=True)
+    time.sleep(60)
+
+run(main, {afterwards})
+"""
+
+
+@pytest.mark.parametrize(
+    "number, afterwards, line",
+    [
+        (
+            signal.SIGINT,
+            "ON_RESUME",
+            "Interrupted. The same command with --resume goes on at the last finished epoch.",
+        ),
+        (signal.SIGTERM, "''", "Terminated."),
+    ],
+)
+def test_a_signal_ends_a_recipe_with_one_line(number, afterwards, line):
+    from tests.recipes.conftest import RECIPES
+
+    script = SLOW.format(recipes=str(RECIPES), afterwards=afterwards)
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "started\n"
+    os.kill(process.pid, number)
+    _, errors = process.communicate(timeout=30)
+    assert errors.strip() == line
+    assert process.returncode == 128 + number
