@@ -42,18 +42,6 @@ def evaluate(tokenizer, images, batch_size=32):
     return {name: float(metric.result()) for name, metric in metrics.items()}, tokens
 
 
-def backup_directory(output, resume):
-    """Where a run in `output` keeps its backup; an unfinished run is not overwritten unasked."""
-    backup = output / "backup"
-    if backup.exists() and not resume:
-        raise SystemExit(
-            f"{output} holds an unfinished run: add --resume to continue it, or name another "
-            "--output."
-        )
-    output.mkdir(parents=True, exist_ok=True)
-    return backup
-
-
 def write_report(directory, title, tokenizer, images, numbers, tokens, history, facts):
     """Write index.html and results.json.
 
@@ -167,8 +155,8 @@ th, td {{ text-align: left; padding: .2rem 1rem .2rem 0; border-bottom: 1px soli
 th {{ font-weight: 600 }}
 </style>
 <h1>{title}</h1>
+{sections}
 {numbers}
 {facts}
-{sections}
 </html>
 """

@@ -13,37 +13,56 @@ from keras_regvq.backend.tensorflow_logs import quiet_tensorflow
 
 ON_RESUME = "The same command with --resume goes on at the last finished epoch."
 
-
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM, which batch systems and `timeout` send, unwinds as Ctrl-C does."""
+_WORDS = {signal.SIGINT: "Interrupted", signal.SIGTERM: "Terminated"}
+_AGAIN = 5.0  # seconds
 
 
 def run(main, afterwards=""):
     """Call a recipe's `main`, for its last line: `if __name__ == "__main__": run(main)`.
 
-    Ctrl-C (SIGINT) and SIGTERM end the process with one line and the exit status that a shell
-    expects, 130 and 143. Whatever is being written then is whole or not there. What is refused
-    (ValueError), or cannot be read, written or imported, ends it with a line that starts with
-    "error: ", and 1. A warning is a line, too, and TensorFlow's log lines are left out.
+    Ctrl-C (SIGINT) and SIGTERM, which batch systems and `timeout` send, end the process with one
+    line and the exit status that a shell expects, 130 and 143. Whatever is being written then is
+    whole or not there. What is refused (ValueError), or cannot be read, written or imported, ends
+    it with a line that starts with "error: ", and 1. A warning is a line, too, and TensorFlow's log
+    lines are left out.
 
     Args:
         main: function without arguments.
         afterwards: how to go on after an interruption, such as `ON_RESUME`; said in that line.
     """
-    signal.signal(signal.SIGTERM, _terminate)
+    received = []
+
+    def interrupt(number, frame):
+        received.append(number)
+        # Some library may swallow the exception: then it comes again.
+        if hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_REAL, _AGAIN)
+        raise KeyboardInterrupt
+
+    for number in _WORDS:
+        signal.signal(number, interrupt)
+    if hasattr(signal, "SIGALRM"):
+        signal.signal(signal.SIGALRM, lambda *_: interrupt(received[0], None))
     quiet_tensorflow()
     warnings.formatwarning = lambda message, *_, **__: f"Warning: {one_line(message)}\n"
     try:
         main()
-    except KeyboardInterrupt as interruption:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would interrupt the clean-up
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        number = signal.SIGTERM if isinstance(interruption, _Terminated) else signal.SIGINT
-        word = "Terminated" if number == signal.SIGTERM else "Interrupted"
-        print(f"\n{word}. {afterwards}".rstrip(), file=sys.stderr, flush=True)
-        sys.exit(128 + number)
-    except (ValueError, OSError, ImportError) as error:
-        sys.exit(f"error: {with_options(one_line(error))}")
+    except BaseException as error:
+        # Where it is raised in an `except:` of a library, some other error may come out.
+        if received:
+            _end(received[0], afterwards)
+        if isinstance(error, (ValueError, OSError, ImportError)):
+            sys.exit(f"error: {with_options(one_line(error))}")
+        raise
+
+
+def _end(number, afterwards):
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    for other in _WORDS:
+        signal.signal(other, signal.SIG_IGN)
+    print(f"\n{_WORDS[number]}. {afterwards}".rstrip(), file=sys.stderr, flush=True)
+    sys.exit(128 + number)
 
 
 def with_options(text):
@@ -56,7 +75,3 @@ def one_line(error):
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{error.filename}: {error.strerror}"
     return " ".join(str(error).split()) or type(error).__name__
-
-
-def _terminate(number, frame):
-    raise _Terminated

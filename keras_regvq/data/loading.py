@@ -40,6 +40,7 @@ def load(
     cache=None,
     flip=False,
     channels=3,
+    from_step=None,
     **options,
 ):
     """Opens a data set as a `tf.data.Dataset` of dicts, for `fit` on every backend.
@@ -79,6 +80,9 @@ def load(
             for those that say left or right.
         channels: 3 for RGB, where what is transparent becomes white; 1 for the luminance; 4 for
             RGBA.
+        from_step: None: one pass. Else batches without end, for `fit(steps_per_epoch=...)`, from
+            the batch of that number on: 0, or the steps that a run has done which now goes on. A
+            pass leaves out its smaller last batch; of fewer examples each batch holds all.
         **options: for scenes `first_seed=0`; for all sources with DIR `min_size`
             (images with a shorter side are skipped; default a quarter of `image_size`),
             `verify=False` (True decodes every image once beforehand), `label_palette=None` (the
@@ -108,10 +112,17 @@ def load(
             allowed = ", ".join(_OPTIONS[kind]) or "no further argument"
             refuse(name, repr(options[name]), f"for source {source!r}: {allowed}")
     shuffle = split == "train" if shuffle is None else shuffle
+    if from_step is not None:
+        check_integer("from_step", from_step, 0)
+        if batch_size is None or drop_remainder is False:
+            received = f"{from_step} with batch_size={batch_size}, drop_remainder={drop_remainder}"
+            refuse("from_step", received, "a batch_size, and no smaller last batch")
     if kind == "tfds":
         dataset, count = open_tfds(
             *(location, split, image_size, fields, shuffle, seed, num_examples, cache),
             flip=flip,
+            batch_size=batch_size,
+            from_step=from_step,
             **options,
         )
     else:
@@ -121,8 +132,12 @@ def load(
             examples = _FOLDERS[kind](location, split, image_size, fields, num_examples, **options)
         else:
             examples = open_npz(location, split, image_size, fields, num_examples, channels)
-        dataset = example_dataset(examples, fields, shuffle, seed, cache, flip)
         count = len(examples)
+        dataset = example_dataset(
+            examples, fields, shuffle, seed, cache, flip, batch_size, from_step
+        )
+    if from_step is not None:
+        batch_size, drop_remainder = min(batch_size, count), True
     return batch_dataset(dataset, count, batch_size, drop_remainder, split == "train")
 
 

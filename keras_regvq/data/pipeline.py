@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from keras_regvq.data.order import endless_passes, one_pass, tensorflow
 from keras_regvq.refusal import refuse
 
 FIELDS = ("images", "labels", "captions")
@@ -9,14 +10,9 @@ FIELDS = ("images", "labels", "captions")
 _CACHE_LIMIT = 2**30  # bytes: what fits below this is kept in memory unless `cache` says otherwise
 
 
-def tensorflow():
-    """Imports TensorFlow, which tf.data is a part of, only when a dataset is made."""
-    import tensorflow as tf
-
-    return tf
-
-
-def example_dataset(examples, fields, shuffle, seed, cache, flip=False):
+def example_dataset(
+    examples, fields, shuffle, seed, cache, flip=False, batch_size=None, from_step=None
+):
     """Reads `examples` into a `tf.data.Dataset` of dicts of single examples.
 
     Args:
@@ -29,6 +25,8 @@ def example_dataset(examples, fields, shuffle, seed, cache, flip=False):
         seed: Integer >= 0, for the order and the choice of captions.
         cache: Whether what was read stays in memory; None: if that takes less than 1 GiB.
         flip: Whether half of the examples, drawn as captions are, are mirrored left to right.
+        batch_size, from_step: None: one pass. Else passes without end, from what comes first in
+            the batch of number `from_step` on.
     """
     tf = tensorflow()
     height, width = examples.size
@@ -58,12 +56,14 @@ def example_dataset(examples, fields, shuffle, seed, cache, flip=False):
             for name, value in zip(fields, values, strict=True)
         }
 
-    numbers = tf.data.Dataset.range(len(examples))
-    if shuffle:
-        numbers = numbers.shuffle(len(examples), seed=seed)
-    draws = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=bool(shuffle))
+    if from_step is None:
+        order = one_pass(len(examples), shuffle, seed)
+        order = order.apply(tf.data.experimental.assert_cardinality(len(examples)))
+    else:
+        batch_size = min(batch_size, len(examples))
+        order = endless_passes(len(examples), batch_size, shuffle, seed, from_step)
     workers = tf.data.AUTOTUNE if examples.parallel else None
-    return tf.data.Dataset.zip(numbers, draws).map(to_tensors, num_parallel_calls=workers)
+    return order.map(to_tensors, num_parallel_calls=workers)
 
 
 def batch_dataset(dataset, count, batch_size, drop_remainder, for_training):

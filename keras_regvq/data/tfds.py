@@ -1,10 +1,12 @@
 """TensorFlow Datasets: which of a dataset's features are images, label maps and captions."""
 
+from keras_regvq.data.order import order_of_pass, pass_numbers
 from keras_regvq.data.pictures import fit_image, fit_labels, to_uint8
 from keras_regvq.data.pipeline import should_cache, tensorflow
 from keras_regvq.refusal import check_size, refuse
 
 _SHUFFLED_BYTES = 2**28  # the size of the shuffle buffer
+_ENCODED_BYTES = 2**17  # of a usual picture file
 _NAMES = {
     "images": ("image", "images"),
     "labels": (
@@ -24,6 +26,8 @@ def open_tfds(
     seed,
     limit=None,
     cache=None,
+    batch_size=None,
+    from_step=None,
     data_dir=None,
     download=True,
     splits=None,
@@ -57,28 +61,56 @@ def open_tfds(
     size = check_size("image_size", image_size)
     wanted = _split_name(builder, name, split, splits or {})
     paths = {field: _find_feature(builder.info.features, field, name) for field in fields}
+    decoders = {path[0]: _undecoded(builder.info.features[path[0]]) for path in paths.values()}
+    decoders = {name: decoder for name, decoder in decoders.items() if decoder is not None}
     try:
-        dataset = builder.as_dataset(split=wanted, shuffle_files=False)
+        dataset = builder.as_dataset(split=wanted, shuffle_files=False, decoders=decoders or None)
     except (ValueError, KeyError) as error:
         available = ", ".join(builder.info.splits)
         refuse("splits", f"{wanted!r} ({error})", f"a split of {name}, which has {available}")
     if limit is not None:
         dataset = dataset.take(limit)
     count = int(dataset.cardinality())
-    dataset = dataset.map(
-        lambda features: _select(tf, features, paths, size, channels),
-        num_parallel_calls=tf.data.AUTOTUNE,
-    )
-    if should_cache(cache, count, *size, fields, channels):
-        dataset = dataset.cache()
-    if shuffle:
-        buffer = min(count, max(_SHUFFLED_BYTES // ((channels + 4) * size[0] * size[1]), 256))
-        dataset = dataset.shuffle(buffer, seed=seed)
-    if "captions" in fields or flip:
-        draws = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=bool(shuffle))
-        dataset = tf.data.Dataset.zip(dataset, draws)
-        dataset = dataset.map(lambda example, draw: _draw(tf, example, draw, flip))
-    return dataset, count
+
+    def select(features):
+        return _select(tf, features, paths, size, channels, builder.info.features)
+
+    # Files are shuffled and skipped as they are, and decoded after that.
+    cached = should_cache(cache, count, *size, fields, channels)
+    decoded = (channels + 4) * size[0] * size[1]
+    if cached:
+        dataset = dataset.map(select, num_parallel_calls=tf.data.AUTOTUNE).cache()
+    buffer = _SHUFFLED_BYTES // (decoded if cached else max(decoded, _ENCODED_BYTES))
+    buffer = min(count, max(buffer, 256)) if shuffle else None
+    dataset = _passes(tf, dataset, count, buffer, seed, batch_size, from_step)
+    if not cached:
+        dataset = dataset.map(lambda e, d: (select(e), d), num_parallel_calls=tf.data.AUTOTUNE)
+    return dataset.map(lambda example, draw: _draw(tf, example, draw, flip)), count
+
+
+def _passes(tf, dataset, count, buffer, seed, batch_size, from_step):
+    """(example, draw) of one pass; or, from a step on, of all passes: see `order`."""
+    first, skipped, length = None, 0, count
+    if from_step is not None:
+        batch_size = min(batch_size, count)
+        first, steps = divmod(from_step, count // batch_size)
+        skipped, length = steps * batch_size, count // batch_size * batch_size
+
+    def draws(number):
+        return order_of_pass(count, buffer is not None, seed, number)[:, 1]
+
+    def one(number):
+        values = tf.ensure_shape(tf.numpy_function(draws, [number], tf.int64), (count,))
+        examples = dataset
+        if buffer is not None:
+            examples = dataset.shuffle(buffer, seed + number, reshuffle_each_iteration=False)
+        pairs = tf.data.Dataset.zip(examples, tf.data.Dataset.from_tensor_slices(values))
+        start = tf.where(number == (-1 if first is None else first), skipped, 0)
+        return pairs.take(length).skip(tf.cast(start, tf.int64))
+
+    passes = pass_numbers(buffer is not None, seed, first).flat_map(one)
+    cardinality = count if first is None else tf.data.INFINITE_CARDINALITY
+    return passes.apply(tf.data.experimental.assert_cardinality(cardinality))
 
 
 def _builder(name, data_dir, download):
@@ -155,12 +187,20 @@ def _fits(feature, field, path):
     return path if fits else None
 
 
-def _select(tf, features, paths, size, channels):
+def _undecoded(feature):
+    """The decoder that leaves a picture file as it is, or None for other features."""
+    import tensorflow_datasets
+
+    is_picture = isinstance(feature, tensorflow_datasets.features.Image)
+    return tensorflow_datasets.decode.SkipDecoding() if is_picture else None
+
+
+def _select(tf, features, paths, size, channels, kinds):
     def take(path):
         value = features
         for key in path:
             value = value[key]
-        return value
+        return kinds[path[0]].decode_example(value) if _is_file(tf, path, value) else value
 
     def images(value):
         return fit_image(to_uint8(value, channels), *size)
@@ -179,6 +219,10 @@ def _select(tf, features, paths, size, channels):
             label = tf.numpy_function(labels, [take(path)], tf.int32)
             example[field] = tf.ensure_shape(label, size)
     return example
+
+
+def _is_file(tf, path, value):
+    return len(path) == 1 and path[0] not in _NAMES["captions"] and value.dtype == tf.string
 
 
 def _draw(tf, example, draw, flip):

@@ -2,8 +2,11 @@
 
 from keras_regvq.training import callbacks
 from keras_regvq.training.callbacks import (
+    Backup,
     CodebookHistogram,
     LowUsageWarning,
+    NonFiniteLoss,
+    NonFiniteLossError,
     ReconstructionGrid,
     TemperatureSchedule,
 )
@@ -11,8 +14,11 @@ from keras_regvq.training.tokenizer_trainer import TokenizerTrainer
 from keras_regvq.training.two_player_optimizer import TwoPlayerOptimizer
 
 __all__ = [
+    "Backup",
     "CodebookHistogram",
     "LowUsageWarning",
+    "NonFiniteLoss",
+    "NonFiniteLossError",
     "ReconstructionGrid",
     "TemperatureSchedule",
     "TokenizerTrainer",

@@ -173,3 +173,21 @@ def test_a_missing_tensorflow_datasets_names_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
     with pytest.raises(ImportError, match=r"keras_regvq\[tfds\]"):
         load("tfds:regvq_digits")
+
+
+@pytest.mark.parametrize("cache", [True, False])
+@pytest.mark.parametrize("step", [1, 4, 6])
+def test_batches_from_a_step_on_are_those_of_a_run_that_did_not_stop(data_dir, step, cache):
+    options = {"image_size": 8, "batch_size": 2, "fields": ("labels", "captions"), "seed": 1}
+    options |= {"data_dir": data_dir, "download": False, "cache": cache}
+
+    def batches(first, count):
+        dataset = load("tfds:regvq_pictures", from_step=first, **options)
+        read = dataset.take(count).as_numpy_iterator()
+        return [(b["labels"][:, 0, -1].tolist(), b["captions"].tolist()) for b in read]
+
+    whole = batches(0, 9)
+    assert batches(step, 9 - step) == whole[step:]
+    passes = [sum((labels for labels, _ in whole[i : i + 3]), []) for i in (0, 3, 6)]
+    assert all(sorted(one) == [100, 101, 102, 103, 104, 105] for one in passes)
+    assert passes[0] != passes[1] or passes[1] != passes[2]
