@@ -1,12 +1,13 @@
 """Models with presets: written as a whole, and read so that only what is safe is loaded."""
 
 import inspect
-from pathlib import Path
 
 import keras
 import keras_hub
+import numpy as np
 
 from keras_regvq.checks.model_size import limited_size
+from keras_regvq.files.builtin_presets import locate
 from keras_regvq.files.configs import is_users_own, package_of, safe_config
 from keras_regvq.files.keras_weights import is_finite, sizes_in, weights_in_memory
 from keras_regvq.files.keras_weights import load_weights as load_all_weights
@@ -22,8 +23,6 @@ from keras_regvq.fit_state import fitting
 from keras_regvq.models.quantized_layers import quantize_again, quantized_layers
 from keras_regvq.quantizers import Quantizer
 from keras_regvq.validation import check_choice, refuse
-
-BUILTIN_DIRECTORY = Path(__file__).parent.parent / "presets" / "builtin"
 
 # What a model without weights to compare it with may have: 40 GB of float32.
 _MAX_NUMBERS, _MAX_WEIGHTS = 10**10, 10**5
@@ -58,7 +57,7 @@ class Preset:
                 or files which it may not name, or whose weights are not the model's.
             OSError: if a file cannot be opened or a hub not be reached.
         """
-        name, location = _locate(preset)
+        name, location = locate(preset)
         files = PresetFiles(location)
         custom_objects = dict(custom_objects or {})
         saved = files.config()
@@ -174,25 +173,6 @@ class PresetModel(Preset, keras.Model):
         }
 
 
-def builtin_presets():
-    """Names of the presets that come with the package."""
-    return sorted(path.parent.name for path in BUILTIN_DIRECTORY.glob("*/config.json"))
-
-
-def _locate(preset):
-    """(what the preset is called, its directory or handle)."""
-    expected = (
-        f"a built-in preset ({', '.join(builtin_presets())}), an existing directory, or a handle "
-        "such as hf://user/name"
-    )
-    name = check_path("preset", preset, expected)
-    if "/" not in name and (BUILTIN_DIRECTORY / name / "config.json").is_file():
-        return name, str(BUILTIN_DIRECTORY / name)
-    if "://" not in name and not Path(name).is_dir():
-        refuse("preset", repr(name), expected)
-    return name, name
-
-
 def _may_be_in_preset(cls):
     """Whether a registered class may be named by a preset's config."""
     from keras_regvq.models.conditions import Condition  # these modules import this one
@@ -247,6 +227,8 @@ def _check_finite(model, dtype):
         values = keras.ops.convert_to_numpy(weight)
         if not is_finite(values):
             refuse("model", f"weights {weight.path!r} that are not finite", "a model to be saved")
-        if values.dtype == "float32" and not is_finite(values.astype(dtype)):
+        with np.errstate(over="ignore"):  # which is what this looks for
+            rounded = values.astype(dtype) if values.dtype == "float32" else values
+        if not is_finite(rounded):
             received = f"{dtype}, for weights {weight.path!r} up to {abs(values).max():.3g}"
             refuse("weights_dtype", received, "float32")

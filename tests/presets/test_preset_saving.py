@@ -74,7 +74,7 @@ def test_weights_that_are_not_finite_are_refused(tmp_path):
     model = make_tokenizer()
     model.save_to_preset(tmp_path / "preset")
     kernel = model.encoder.get_layer("conv_in").kernel
-    values = np.array(kernel)
+    values = keras.ops.convert_to_numpy(kernel).copy()
     for bad, dtype, message in (
         (1e6, "float16", "weights_dtype.*kernel"),
         (np.nan, "float32", "kernel.*not finite"),
@@ -92,6 +92,18 @@ def test_weights_that_are_not_finite_are_refused(tmp_path):
         file[names[0]][0, 0, 0, 0] = np.nan
     with pytest.raises(ValueError, match=f"model.weights.h5.*{names[0]}.*not finite"):
         keras_regvq.from_preset(tmp_path / "preset")
+
+
+def test_half_precision_variables_come_back(tmp_path):
+    model = ImageTokenizer(
+        16, quantizers.VectorQuantizer(16, 8), 8, (1, 2), 1, (), latent_channels=8, dtype="bfloat16"
+    )
+    model.save_to_preset(tmp_path)
+    for dtype in ("bfloat16", "float32"):
+        loaded = keras_regvq.from_preset(tmp_path, dtype=dtype)
+        for saved, found in zip(model.weights, loaded.weights, strict=True):
+            values = [keras.ops.cast(variable, "float32") for variable in (saved, found)]
+            np.testing.assert_array_equal(*map(keras.ops.convert_to_numpy, values))
 
 
 @pytest.mark.parametrize("argument", [5, None, b"preset", ["preset"], "", "hf://user/name", 1.5])
