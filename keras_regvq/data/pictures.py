@@ -6,14 +6,14 @@ from PIL import Image
 from keras_regvq.data.image_files import MAX_PIXELS, open_picture
 
 _EXIF_ORIENTATION = 0x0112
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+_TURNS = {  # views of (H, W, C), by the EXIF orientation
+    2: lambda pixels: pixels[:, ::-1],
+    3: lambda pixels: pixels[::-1, ::-1],
+    4: lambda pixels: pixels[::-1],
+    5: lambda pixels: pixels.swapaxes(0, 1),
+    6: lambda pixels: pixels[::-1].swapaxes(0, 1),
+    7: lambda pixels: pixels[::-1, ::-1].swapaxes(0, 1),
+    8: lambda pixels: pixels[:, ::-1].swapaxes(0, 1),
 }
 # In pixels: larger pictures are converted in bands, and averaged to fewer pixels first, both to
 # save memory. Bands are of so many rows that any power of two up to `_MOST_SHRINKING` divides them.
@@ -46,7 +46,7 @@ def read_image(path, size=None, channels=3, max_pixels=MAX_PIXELS):
                 shrink *= 2
         pixels = np.concatenate([_convert(b, image, channels, shrink) for b in bands(image)])
         turn = _TURNS.get(image.getexif().get(_EXIF_ORIENTATION))
-        return pixels if turn is None else _to_array(_to_pillow(pixels).transpose(turn))
+        return pixels if turn is None else turn(pixels)
 
 
 def bands(image):

@@ -5,9 +5,10 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
-from keras_regvq.data import load
+from keras_regvq.data import load, pictures
+from keras_regvq.data.pictures import fit_image, read_image
 from tests.data.picture_folders import flat, only, read_all, write
 
 
@@ -93,6 +94,30 @@ def test_the_exif_orientation_of_a_photo_is_applied(split_folder):
     write(split_folder / "test" / "images" / "a.png", picture, exif=exif)
     image = only(split_folder)["images"]
     assert (image[:, 16:] == 255).all() and (image[:, :16] == 0).all()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_exif_orientation_is_applied_as_pillow_does(tmp_path, orientation):
+    pixels = np.random.default_rng(0).integers(0, 255, (5, 7, 3), np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    write(tmp_path / "a.png", pixels, exif=exif)
+    with Image.open(tmp_path / "a.png") as image:
+        expected = np.asarray(ImageOps.exif_transpose(image))
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), expected)
+
+
+def test_a_large_picture_is_averaged_in_bands_to_what_it_is_at_once(tmp_path, monkeypatch):
+    rows, columns = np.mgrid[:512, :700]
+    image = np.stack([rows / 2, columns / 3, (rows + columns) / 6], -1).astype(np.uint8)
+    write(tmp_path / "a.png", image)
+    at_once = fit_image(read_image(tmp_path / "a.png", 16), 16, 16)
+    monkeypatch.setattr(pictures, "_BAND", 700 * 64)
+    monkeypatch.setattr(pictures, "_LARGE", 2**16)
+    shrunk = read_image(tmp_path / "a.png", 16)
+    assert shrunk.shape == (64, 88, 3)  # four times what is wanted
+    in_bands = fit_image(shrunk, 16, 16)
+    assert np.abs(in_bands.astype(int) - at_once).max() <= 1
 
 
 def test_captions_are_found_by_name_or_stem_and_drawn_from_several(split_folder):
