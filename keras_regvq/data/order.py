@@ -19,8 +19,8 @@ def order_of_pass(count, shuffle, seed, number):
         number: Of the pass, an integer >= 0.
 
     Returns:
-        int64 (count, 2): the examples' numbers, and draws in [0, 2**32) for whatever is chosen at
-        random for an example: one of its captions, whether it is flipped.
+        int64 (count, 2): the examples' numbers, and draws of 32 bits for whatever is chosen at
+        random for an example, such as one of its captions.
     """
     generator = np.random.default_rng((seed, int(number) if shuffle else 0))
     numbers = generator.permutation(count) if shuffle else np.arange(count)
