@@ -25,7 +25,7 @@ def fitting(model):
         yield
         return
     if model.built and not optimizer.built:
-        _build(optimizer, model)
+        build_optimizer(model)
     variables = [*model.variables, *optimizer.variables]
     values = [variable.value for variable in variables]
     try:
@@ -39,11 +39,11 @@ def fitting(model):
     _separate_averages(model)
 
 
-def _build(optimizer, model):
+def build_optimizer(model):
     """Create the optimizer's variables now: TensorFlow traces a step that does so twice."""
     strategy = getattr(model, "distribute_strategy", None)
     with strategy.scope() if strategy else contextlib.nullcontext():
-        optimizer.build(model.trainable_variables)
+        model.optimizer.build(model.trainable_variables)
 
 
 def _separate_averages(model):

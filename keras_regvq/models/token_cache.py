@@ -1,13 +1,13 @@
 """Tokens of a data set, made once and kept on disk."""
 
 import json
-import os
-import zipfile
 import zlib
 from pathlib import Path
 
 import numpy as np
 
+from keras_regvq.files.npz import read_npz, write_npz
+from keras_regvq.files.replacing import write_text
 from keras_regvq.refusal import refuse
 
 
@@ -60,11 +60,8 @@ class _Cache:
         self.index = self.directory / "cache.json"
         self.facts = {"fingerprint": fingerprint, "batches": None}
         if self.index.exists():
-            try:
-                self.facts = json.loads(self.index.read_text())
-            except ValueError as error:
-                refuse("directory", f"{self.index} ({error})", "a cache that this package wrote")
-            if self.facts.get("fingerprint") != fingerprint:
+            self.facts = _read_index(self.index)
+            if self.facts["fingerprint"] != fingerprint:
                 refuse(
                     "directory",
                     f"{self.directory}, which holds the tokens of another tokenizer",
@@ -74,7 +71,7 @@ class _Cache:
             self._write_index()
 
     def _write_index(self):
-        self.index.write_text(json.dumps(self.facts))
+        write_text(self.index, json.dumps(self.facts))
 
     def _path(self, number):
         return self.directory / f"{number:06d}.npz"
@@ -89,21 +86,33 @@ class _Cache:
     def read(self, number, checksum=None):
         """A batch's arrays, or None if they are missing, damaged or made from other data."""
         try:
-            with np.load(self._path(number), allow_pickle=False) as file:
-                arrays = dict(file)
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error):
+            arrays = read_npz(self._path(number))
+        except (OSError, ValueError):
             return None
         made_from = arrays.pop("checksum", None)
         return arrays if made_from is not None and checksum in (None, int(made_from)) else None
 
     def write(self, number, checksum, arrays):
-        temporary = self.directory / "unfinished.npz"
-        np.savez_compressed(temporary, checksum=np.uint32(checksum), **arrays)
-        os.replace(temporary, self._path(number))
+        arrays = {"checksum": np.uint32(checksum), **arrays}
+        write_npz(self._path(number), arrays, compress=True)
 
     def finish(self, batches):
         self.facts["batches"] = batches
         self._write_index()
+
+
+def _read_index(path):
+    """What a cache.json holds: {"fingerprint": text, "batches": their number, or None}."""
+    try:
+        facts = json.loads(path.read_bytes())
+        valid = isinstance(facts["fingerprint"], str)
+        valid = valid and isinstance(facts["batches"], (int, type(None)))
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        valid, facts = False, f"{type(error).__name__}: {error}"
+    if not valid:
+        expected = "one that this package wrote; without it the tokens are made again"
+        refuse("directory", f"{path} ({str(facts)[:200]})", expected)
+    return facts
 
 
 def _checksum(batch):

@@ -2,6 +2,7 @@
 
 from keras_regvq.training import callbacks
 from keras_regvq.training.callbacks import (
+    Backup,
     CodebookHistogram,
     LowUsageWarning,
     ReconstructionGrid,
@@ -11,6 +12,7 @@ from keras_regvq.training.tokenizer_trainer import TokenizerTrainer
 from keras_regvq.training.two_player_optimizer import TwoPlayerOptimizer
 
 __all__ = [
+    "Backup",
     "CodebookHistogram",
     "LowUsageWarning",
     "ReconstructionGrid",

@@ -1,5 +1,6 @@
 """Callbacks for `TokenizerTrainer.fit`."""
 
+from keras_regvq.training.callbacks.backup import Backup
 from keras_regvq.training.callbacks.epoch_picture import (
     CodebookHistogram,
     EpochPicture,
@@ -9,6 +10,7 @@ from keras_regvq.training.callbacks.low_usage_warning import LowUsageWarning
 from keras_regvq.training.callbacks.temperature_schedule import TemperatureSchedule
 
 __all__ = [
+    "Backup",
     "CodebookHistogram",
     "EpochPicture",
     "LowUsageWarning",

@@ -1,0 +1,175 @@
+"""Backups of a training run, from which it goes on as if it had never stopped."""
+
+import csv
+import io
+import json
+import shutil
+import warnings
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from keras_regvq.files.npz import read_npz, write_npz
+from keras_regvq.files.replacing import write_text
+from keras_regvq.refusal import refuse
+from keras_regvq.training.training_state import frozen_checksum, read_state, write_state
+
+_KEPT = 2
+
+
+class Backup(keras.callbacks.Callback):
+    """Keeps the whole state of a run after each epoch; a killed run goes on at its last epoch.
+
+    Where `keras.callbacks.BackupAndRestore` keeps weights, this keeps all that training changes,
+    the random state of dropout layers and the history too: a run that went on ends in the same
+    weights and the same log, to the last bit, as one that was never interrupted, if its data go on
+    as well (`keras_regvq.data.load(..., from_step=backup.epoch * steps_per_epoch)`).
+
+    Each backup is one file, which is there whole or not at all. The last two are kept; if the
+    newer one is damaged, the older one is taken and a warning says so. An epoch whose loss is not
+    finite is not backed up. The files stay when `fit` ends: call `finish` once the result is saved.
+
+    Place it last among the callbacks, so that an epoch counts as done when theirs are.
+
+    Args:
+        directory: where the files are; made when the first is written.
+        log: a CSV file of the history, written anew after each epoch; or None.
+        run: a text; files of another run are passed over.
+        start: a file that `finish` has left: the run goes on from there unless a backup is newer.
+
+    Example:
+        backup = Backup("runs/mine/backup", log="runs/mine/log.csv")
+        images = keras_regvq.data.load("scenes", from_step=backup.epoch * 100)
+        trainer.fit(images, steps_per_epoch=100, epochs=20, callbacks=[backup])
+        trainer.tokenizer.save_to_preset("runs/mine/preset")
+        backup.finish()
+    """
+
+    def __init__(self, directory, log=None, run="", start=None):
+        super().__init__()
+        self.directory, self.log, self.run = Path(directory), log, run
+        self.start = start and Path(start)
+        self._rows, self._arrays, self._frozen = [], None, None
+        self._find()
+
+    @property
+    def epoch(self):
+        """How many epochs are done."""
+        return len(self._rows)
+
+    @property
+    def history(self):
+        """As `fit(...).history`, of all epochs: dict of lists, None where there was no value."""
+        names = dict.fromkeys(name for row in self._rows for name in row)
+        return {name: [row.get(name) for row in self._rows] for name in names}
+
+    def restore(self, model):
+        """Bring a built and compiled model to where the run is, if there is a backup.
+
+        `fit` does so by itself. Call it before where another callback or the data need to know.
+
+        Returns:
+            how many epochs are done.
+
+        Raises:
+            ValueError: naming the file, if it is of another model or optimizer.
+        """
+        if self._arrays is None:
+            self._find()
+        if self._arrays is None:
+            return 0
+        try:
+            if self._frozen != frozen_checksum(model):
+                expected = "the weights that those parts had which are not trained"
+                refuse("model", "other weights in a frozen part", expected)
+            write_state(model, self._arrays)
+        except ValueError as error:
+            raise ValueError(f"{self._path}: {error}") from error
+        return self.epoch
+
+    def on_train_begin(self, logs=None):
+        self.restore(self.model)
+        self._arrays = None
+        self.model._initial_epoch = self.epoch  # as BackupAndRestore tells Keras
+        self._write_log()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.model._initial_epoch = None  # it has served, and would hold for another fit
+
+    def on_train_end(self, logs=None):
+        self.model._initial_epoch = None
+
+    def on_epoch_end(self, epoch, logs=None):
+        row = {name: np.asarray(value).tolist() for name, value in (logs or {}).items()}
+        self._rows = [*self._rows[:epoch], row]
+        if not np.isfinite(row.get("loss", 0.0)):
+            return
+        if self._frozen is None:
+            self._frozen = frozen_checksum(self.model)
+        facts = {"run": self.run, "frozen": self._frozen, "rows": self._rows}
+        text = np.frombuffer(json.dumps(facts).encode(), np.uint8)
+        path = self.directory / f"epoch_{self.epoch:06d}.npz"
+        write_npz(path, {"facts": text, **read_state(self.model)})
+        self._write_log()
+        for old in self._files():
+            if old not in (path, self.directory / f"epoch_{self.epoch - 1:06d}.npz"):
+                old.unlink(missing_ok=True)
+
+    def finish(self, keep=None):
+        """Remove the backups, once what was trained is saved.
+
+        Args:
+            keep: path to keep the newest one at, as `start` of a run that goes on later; or None.
+        """
+        newest, *older = self._files() or [None]
+        for path in older:
+            path.unlink(missing_ok=True)
+        if keep is not None and newest is not None:
+            newest.replace(keep)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _files(self):
+        """Newest first."""
+        return sorted(self.directory.glob("epoch_*.npz"), reverse=True)
+
+    def _find(self):
+        """Read the newest file of this run that is whole."""
+        damage, self._rows = None, []
+        for path in (*self._files(), self.start):
+            if path is None or not path.exists():
+                continue
+            try:
+                arrays = read_npz(path)
+                facts = json.loads(arrays.pop("facts").tobytes())
+                run, rows, frozen = facts["run"], facts["rows"], facts["frozen"]
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                damage = damage or (path, error)
+                continue
+            if run == self.run:
+                self._path, self._rows, self._frozen, self._arrays = path, rows, frozen, arrays
+                break
+        if damage and self._arrays is None:
+            expected = "a whole backup; without the file the run starts anew"
+            refuse(
+                "directory", f"{damage[0]}, of which no older one is whole ({damage[1]})", expected
+            )
+        if damage:
+            warnings.warn(
+                f"The backup {damage[0]} cannot be read ({damage[1]}). The run goes on after epoch "
+                f"{self.epoch}, from {self._path}.",
+                stacklevel=3,
+            )
+
+    def _write_log(self):
+        if self.log is None:
+            return
+        if not self._rows:
+            Path(self.log).unlink(missing_ok=True)  # of another run
+            return
+        names = ["epoch", *sorted({name for row in self._rows for name in row})]
+        table = io.StringIO()
+        writer = csv.DictWriter(table, names, restval="NA", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({"epoch": epoch, **row} for epoch, row in enumerate(self._rows))
+        write_text(self.log, table.getvalue())
