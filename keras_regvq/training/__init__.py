@@ -5,6 +5,8 @@ from keras_regvq.training.callbacks import (
     Backup,
     CodebookHistogram,
     LowUsageWarning,
+    NonFiniteLoss,
+    NonFiniteLossError,
     ReconstructionGrid,
     TemperatureSchedule,
 )
@@ -15,6 +17,8 @@ __all__ = [
     "Backup",
     "CodebookHistogram",
     "LowUsageWarning",
+    "NonFiniteLoss",
+    "NonFiniteLossError",
     "ReconstructionGrid",
     "TemperatureSchedule",
     "TokenizerTrainer",
