@@ -10,7 +10,7 @@ from keras_regvq.files.replacing import replacing
 
 _DAMAGES = (
     *(ValueError, EOFError, KeyError, TypeError, NotImplementedError, MemoryError, SyntaxError),
-    *(RuntimeError, struct.error, zipfile.BadZipFile, zlib.error),
+    *(RuntimeError, OSError, struct.error, zipfile.BadZipFile, zlib.error),
 )
 
 
@@ -31,13 +31,13 @@ def read_npz(path):
         OSError: if there is no file, or it cannot be read.
         ValueError: naming the file if it is damaged, or none that `write_npz` wrote.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return {
-                name.removesuffix(".npy"): _member(archive, name) for name in archive.namelist()
-            }
-    except _DAMAGES as error:
-        raise ValueError(f"{path} is damaged: {error or type(error).__name__}") from error
+    with open(path, "rb") as file:
+        try:
+            archive = zipfile.ZipFile(file)
+            names = archive.namelist()
+            return {name.removesuffix(".npy"): _member(archive, name) for name in names}
+        except _DAMAGES as error:
+            raise ValueError(f"{path} is damaged: {error or type(error).__name__}") from error
 
 
 def _member(archive, name):

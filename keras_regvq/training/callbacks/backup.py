@@ -10,12 +10,16 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from keras_regvq.backend.global_random_state import (
+    read_global_random_state,
+    write_global_random_state,
+)
 from keras_regvq.files.npz import read_npz, write_npz
 from keras_regvq.files.replacing import write_text
 from keras_regvq.refusal import refuse
 from keras_regvq.training.training_state import frozen_checksum, read_state, write_state
 
-_KEPT = 2
+_RANDOM = "random_"  # starts the names of the process's random states in a file
 
 
 class Backup(keras.callbacks.Callback):
@@ -27,9 +31,10 @@ class Backup(keras.callbacks.Callback):
     as well (`keras_regvq.data.load(..., from_step=backup.epoch * steps_per_epoch)`).
 
     Each backup is one file, which is there whole or not at all. The last two are kept; if the
-    newer one is damaged, the older one is taken and a warning says so. An epoch whose loss is not
-    finite is not backed up. The files stay when `fit` ends: call `finish` once the result is saved.
+    newer one is damaged, the older one is taken and a warning says so. A state with a NaN in it is
+    not kept. The files stay when `fit` ends: call `finish` once the result is saved.
 
+    Frozen layers are not in it: whoever builds the model again gives them the same weights.
     Place it last among the callbacks, so that an epoch counts as done when theirs are.
 
     Args:
@@ -50,7 +55,7 @@ class Backup(keras.callbacks.Callback):
         super().__init__()
         self.directory, self.log, self.run = Path(directory), log, run
         self.start = start and Path(start)
-        self._rows, self._arrays, self._frozen = [], None, None
+        self._rows, self._arrays, self._frozen, self._random = [], None, None, {}
         self._find()
 
     @property
@@ -83,13 +88,16 @@ class Backup(keras.callbacks.Callback):
             if self._frozen != frozen_checksum(model):
                 expected = "the weights that those parts had which are not trained"
                 refuse("model", "other weights in a frozen part", expected)
-            write_state(model, self._arrays)
+            state = {n: a for n, a in self._arrays.items() if not n.startswith(_RANDOM)}
+            write_state(model, state)
         except ValueError as error:
             raise ValueError(f"{self._path}: {error}") from error
         return self.epoch
 
     def on_train_begin(self, logs=None):
         self.restore(self.model)
+        kept = (self._arrays or {}).items()
+        self._random = {n.removeprefix(_RANDOM): a for n, a in kept if n.startswith(_RANDOM)}
         self._arrays = None
         self.model._initial_epoch = self.epoch  # as BackupAndRestore tells Keras
         self._write_log()
@@ -97,20 +105,27 @@ class Backup(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         self.model._initial_epoch = None  # it has served, and would hold for another fit
 
+    def on_train_batch_begin(self, batch, logs=None):
+        # Not before: to make an iterator, PyTorch's DataLoader draws from it.
+        write_global_random_state(self._random)
+        self._random = {}
+
     def on_train_end(self, logs=None):
         self.model._initial_epoch = None
 
     def on_epoch_end(self, epoch, logs=None):
         row = {name: np.asarray(value).tolist() for name, value in (logs or {}).items()}
         self._rows = [*self._rows[:epoch], row]
-        if not np.isfinite(row.get("loss", 0.0)):
+        arrays = read_state(self.model)
+        if not all(np.isfinite(array).all() for array in arrays.values()):
             return
         if self._frozen is None:
             self._frozen = frozen_checksum(self.model)
         facts = {"run": self.run, "frozen": self._frozen, "rows": self._rows}
         text = np.frombuffer(json.dumps(facts).encode(), np.uint8)
+        random = {_RANDOM + name: state for name, state in read_global_random_state().items()}
         path = self.directory / f"epoch_{self.epoch:06d}.npz"
-        write_npz(path, {"facts": text, **read_state(self.model)})
+        write_npz(path, {"facts": text, **arrays, **random})
         self._write_log()
         for old in self._files():
             if old not in (path, self.directory / f"epoch_{self.epoch - 1:06d}.npz"):
