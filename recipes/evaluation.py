@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_regvq.files.replacing import write_text
 from keras_regvq.metrics import PSNR, SSIM, CodebookPerplexity, CodebookUsage
 from keras_regvq.training.pictures import codebook_picture, curves, image_grid, usage_histogram
 
@@ -39,18 +40,6 @@ def evaluate(tokenizer, images, batch_size=32):
         for name in ("codebook_usage", "codebook_perplexity"):
             metrics[name].update_state(batch_tokens)
     return {name: float(metric.result()) for name, metric in metrics.items()}, tokens
-
-
-def backup_directory(output, resume):
-    """Where a run in `output` keeps its backup; an unfinished run is not overwritten unasked."""
-    backup = output / "backup"
-    if backup.exists() and not resume:
-        raise SystemExit(
-            f"{output} holds an unfinished run: add --resume to continue it, or name another "
-            "--output."
-        )
-    output.mkdir(parents=True, exist_ok=True)
-    return backup
 
 
 def write_report(directory, title, tokenizer, images, numbers, tokens, history, facts):
@@ -101,9 +90,8 @@ def write_page(directory, title, numbers, facts, pictures, history=None):
     """
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / "results.json").write_text(
-        json.dumps({"numbers": numbers, "facts": facts, "history": history}, indent=2)
-    )
+    results = {"numbers": numbers, "facts": facts, "history": history}
+    write_text(directory / "results.json", json.dumps(results, indent=2))
     sections = [
         f'<h2>{html.escape(name)}</h2><img alt="{html.escape(name)}" src="{_data_uri(picture)}">'
         for name, picture in pictures.items()
@@ -119,7 +107,7 @@ def write_page(directory, title, numbers, facts, pictures, history=None):
         sections="\n".join(sections),
     )
     path = directory / "index.html"
-    path.write_text(page)
+    write_text(path, page)
     return path
 
 
@@ -161,8 +149,8 @@ th, td {{ text-align: left; padding: .2rem 1rem .2rem 0; border-bottom: 1px soli
 th {{ font-weight: 600 }}
 </style>
 <h1>{title}</h1>
+{sections}
 {numbers}
 {facts}
-{sections}
 </html>
 """

@@ -2,8 +2,6 @@
 
 import argparse
 import itertools
-import math
-import shutil
 import tomllib
 from pathlib import Path
 
@@ -11,11 +9,14 @@ import keras
 import numpy as np
 
 import keras_regvq
-from evaluation import backup_directory, write_page
+from evaluation import write_page
+from keras_regvq.data.order import array_batches
 from keras_regvq.fit_state import synchronize
+from keras_regvq.training import NonFiniteLoss
 from keras_regvq.training.autodiff import convolve_without_copies
 from keras_regvq.training.callbacks import EpochPicture
 from keras_regvq.training.pictures import curves
+from run_folder import HELP, add_options
 
 
 class Options:
@@ -28,7 +29,7 @@ class Options:
 
     def __init__(self, description, output):
         self.parser = argparse.ArgumentParser(
-            description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+            description=description + HELP, formatter_class=argparse.RawDescriptionHelpFormatter
         )
         self.parser.add_argument("--config", type=Path, help="TOML file of the options below")
         self.output = output
@@ -62,7 +63,7 @@ class Options:
         add("--preset-dtype", "float32", "of the preset's weights", choices=dtypes)
         add("--seed", 0, "random seed")
         add("--output", Path(self.output), "directory", type=Path)
-        add("--resume", False, "continue the run in --output", action="store_true")
+        add_options(add)
 
     def parse(self, arguments):
         """What the command line says goes before what the config says."""
@@ -76,7 +77,9 @@ class Options:
         return self.parser.parse_args(arguments)
 
 
-def load_data(args, fields, split, num_examples=None, shuffle=False, batch_size=None):
+def load_data(
+    args, fields, split, num_examples=None, shuffle=False, batch_size=None, from_step=None
+):
     return keras_regvq.data.load(
         args.data,
         split=split,
@@ -86,6 +89,7 @@ def load_data(args, fields, split, num_examples=None, shuffle=False, batch_size=
         shuffle=shuffle,
         seed=args.seed,
         num_examples=num_examples,
+        from_step=from_step,
     )
 
 
@@ -95,17 +99,13 @@ def held_out(args, fields, count):
     return {name: np.concatenate([batch[name] for batch in batches]) for name in fields}
 
 
-def training_data(args, fields, model):
-    """An endless shuffled dataset of images or, where there is a cache, of their tokens."""
+def training_data(args, fields, model, step):
+    """Shuffled batches without end, from a step on: of images or, with a cache, of their tokens."""
     if args.cache is None:
-        return load_data(args, fields, "train", args.num_examples, shuffle=True).repeat()
-    import tensorflow as tf
-
+        return load_data(args, fields, "train", args.num_examples, shuffle=True, from_step=step)
     print("Tokenizing the training images, or reading their tokens ...", flush=True)
     arrays = model.tokenize(load_data(args, fields, "train", args.num_examples), args.cache)
-    dataset = tf.data.Dataset.from_tensor_slices(arrays)
-    shuffled = dataset.shuffle(len(arrays["tokens"]), seed=args.seed).repeat()
-    return shuffled.batch(args.batch_size, drop_remainder=True).prefetch(2)
+    return array_batches(arrays, args.batch_size, args.seed, step)
 
 
 def compile_model(args, model):
@@ -139,7 +139,21 @@ class PaintedPictures(EpochPicture):
         return self.paint(self.model)
 
 
-def train(args, fields, model, paint, title, caption):
+def settings(args, model):
+    """dict of what a report says: of the model what it is, of the options those of the training."""
+    options = ("data", "image_size", "num_examples", "tokenizer", "condition", "start", "unet")
+    options += ("text_encoder", "steps", "batch_size", "learning_rate", "weight_decay", "ema")
+    options += ("precision", "preset_dtype", "seed", "cache")
+    facts = {name: getattr(args, name) for name in options if hasattr(args, name)}
+    if facts.get("start"):
+        facts["tokenizer"] = facts["text_encoder"] = f"of {args.start}"
+    unsaid = ("name", "trainable", "dtype", "seed", "condition")
+    config = model.prior.get_config().items()
+    facts |= {name: value for name, value in config if name not in unsaid}
+    return {name: str(value) for name, value in facts.items()}
+
+
+def train(args, fields, model, paint, title, caption, folder):
     """Fit, write preset and report; an interrupted run goes on.
 
     Args:
@@ -148,28 +162,31 @@ def train(args, fields, model, paint, title, caption):
         paint: function of the model that gives a PIL image.
         title: of the report.
         caption: of the painted picture in it.
+        folder: RunFolder of this run.
 
     Returns:
         dict of numbers on the test data.
     """
-    backup = backup_directory(args.output, args.resume)
     test = load_data(args, fields, "test", args.test_examples)
-    epochs = math.ceil(args.steps / args.epoch_steps)
-    history = model.fit(
-        training_data(args, fields, model),
-        steps_per_epoch=args.epoch_steps,
-        epochs=epochs,
-        validation_data=test,
-        callbacks=[
-            keras.callbacks.BackupAndRestore(backup),
-            keras.callbacks.CSVLogger(args.output / "log.csv", append=args.resume),
-            PaintedPictures(paint, args.output / "pictures", max(epochs // 4, 1)),
-        ],
-    ).history
+    backup = folder.backup
+    backup.restore(model)
+    with folder.training():
+        model.fit(
+            training_data(args, fields, model, folder.step),
+            steps_per_epoch=args.epoch_steps,
+            epochs=folder.epochs,
+            validation_data=test,
+            callbacks=[
+                NonFiniteLoss(),
+                PaintedPictures(paint, folder.pictures, max(folder.epochs // 4, 1)),
+                backup,
+            ],
+        )
+    model.save_to_preset(args.output / "preset", args.preset_dtype)
 
     numbers = model.evaluate(test, return_dict=True)
-    model.save_to_preset(args.output / "preset", args.preset_dtype)
-    facts = {name: str(value) for name, value in vars(args).items()}
+    history = backup.history
+    facts = settings(args, model)
     facts["backend"] = keras.backend.backend()
     facts["parameters of the prior"] = f"{model.prior.count_params():,}"
     pictures = {caption: paint(model)}
@@ -177,7 +194,7 @@ def train(args, fields, model, paint, title, caption):
         shown = ["loss", *model.loss_trackers]
         pictures["Training"] = curves(history, {name.replace("_", " "): [name] for name in shown})
     page = write_page(args.output, title, numbers, facts, pictures, history)
-    shutil.rmtree(backup, ignore_errors=True)
+    folder.finish()
     print(", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in numbers.items()))
     print(f"Report: {page.resolve()}\nPreset: {(args.output / 'preset').resolve()}")
     return numbers

@@ -7,8 +7,7 @@
 
 Takes images with label maps, and a tokenizer trained on such images (train_tokenizer.py). A config
 is a TOML file of these options; what the command line says goes first. Writes samples while it
-trains, and at the end a preset and a report (index.html). An interrupted run goes on at its last
-finished epoch with the same command and --resume.
+trains, and at the end a preset and a report (index.html).
 """
 
 import math
@@ -24,8 +23,11 @@ from keras_regvq.models import (
     TokenizedMapCondition,
 )
 from keras_regvq.quantizers import VectorQuantizer
+from keras_regvq.training import NonFiniteLoss
 from keras_regvq.training.pictures import image_grid, label_palette
 from prior_recipe import Options, compile_model, held_out, load_data, train
+from run_folder import RunFolder
+from running import ON_RESUME, run
 
 FIELDS = ("images", "labels")
 
@@ -59,7 +61,7 @@ def parse_arguments(arguments=None):
     return options.parse(arguments)
 
 
-def build_condition(args, num_classes):
+def build_condition(args, num_classes, folder):
     if args.condition == "patches":
         return LabelMapCondition(num_classes, args.image_size, args.prefix_grid)
     levels = int(math.log2(args.label_factor))
@@ -69,19 +71,33 @@ def build_condition(args, num_classes):
         VectorQuantizer(args.label_codes, 64),
         channel_multipliers=(1,) + (2,) * levels,
     )
-    path = args.output / "label_tokenizer"
-    if not (path / "config.json").exists():
+    folder.start()
+    if not (folder.label_tokenizer / "config.json").exists():
         print("Training the label maps' tokenizer ...", flush=True)
         tokenizer.compile(keras.optimizers.Adam(1e-3))
-        maps = load_data(args, FIELDS, "train", args.num_examples, shuffle=True)
-        maps = maps.map(lambda batch: batch["labels"]).repeat()
         steps = min(args.epoch_steps, args.label_steps)
-        tokenizer.fit(maps, steps_per_epoch=steps, epochs=args.label_steps // steps)
-        tokenizer.save_to_preset(str(path))
-    return TokenizedMapCondition(LabelMapTokenizer.from_preset(path))
+        backup = folder.backup_of_part("label_tokenizer")
+        maps = load_data(
+            args,
+            FIELDS,
+            "train",
+            args.num_examples,
+            shuffle=True,
+            from_step=backup.epoch * steps,
+        )
+        tokenizer.fit(
+            maps.map(lambda batch: batch["labels"]),
+            steps_per_epoch=steps,
+            epochs=args.label_steps // steps,
+            callbacks=[NonFiniteLoss(), backup],
+        )
+        tokenizer.save_to_preset(str(folder.label_tokenizer))
+    # What is drawn from here on is the same whether it was trained now or before.
+    keras.utils.set_random_seed(args.seed)
+    return TokenizedMapCondition(LabelMapTokenizer.from_preset(folder.label_tokenizer))
 
 
-def build_model(args, num_classes):
+def build_model(args, num_classes, folder):
     tokenizer = keras_regvq.from_preset(args.tokenizer)
     prior = AutoregressivePrior(
         tokenizer.codebook_size,
@@ -89,7 +105,7 @@ def build_model(args, num_classes):
         args.layers,
         args.heads,
         args.width,
-        build_condition(args, num_classes),
+        build_condition(args, num_classes, folder),
         dropout=args.dropout,
         keep_probability=args.keep_probability,
         condition_dropout=args.condition_dropout,
@@ -112,9 +128,12 @@ def main(arguments=None):
     num_classes = args.num_classes or keras_regvq.data.label_classes(args.data)
     if num_classes is None:
         raise SystemExit(f"--num-classes is needed: {args.data} does not say how many there are.")
+    folder = RunFolder(args, "train_semantic_to_image")
+    if folder.is_finished:
+        return folder.say_finished()
     keras.utils.set_random_seed(args.seed)
     keras.config.set_dtype_policy(args.precision)
-    model = build_model(args, num_classes)
+    model = build_model(args, num_classes, folder)
     examples, palette = held_out(args, FIELDS, 10), palette_of(args.data, num_classes)
 
     def paint(model):
@@ -122,8 +141,9 @@ def main(arguments=None):
         return image_grid([palette[maps], painted, examples["images"]])
 
     title = f"Pictures from label maps of {args.data}"
-    return train(args, FIELDS, model, paint, title, "Held-out maps, painted, and the real images")
+    caption = "Held-out maps, painted, and the real images"
+    return train(args, FIELDS, model, paint, title, caption, folder)
 
 
 if __name__ == "__main__":
-    main()
+    run(main, ON_RESUME)

@@ -8,8 +8,7 @@
 Takes images with captions, and a tokenizer trained on such images (train_tokenizer.py). The text
 encoder is a small one of the captions' own words, trained along, or any language model that
 KerasHub loads, frozen. A config is a TOML file of these options; what the command line says goes
-first. Writes samples while it trains, and at the end a preset and a report (index.html). An
-interrupted run goes on at its last finished epoch with the same command and --resume.
+first. Writes samples while it trains, and at the end a preset and a report (index.html).
 """
 
 import keras
@@ -23,6 +22,8 @@ from keras_regvq.models import (
 )
 from keras_regvq.training.pictures import image_grid
 from prior_recipe import Options, compile_model, held_out, load_data, train
+from run_folder import RunFolder
+from running import ON_RESUME, run
 
 FIELDS = ("images", "captions")
 
@@ -121,6 +122,9 @@ def build_model(args):
 
 def main(arguments=None):
     args = parse_arguments(arguments)
+    folder = RunFolder(args, "train_text_to_image")
+    if folder.is_finished:
+        return folder.say_finished()
     keras.utils.set_random_seed(args.seed)
     keras.config.set_dtype_policy(args.precision)
     model = build_model(args)
@@ -132,8 +136,9 @@ def main(arguments=None):
         return image_grid([painted, examples["images"]])
 
     title = f"Pictures from captions of {args.data}"
-    return train(args, FIELDS, model, paint, title, "Painted from held-out captions; real images")
+    caption = "Painted from held-out captions; real images"
+    return train(args, FIELDS, model, paint, title, caption, folder)
 
 
 if __name__ == "__main__":
-    main()
+    run(main, ON_RESUME)

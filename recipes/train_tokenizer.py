@@ -5,35 +5,36 @@
 
     python recipes/train_tokenizer.py --quantizer vqgan --steps 2000   # scenes, small
 
-Writes pictures and logs while it trains, a preset and a report (index.html) at the end. An
-interrupted run goes on at its last finished epoch with the same command and --resume.
+Writes pictures and logs while it trains, a preset and a report (index.html) at the end.
 """
 
 import argparse
 import itertools
 import math
-import shutil
 from pathlib import Path
 
 import keras
 import numpy as np
 
 import keras_regvq
-from evaluation import backup_directory, evaluate, write_report
+from evaluation import evaluate, write_report
 from keras_regvq.models import ImageTokenizer, PatchDiscriminator, VGG19Features
 from keras_regvq.quantizers import GumbelQuantizer, RegularizedQuantizer, VectorQuantizer
 from keras_regvq.training import (
     CodebookHistogram,
     LowUsageWarning,
+    NonFiniteLoss,
     ReconstructionGrid,
     TemperatureSchedule,
     TokenizerTrainer,
 )
+from run_folder import HELP, RunFolder, add_options
+from running import ON_RESUME, run
 
 
 def parse_arguments(arguments=None):
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__ + HELP, formatter_class=argparse.RawDescriptionHelpFormatter
     )
 
     def option(group, name, default, help, **kwargs):
@@ -98,7 +99,7 @@ def parse_arguments(arguments=None):
            choices=("float32", "float16"))  # fmt: skip
     option(training, "--seed", 0, "random seed")
     option(training, "--output", Path("runs/tokenizer"), "directory", type=Path)
-    option(training, "--resume", False, "continue the run in --output", action="store_true")
+    add_options(lambda *option_, **kwargs: option(training, *option_, **kwargs))
     return parser.parse_args(arguments)
 
 
@@ -120,7 +121,7 @@ def build_quantizer(args):
 
 def build_trainer(args):
     if args.preset:
-        tokenizer = keras_regvq.from_preset(args.preset)
+        tokenizer = keras_regvq.from_preset(args.preset, image_size=args.image_size)
     else:
         tokenizer = ImageTokenizer(
             args.image_size,
@@ -160,7 +161,7 @@ def build_optimizer(args):
     )
 
 
-def load_data(args, split, num_examples, batch_size):
+def load_data(args, split, num_examples, batch_size, from_step=None):
     return keras_regvq.data.load(
         args.data,
         split=split,
@@ -168,6 +169,7 @@ def load_data(args, split, num_examples, batch_size):
         batch_size=batch_size,
         num_examples=num_examples,
         seed=args.seed,
+        from_step=from_step,
     )
 
 
@@ -177,47 +179,68 @@ def held_out_images(args, count=256):
     return np.concatenate([batch["images"] for batch in itertools.islice(batches, count)])
 
 
+def settings(args, trainer):
+    """dict of what a report says: of the model what it is, of the options those that counted."""
+    tokenizer = trainer.tokenizer.get_config()
+    quantizer = tokenizer["quantizer"]
+    model = {**tokenizer, "quantizer": quantizer["class_name"], **quantizer["config"]}
+    shown = ("data", "image_size", "batch_size", "num_examples", "preset", "features")
+    shown += ("discriminator", "final_temperature", "steps", "learning_rate", "ema", "precision")
+    shown += ("accumulate", "preset_dtype", "seed")
+    losses = ["l1_weight"]
+    if args.features:
+        losses += ["perceptual_weight", "contrastive", "contrastive_weight"]
+    if args.discriminator:
+        losses += ["adversarial_weight", "discriminator_start", "discriminator_ramp"]
+    facts = {name: getattr(args, name) for name in (*shown, *losses)}
+    unsaid = ("name", "trainable", "dtype", "seed", "codebook_initializer", "block_size")
+    facts |= {name: value for name, value in model.items() if name not in unsaid}
+    facts["backend"] = keras.backend.backend()
+    return {name: str(value) for name, value in facts.items()}
+
+
 def main(arguments=None):
     args = parse_arguments(arguments)
-    backup = backup_directory(args.output, args.resume)
+    folder = RunFolder(args, "train_tokenizer")
+    if folder.is_finished:
+        return folder.say_finished()
     keras.utils.set_random_seed(args.seed)
     keras.config.set_dtype_policy(args.precision)
 
-    train = load_data(args, "train", args.num_examples, args.batch_size).repeat()
     test = held_out_images(args)
     trainer = build_trainer(args)
     callbacks = [
-        keras.callbacks.BackupAndRestore(backup),
-        keras.callbacks.CSVLogger(args.output / "log.csv", append=args.resume),
-        ReconstructionGrid(test[:8], args.output / "pictures"),
-        CodebookHistogram(test[:64], args.output / "pictures"),
+        NonFiniteLoss(),
+        ReconstructionGrid(test[:8], folder.pictures),
+        CodebookHistogram(test[:64], folder.pictures),
         LowUsageWarning(patience=5),
     ]
     if args.final_temperature != 1:
         decay = math.log(args.final_temperature) / args.steps
         callbacks.append(TemperatureSchedule(lambda step: math.exp(decay * step)))
-    history = trainer.fit(
-        train,
-        steps_per_epoch=args.epoch_steps,
-        epochs=math.ceil(args.steps / args.epoch_steps),
-        validation_data=test[:64],
-        validation_batch_size=args.batch_size,
-        callbacks=callbacks,
-    ).history
+    backup = folder.backup
+    backup.restore(trainer)  # before TemperatureSchedule asks for the step
+    with folder.training():
+        trainer.fit(
+            load_data(args, "train", args.num_examples, args.batch_size, folder.step),
+            steps_per_epoch=args.epoch_steps,
+            epochs=folder.epochs,
+            validation_data=test[:64],
+            validation_batch_size=args.batch_size,
+            callbacks=[*callbacks, backup],
+        )
+    trainer.tokenizer.save_to_preset(args.output / "preset", args.preset_dtype)
 
     numbers, tokens = evaluate(trainer.tokenizer, test)
-    trainer.tokenizer.save_to_preset(args.output / "preset", args.preset_dtype)
-    facts = {name: str(value) for name, value in vars(args).items()}
-    facts["backend"] = keras.backend.backend()
-    title = f"Tokenizer of {args.data}"
+    title, facts = f"Tokenizer of {args.data}", settings(args, trainer)
     page = write_report(
-        args.output, title, trainer.tokenizer, test, numbers, tokens, history, facts
+        args.output, title, trainer.tokenizer, test, numbers, tokens, backup.history, facts
     )
-    shutil.rmtree(backup, ignore_errors=True)
+    folder.finish()
     print(", ".join(f"{name} {value:.4g}" for name, value in numbers.items()))
     print(f"Report: {page.resolve()}\nPreset: {(args.output / 'preset').resolve()}")
     return numbers
 
 
 if __name__ == "__main__":
-    main()
+    run(main, ON_RESUME)

@@ -7,6 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from keras_regvq.files.replacing import replacing
 from keras_regvq.fit_state import synchronize
 from keras_regvq.training.pictures import image_grid, usage_histogram
 from keras_regvq.validation import check_images, check_positive_integer
@@ -46,7 +47,8 @@ class EpochPicture(keras.callbacks.Callback):
         if (epoch + 1) % self.every:
             return
         picture = self.picture()
-        picture.save(self.directory / f"{self.name}_{epoch + 1:04d}.png")
+        with replacing(self.directory / f"{self.name}_{epoch + 1:04d}.png") as part:
+            picture.save(part)
         if self.writer is not None:
             self.writer.add_event(_image_event(self.name, picture, epoch))
             self.writer.flush()

@@ -1,0 +1,195 @@
+"""What a training keeps in --output, and whether it starts there, goes on or is over."""
+
+import contextlib
+import json
+import math
+import re
+import shutil
+import uuid
+
+from keras_regvq.files.replacing import write_text
+from keras_regvq.training import Backup, NonFiniteLossError
+
+HELP = """
+An interrupted training loses at most the epoch it was in: the same command with --resume goes on
+at the last finished epoch, and ends as if nothing had happened. A finished one keeps, beside preset
+and report, its log and its state (state.npz, of three to four times the preset's size), from which
+--resume with more --steps goes on. Without that file it cannot be trained further, but all else
+works.
+"""
+
+# What --resume may change. All else makes the run what it is.
+_FREE = {
+    *("steps", "learning_rate", "output", "resume", "overwrite", "config"),
+    *("test_examples", "preset_dtype", "guidance_scale"),
+}
+_PICTURES = re.compile(r"(painted|reconstructions|codebook)_\d{4,}\.png|\.part-.*\.png")
+
+
+class RunFolder:
+    """The folder of one training run.
+
+        run.json     the settings; once the run is finished, how many epochs it has done
+        backup/      the states after the last two epochs, until the preset is there
+        state.npz    the state of a finished run
+        log.csv, pictures/, preset/, index.html, results.json
+
+    Args:
+        args: the recipe's options, with steps, epoch_steps, output, resume and overwrite.
+        recipe: its name.
+
+    Raises:
+        SystemExit: with one line, where the options and what is there contradict each other.
+    """
+
+    def __init__(self, args, recipe):
+        self.path, self.args = args.output, args
+        self.epochs = math.ceil(args.steps / args.epoch_steps)
+        settings = {"recipe": recipe, **vars(args)}
+        self.settings = json.loads(json.dumps(settings, default=str))
+        self.started = False
+        facts = self._read()
+        if not args.overwrite and (facts is None or not args.resume) and self._holds_a_run():
+            self._refuse_to_overwrite(facts)
+        goes_on = args.resume and not args.overwrite and facts is not None
+        if goes_on:
+            self._check_settings(facts["settings"])
+        self.run = facts["run"] if goes_on else uuid.uuid4().hex
+        self.finished_epochs = facts["finished"] if goes_on else None
+        self.fresh = not goes_on
+        if self.finished_epochs and not self.is_finished and not self._state.exists():
+            raise SystemExit(
+                f"{self._state} is gone, without which a finished run cannot be trained further: "
+                "name another --output."
+            )
+
+    @property
+    def is_finished(self):
+        """Whether there is nothing left to do."""
+        return self.finished_epochs is not None and self.epochs <= self.finished_epochs
+
+    def say_finished(self):
+        steps = self.finished_epochs * self.args.epoch_steps
+        print(
+            f"{self.path} holds a finished run of {steps} steps: nothing to do. "
+            "With more --steps, --resume trains it further."
+        )
+
+    def start(self):
+        """Note that this run is here now, and remove what an older one has left but its result."""
+        if self.started:
+            return
+        self.started = True
+        if self.fresh:
+            shutil.rmtree(self.label_tokenizer, ignore_errors=True)
+        self._write(None)
+        if self.fresh:
+            # Backups of an older run are known by its name: a kill does no harm from here on.
+            shutil.rmtree(self._backups, ignore_errors=True)
+            self._state.unlink(missing_ok=True)
+            (self.path / "log.csv").unlink(missing_ok=True)
+        self._backup = Backup(self._backups, self.path / "log.csv", self.run, self._state)
+        if not self._backup.epoch and self.pictures.exists():
+            for picture in self.pictures.iterdir():
+                if _PICTURES.fullmatch(picture.name):
+                    picture.unlink()
+
+    @property
+    def backup(self):
+        """The callback `Backup` of this run."""
+        self.start()
+        return self._backup
+
+    @property
+    def step(self):
+        """How many steps are done."""
+        return self.backup.epoch * self.args.epoch_steps
+
+    def backup_of_part(self, name):
+        """A `Backup` for a part of the model that is trained first."""
+        self.start()
+        return Backup(self._backups / name, run=self.run)
+
+    @contextlib.contextmanager
+    def training(self):
+        """Around `fit`: losses that are not finite end the recipe with a line on how to go on."""
+        try:
+            yield
+        except NonFiniteLossError as error:
+            rate = self.args.learning_rate / 4
+            raise SystemExit(f"{error} Here: --resume --learning-rate {rate:g}") from error
+
+    def finish(self):
+        """Once preset and report are there: keep the state, remove the backups."""
+        self.backup.finish(keep=self._state)
+        self._write(max(self.backup.epoch, self.finished_epochs or 0))
+
+    @property
+    def pictures(self):
+        return self.path / "pictures"
+
+    @property
+    def label_tokenizer(self):
+        """Of the recipes that train one for their label maps."""
+        return self.path / "label_tokenizer"
+
+    @property
+    def _index(self):
+        return self.path / "run.json"
+
+    @property
+    def _backups(self):
+        return self.path / "backup"
+
+    @property
+    def _state(self):
+        return self.path / "state.npz"
+
+    def _read(self):
+        try:
+            facts = json.loads(self._index.read_bytes())
+            valid = isinstance(facts["run"], str) and isinstance(facts["settings"], dict)
+            valid = valid and isinstance(facts["finished"], (int, type(None)))
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError, RecursionError):
+            valid = False
+        if not valid and not self.args.overwrite:
+            raise SystemExit(f"{self._index} is damaged: name another --output, or --overwrite.")
+        return facts if valid else None
+
+    def _write(self, finished):
+        facts = {"run": self.run, "finished": finished, "settings": self.settings}
+        write_text(self._index, json.dumps(facts, indent=2))
+
+    def _holds_a_run(self):
+        kept = (self._backups, self._state, self.label_tokenizer, self.path / "preset")
+        return any(path.exists() for path in kept)
+
+    def _refuse_to_overwrite(self, facts):
+        if facts is None and self.args.resume:
+            raise SystemExit(
+                f"{self.path} holds a run of another version, which --resume cannot go on with: "
+                "--overwrite starts anew, or name another --output."
+            )
+        kind = "a finished" if facts is None or facts["finished"] else "an unfinished"
+        raise SystemExit(
+            f"{self.path} holds {kind} run: add --resume to go on with it, --overwrite to start "
+            "anew, or name another --output."
+        )
+
+    def _check_settings(self, settings):
+        for name, value in self.settings.items():
+            if name in _FREE or name not in settings or settings[name] == value:
+                continue
+            option = "recipe" if name == "recipe" else "--" + name.replace("_", "-")
+            raise SystemExit(
+                f"{self.path} holds a run with {option} {settings[name]}, not {value}: --resume "
+                "goes on with the settings that it has. Name another --output for another run."
+            )
+
+
+def add_options(add):
+    """The options of what to do with a folder that holds a run; `add(name, default, help, ...)`."""
+    add("--resume", False, "go on with the run in --output", action="store_true")
+    add("--overwrite", False, "start anew where --output holds a run", action="store_true")
