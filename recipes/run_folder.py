@@ -13,9 +13,9 @@ from keras_regvq.training import Backup, NonFiniteLossError
 HELP = """
 An interrupted training loses at most the epoch it was in: the same command with --resume goes on
 at the last finished epoch, and ends as if nothing had happened. A finished one keeps, beside preset
-and report, its log and its state (state.npz, of three to four times the preset's size), from which
---resume with more --steps goes on. Without that file it cannot be trained further, but all else
-works.
+and report, its log and its state (state.npz: the trained weights and the optimizer's, three to four
+times the size of the preset), from which --resume with more --steps goes on. Without that file it
+cannot be trained further, but all else works.
 """
 
 # What --resume may change. All else makes the run what it is.

@@ -85,12 +85,13 @@ def build_condition(args, num_classes, folder):
             shuffle=True,
             from_step=backup.epoch * steps,
         )
-        tokenizer.fit(
-            maps.map(lambda batch: batch["labels"]),
-            steps_per_epoch=steps,
-            epochs=args.label_steps // steps,
-            callbacks=[NonFiniteLoss(), backup],
-        )
+        with folder.training():
+            tokenizer.fit(
+                maps.map(lambda batch: batch["labels"]),
+                steps_per_epoch=steps,
+                epochs=args.label_steps // steps,
+                callbacks=[NonFiniteLoss(), backup],
+            )
         tokenizer.save_to_preset(str(folder.label_tokenizer))
     # What is drawn from here on is the same whether it was trained now or before.
     keras.utils.set_random_seed(args.seed)

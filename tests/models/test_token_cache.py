@@ -69,6 +69,18 @@ def test_batches_made_from_other_data_are_made_again(tmp_path):
     assert again.calls == 2, "the one in the middle is the same in both orders"
 
 
+def test_a_kill_while_a_file_is_written_leaves_no_other_half(tmp_path, monkeypatch):
+    def killed(file, **arrays):
+        file.write(b"half")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(np, "savez_compressed", killed)
+        run(Encoder(), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["cache.json"]
+    check(run(Encoder(), tmp_path))
+
+
 def test_another_tokenizers_cache_is_refused(tmp_path):
     run(Encoder(), tmp_path)
     with pytest.raises(ValueError, match="another tokenizer"):
@@ -78,6 +90,7 @@ def test_another_tokenizers_cache_is_refused(tmp_path):
 def test_a_foreign_index_and_an_empty_data_set_are_named(tmp_path):
     with pytest.raises(ValueError, match="empty"):
         run(Encoder(), None, dataset=[])
-    (tmp_path / "cache.json").write_text("{")
-    with pytest.raises(ValueError, match="cache.json"):
-        run(Encoder(), tmp_path)
+    for text in ("{", "[]", "5", '{"fingerprint": "a"}', '{"fingerprint": "a", "batches": "3"}'):
+        (tmp_path / "cache.json").write_text(text)
+        with pytest.raises(ValueError, match="cache.json"):
+            run(Encoder(), tmp_path)

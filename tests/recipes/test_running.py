@@ -41,3 +41,35 @@ def test_a_signal_ends_a_recipe_with_one_line(number, afterwards, line):
     _, errors = process.communicate(timeout=30)
     assert errors.strip() == line
     assert process.returncode == 128 + number
+
+
+SWALLOWS = """
+import sys, time
+sys.path.insert(0, {recipes!r})
+import running
+running._AGAIN = 0.2
+
+def main():
+    print("started", flush=True)
+    try:
+        time.sleep(60)
+    except:
+        {then}
+    time.sleep(60)
+
+running.run(main)
+"""
+
+
+@pytest.mark.parametrize("then", ["pass", "raise TypeError('Invalid dtype: object')"])
+def test_an_interruption_that_a_library_swallows_or_changes_ends_the_recipe_all_the_same(then):
+    from tests.recipes.conftest import RECIPES
+
+    script = SWALLOWS.format(recipes=str(RECIPES), then=then)
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "started\n"
+    os.kill(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert errors.strip() == "Interrupted." and process.returncode == 130

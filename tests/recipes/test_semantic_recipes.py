@@ -74,6 +74,29 @@ def test_training_goes_on_where_it_was_interrupted(train, monkeypatch):
         assert [int(row["epoch"]) for row in csv.DictReader(file)] == [0, 1, 2]
 
 
+def test_a_run_killed_between_its_two_trainings_ends_as_if_nothing_had_happened(train, monkeypatch):
+    recipe = importlib.import_module("train_semantic_to_image")
+    options = ["--condition", "tokens", "--label-steps", "4", "--steps", "4", "--dropout", "0.1"]
+    whole = train(*options, "--output", "runs/whole")
+
+    def killed(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    for where, name in (
+        (recipe.LabelMapTokenizer, "save_to_preset"),
+        (recipe, "TokenizedMapCondition"),
+        (recipe.SemanticToImage, "fit"),
+    ):
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(where, name, killed)
+            train(*options, "--resume")
+        keras.backend.clear_session()
+    assert train(*options, "--resume") == whole
+    both = [keras_regvq.from_preset(f"runs/{n}/preset") for n in ("whole", "semantic_to_image")]
+    for one, other in zip(*(model.get_weights() for model in both), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 @pytest.mark.parametrize("name", ["scenes", "ade20k", "celebamask_hq"])
 def test_configs_hold_options_that_the_recipe_knows_and_the_command_line_overrides(name):
     recipe = importlib.import_module("train_semantic_to_image")
