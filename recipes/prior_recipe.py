@@ -170,9 +170,12 @@ def train(args, fields, model, paint, title, caption, folder):
     test = load_data(args, fields, "test", args.test_examples)
     backup = folder.backup
     backup.restore(model)
+    batches = training_data(args, fields, model, folder.step)
+    # Dropout draws the same whether the tokens were made now or read.
+    keras.utils.set_random_seed(args.seed)
     with folder.training():
         model.fit(
-            training_data(args, fields, model, folder.step),
+            batches,
             steps_per_epoch=args.epoch_steps,
             epochs=folder.epochs,
             validation_data=test,
