@@ -19,12 +19,12 @@ def order_of_pass(count, shuffle, seed, number):
         number: Of the pass, an integer >= 0.
 
     Returns:
-        int64 (count, 2): the examples' numbers, and draws in [0, 2**31) for whatever is chosen at
+        int64 (count, 2): the examples' numbers, and draws of 32 bits for whatever is chosen at
         random for an example, such as one of its captions.
     """
     generator = np.random.default_rng((seed, int(number) if shuffle else 0))
     numbers = generator.permutation(count) if shuffle else np.arange(count)
-    return np.stack([numbers, generator.integers(0, 2**31, count)], axis=1)
+    return np.stack([numbers, generator.integers(0, 2**32, count)], axis=1)
 
 
 def one_pass(count, shuffle, seed):

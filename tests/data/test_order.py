@@ -42,6 +42,12 @@ def test_passes_hold_every_example_once_and_differ(source):
     assert len(captions) > 2 * COUNT, "each pass draws captions anew"
 
 
+def test_draws_are_of_32_bits_each_set_in_half_of_them():
+    draws = order_of_pass(4000, True, 5, 2)[:, 1]
+    bits = (draws[:, None] >> np.arange(33)) & 1
+    assert np.abs(bits.mean(0)[:32] - 0.5).max() < 0.05 and not bits[:, 32].any()
+
+
 def test_what_is_before_the_first_step_is_not_read(source, monkeypatch):
     from keras_regvq.data import arrays
 
