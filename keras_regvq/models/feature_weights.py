@@ -3,7 +3,6 @@
 Every format ends as {layer name: (kernel (3, 3, in, out), bias (out,))}, checked tensor by tensor.
 """
 
-import importlib
 import os
 import random
 from typing import NamedTuple
@@ -13,7 +12,8 @@ from keras_hub.models import VGGBackbone
 
 from keras_regvq.files.hdf5 import read_arrays, read_legacy_keras
 from keras_regvq.files.preset_files import load_hub_model
-from keras_regvq.torch_files import read_torch_file
+from keras_regvq.files.safetensors_files import read_safetensors
+from keras_regvq.files.torch_pickle import read_torch_file
 from keras_regvq.validation import check_choice, refuse
 
 VGG_REPEATS = {16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
@@ -214,16 +214,6 @@ def read_torch(path, wanted):
     return {name: tensors[name].astype("float32") for name in wanted if name in tensors}
 
 
-def _read_safetensors(path, wanted):
-    try:
-        safetensors = importlib.import_module("safetensors")
-    except ImportError as error:
-        raise ImportError("Reading a .safetensors file needs the package 'safetensors'") from error
-    with safetensors.safe_open(path, framework="numpy") as file:
-        present = set(file.keys())
-        return {name: file.get_tensor(name) for name in wanted if name in present}
-
-
 def _torchvision_names(convolution):
     prefix = f"features.{convolution.torchvision_index}"
     return f"{prefix}.weight", f"{prefix}.bias"
@@ -244,7 +234,7 @@ _AS_IT_IS, _FROM_TORCH = (0, 1, 2, 3), (2, 3, 1, 0)
 _FORMATS = {
     ".pth": (read_torch, _torchvision_names, _FROM_TORCH, "imagenet"),
     ".pt": (read_torch, _torchvision_names, _FROM_TORCH, "imagenet"),
-    ".safetensors": (_read_safetensors, _torchvision_names, _FROM_TORCH, "imagenet"),
+    ".safetensors": (read_safetensors, _torchvision_names, _FROM_TORCH, "imagenet"),
     ".weights.h5": (read_arrays, _keras_weights_names, _AS_IT_IS, None),
     ".h5": (read_legacy_keras, _legacy_keras_names, _AS_IT_IS, "caffe"),
 }

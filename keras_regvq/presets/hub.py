@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from keras_regvq.files.preset_files import first_line
-from keras_regvq.presets.diffusers import WEIGHTS
+from keras_regvq.files.settings_files import read_json
+from keras_regvq.presets.diffusers_folder import CONFIG, LAYOUTS, PIPELINE, WEIGHTS, read_index
 from keras_regvq.validation import refuse
 
 PREFIX = "hf://"
@@ -13,7 +14,8 @@ def download_folder(handle):
     """Fetch config.json and, if it is a VQModel's, its weights, into huggingface_hub's cache.
 
     Args:
-        handle: hf://user/name, or hf://user/name/folder for a part of a pipeline such as "vqvae".
+        handle: hf://user/name, also of a pipeline with a VQModel, or hf://user/name/folder for a
+            part of a pipeline such as "vqvae".
             HF_ENDPOINT names another hub.
 
     Returns:
@@ -41,9 +43,15 @@ def download_folder(handle):
         return hf_hub_download(repository, name, subfolder=folder)
 
     try:
-        config = Path(fetch("config.json"))
+        try:
+            config = Path(fetch(CONFIG))
+        except EntryNotFoundError as error:
+            part = _part_of_pipeline(fetch)
+            if folder is not None or part is None:
+                raise error
+            return download_folder(f"{handle}/{part}")
         if b'"VQModel"' in config.read_bytes():
-            fetch(WEIGHTS)
+            _fetch_weights(fetch)
     except LocalEntryNotFoundError as error:  # nothing was asked for yet: there is no connection
         raise OSError(f"{handle}: the hub cannot be reached ({first_line(error)})") from error
     except (EntryNotFoundError, RepositoryNotFoundError, HFValidationError) as error:
@@ -52,3 +60,30 @@ def download_folder(handle):
     except OSError as error:
         raise OSError(f"{handle}: {first_line(error)}") from error
     return config.parent
+
+
+def _part_of_pipeline(fetch):
+    """The folder of a pipeline's VQModel, or None."""
+    from huggingface_hub.errors import EntryNotFoundError
+
+    try:
+        parts = read_json(fetch(PIPELINE), "preset")
+    except EntryNotFoundError:
+        return None
+    found = [name for name, kind in parts.items() if kind == ["diffusers", "VQModel"]]
+    return found[0] if found else None
+
+
+def _fetch_weights(fetch):
+    """Fetch the weights in the first of their layouts that the repository has."""
+    from huggingface_hub.errors import EntryNotFoundError
+
+    for name in LAYOUTS:
+        try:
+            path = fetch(name)
+        except EntryNotFoundError:
+            continue
+        for shard in read_index(path) if ".index." in name else ():
+            fetch(shard)
+        return
+    fetch(WEIGHTS)  # whose absence is told of
