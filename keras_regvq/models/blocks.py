@@ -1,9 +1,14 @@
 """The blocks of VQ-GAN's encoder and decoder, on (B, H, W, C)."""
 
+import functools
+
 import keras
 from keras import layers, ops
 
 from keras_regvq.models.group_norm import GroupNorm
+
+# Channels are last here whatever `keras.config.image_data_format()` says.
+Convolution = functools.partial(layers.Conv2D, data_format="channels_last")
 
 
 @keras.saving.register_keras_serializable(package="keras_regvq")
@@ -21,10 +26,10 @@ class ResidualBlock(layers.Layer):
         self.channels, self.dropout_rate, self.norm_groups = channels, dropout, norm_groups
         policy = {"dtype": self.dtype_policy}
         self.norm1 = GroupNorm(norm_groups, name="norm1", **policy)
-        self.conv1 = layers.Conv2D(channels, 3, padding="same", name="conv1", **policy)
+        self.conv1 = Convolution(channels, 3, padding="same", name="conv1", **policy)
         self.norm2 = GroupNorm(norm_groups, name="norm2", **policy)
         self.dropout = layers.Dropout(dropout, name="dropout", **policy)
-        self.conv2 = layers.Conv2D(channels, 3, padding="same", name="conv2", **policy)
+        self.conv2 = Convolution(channels, 3, padding="same", name="conv2", **policy)
         self.shortcut = None
 
     def build(self, input_shape):
@@ -34,9 +39,7 @@ class ResidualBlock(layers.Layer):
         self.norm2.build(output_shape)
         self.conv2.build(output_shape)
         if input_shape[-1] != self.channels:
-            self.shortcut = layers.Conv2D(
-                self.channels, 1, name="shortcut", dtype=self.dtype_policy
-            )
+            self.shortcut = Convolution(self.channels, 1, name="shortcut", dtype=self.dtype_policy)
             self.shortcut.build(input_shape)
 
     def call(self, inputs, training=False):
@@ -73,7 +76,7 @@ class AttentionBlock(layers.Layer):
     def build(self, input_shape):
         self.norm.build(input_shape)
         for name in ("query", "key", "value", "projection"):
-            layer = layers.Conv2D(input_shape[-1], 1, name=name, dtype=self.dtype_policy)
+            layer = Convolution(input_shape[-1], 1, name=name, dtype=self.dtype_policy)
             layer.build(input_shape)
             setattr(self, name, layer)
 
@@ -104,7 +107,7 @@ def downsample(channels, **kwargs):
 
     On even sizes "same" pads one row and column at the bottom right, as VQ-GAN does.
     """
-    return layers.Conv2D(channels, 3, strides=2, padding="same", **kwargs)
+    return Convolution(channels, 3, strides=2, padding="same", **kwargs)
 
 
 @keras.saving.register_keras_serializable(package="keras_regvq")
@@ -114,7 +117,7 @@ class Upsample(layers.Layer):
     def __init__(self, channels, kernel_initializer="glorot_uniform", **kwargs):
         super().__init__(**kwargs)
         self.channels = channels
-        self.conv = layers.Conv2D(
+        self.conv = Convolution(
             channels,
             3,
             padding="same",

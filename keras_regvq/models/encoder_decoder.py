@@ -7,7 +7,13 @@ level but the last halving the resolution.
 import keras
 from keras import layers
 
-from keras_regvq.models.blocks import AttentionBlock, ResidualBlock, Upsample, downsample
+from keras_regvq.models.blocks import (
+    AttentionBlock,
+    Convolution,
+    ResidualBlock,
+    Upsample,
+    downsample,
+)
 from keras_regvq.models.group_norm import GroupNorm
 
 
@@ -66,7 +72,7 @@ def build_encoder(
     with_attention = attention_levels(image_size, attention_resolutions, len(channel_multipliers))
     grouped = {"norm_groups": norm_groups, **options}
     inputs = keras.Input((None, None, image_channels), name="images", dtype="float32")
-    x = layers.Conv2D(base_channels, 3, padding="same", name="conv_in", **options)(inputs)
+    x = Convolution(base_channels, 3, padding="same", name="conv_in", **options)(inputs)
     for level, multiplier in enumerate(channel_multipliers):
         channels = base_channels * multiplier
         for block in range(num_res_blocks):
@@ -79,8 +85,8 @@ def build_encoder(
     x = middle(x, channels, dropout, grouped, middle_attention)
     x = GroupNorm(norm_groups, name="norm_out", **options)(x)
     x = layers.Activation("silu", name="act_out", **options)(x)
-    x = layers.Conv2D(latent_channels, 3, padding="same", name="conv_out", **options)(x)
-    x = layers.Conv2D(embedding_channels, 1, name="quant_conv", **options)(x)
+    x = Convolution(latent_channels, 3, padding="same", name="conv_out", **options)(x)
+    x = Convolution(embedding_channels, 1, name="quant_conv", **options)(x)
     return keras.Model(inputs, x, name="encoder")
 
 
@@ -110,8 +116,8 @@ def build_decoder(
     grouped = {"norm_groups": norm_groups, **options}
     inputs = keras.Input((None, None, embedding_dim), name="embeddings", dtype="float32")
     channels = base_channels * channel_multipliers[-1]
-    x = layers.Conv2D(latent_channels, 1, name="post_quant_conv", **options)(inputs)
-    x = layers.Conv2D(channels, 3, padding="same", name="conv_in", **options)(x)
+    x = Convolution(latent_channels, 1, name="post_quant_conv", **options)(inputs)
+    x = Convolution(channels, 3, padding="same", name="conv_in", **options)(x)
     x = middle(x, channels, dropout, grouped, middle_attention)
 
     for level, multiplier in reversed(list(enumerate(channel_multipliers))):
@@ -125,7 +131,7 @@ def build_decoder(
 
     x = GroupNorm(norm_groups, name="norm_out", **options)(x)
     hidden = layers.Activation("silu", name="act_out", **options)(x)
-    images = layers.Conv2D(image_channels, 3, padding="same", name="conv_out", dtype="float32")(
+    images = Convolution(image_channels, 3, padding="same", name="conv_out", dtype="float32")(
         hidden
     )
     return keras.Model(inputs, {"images": images, "hidden": hidden}, name="decoder")

@@ -13,9 +13,7 @@ from keras_regvq.models.token_cache import tokenize_batches
 from keras_regvq.models.token_prior import TokenPrior
 from keras_regvq.validation import (
     check_image_shape_and_dtype,
-    check_images,
     check_mask,
-    check_tokens,
     describe,
     refuse,
     unit_float,
@@ -69,7 +67,8 @@ class ImageGenerator(TrainsPrior, PresetModel):
         return {"tokens": tokens, "prior": outputs}
 
     def _tokens_of(self, images):
-        check_image_shape_and_dtype("images", images, self.tokenizer.downsampling_factor)
+        factor, channels = self.tokenizer.downsampling_factor, self.tokenizer.image_channels
+        check_image_shape_and_dtype("images", images, factor, channels)
         images = ops.cast(unit_float(images), "float32")
         features = self.tokenizer.encoder(images * 2.0 - 1.0, training=False)
         return ops.stop_gradient(self.tokenizer.quantizer.best_tokens(features))
@@ -78,23 +77,29 @@ class ImageGenerator(TrainsPrior, PresetModel):
         """The prior's losses by name."""
         return self.prior.token_losses({"tokens": outputs["tokens"]}, outputs["prior"])
 
+    def select_inputs(self, argument, batch):
+        """The condition, and tokens or else images; what else there is stays on the host."""
+        batch = super().select_inputs(argument, batch)
+        picture = "tokens" if "tokens" in batch else "images"
+        if self.condition_field not in batch or picture not in batch:
+            expected = f'the keys "{self.condition_field}", and "images" or "tokens"'
+            refuse(argument, f"a dict with keys {sorted(batch)}", expected)
+        return {name: batch[name] for name in (picture, self.condition_field)}
+
     def check_inputs(self, argument, inputs):
         """Check a dict of arrays as `call` takes it."""
-        if self.condition_field not in inputs or not {"images", "tokens"} & set(inputs):
-            expected = f'the keys "{self.condition_field}", and "images" or "tokens"'
-            refuse(argument, f"a dict with keys {sorted(inputs)}", expected)
         self.check_condition(inputs[self.condition_field])
         if "tokens" in inputs:
-            check_tokens("tokens", inputs["tokens"], self.tokenizer.codebook_size)
+            self.prior.check_token_grid("tokens", inputs["tokens"])
         else:
-            images = check_images("images", inputs["images"])
+            images = self.tokenizer.check_images("images", inputs["images"])
             if images.shape[1:3] != self.tokenizer.image_size:
                 expected = f"{self.tokenizer.image_size}, the tokenizer's"
                 refuse("images", f"images of {images.shape[1:3]} pixels", expected)
 
     def check_condition(self, values):
         """Check a batch of `condition_field`."""
-        self.prior.condition.check(values)
+        self.prior.condition.check(values, self.condition_field)
 
     def tokenize(self, dataset, directory=None, verbose=True):
         """Tokenize a dataset once, for `fit` to read again and again.
@@ -111,6 +116,7 @@ class ImageGenerator(TrainsPrior, PresetModel):
         """
 
         def encode(batch):
+            batch = self.select_inputs("dataset", batch)
             self.check_inputs("dataset", batch)
             tokens = self.tokenizer.encode(batch["images"])
             return {"tokens": tokens, self.condition_field: batch[self.condition_field]}

@@ -19,7 +19,6 @@ from keras_regvq.files.preset_files import (
     write_metadata,
 )
 from keras_regvq.files.preset_folder import replacing_preset
-from keras_regvq.fit_state import fitting
 from keras_regvq.models.quantized_layers import quantize_again, quantized_layers
 from keras_regvq.quantizers import Quantizer
 from keras_regvq.validation import check_choice, refuse
@@ -154,11 +153,6 @@ class PresetModel(Preset, keras.Model):
 
     def __init__(self, **kwargs):
         super().__init__(autocast=False, **kwargs)
-
-    def fit(self, *args, **kwargs):
-        """`keras.Model.fit`; an interruption keeps what was trained, on JAX too."""
-        with fitting(self):
-            return super().fit(*args, **kwargs)
 
     def compile_from_config(self, config):
         """Compile as a saved model was, the optimizer ready to have its state loaded."""

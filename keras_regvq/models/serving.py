@@ -44,7 +44,8 @@ def export_tokenizer(tokenizer, directory, format="onnx", batch_size=1):
 
 
 def _graphs(tokenizer, batch_size):
-    images = keras.Input((*tokenizer.image_size, 3), batch_size, dtype="float32", name="images")
+    shape = (*tokenizer.image_size, tokenizer.image_channels)
+    images = keras.Input(shape, batch_size, dtype="float32", name="images")
     features = tokenizer.encoder(images * 2.0 - 1.0)
     tokens = keras.Input(tokenizer.token_grid, batch_size, dtype="int32", name="tokens")
     decoded = tokenizer.decoder(_Lookup(tokenizer.quantizer)(tokens))["images"]
