@@ -17,11 +17,11 @@ _SUBPACKAGES = ("data", "losses", "metrics", "models", "presets", "quantizers", 
 __all__ = ["__version__", "from_preset", *_SUBPACKAGES]
 
 
-def from_preset(preset, load_weights=None, **overrides):
+def from_preset(preset, load_weights=None, custom_objects=None, **overrides):
     """Load whatever a preset holds: see `keras_regvq.presets.from_preset`."""
     from keras_regvq import presets
 
-    return presets.from_preset(preset, load_weights, **overrides)
+    return presets.from_preset(preset, load_weights, custom_objects, **overrides)
 
 
 def __getattr__(name):

@@ -30,7 +30,7 @@ def replacing(path):
         OSError: naming `path`, such as for a full disk.
     """
     path = Path(path)
-    with _beside(path) as part:
+    with beside(path) as part:
         yield part
         _bring_to_disk(part)
         # A link is followed, so that the file it names is replaced and not the link.
@@ -62,7 +62,7 @@ def replacing_directory(path):
         OSError: naming `path`, such as for a full disk.
     """
     path = Path(path).resolve()
-    with _beside(path) as part:
+    with beside(path) as part:
         part.mkdir()
         yield part
         for file in part.rglob("*"):
@@ -78,7 +78,7 @@ def replacing_directory(path):
 
 
 @contextlib.contextmanager
-def _beside(path):
+def beside(path):
     """A temporary name beside `path`, where nothing is left in the end."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -87,7 +87,7 @@ def _beside(path):
         try:
             yield part
         finally:
-            _remove(part)
+            remove(part)
     except OSError as error:
         if error.filename is not None and str(path) in str(error.filename):
             raise
@@ -102,7 +102,7 @@ def _remove_leftovers(path):
     for name in os.listdir(path.parent):
         match = pattern.fullmatch(name)
         if match and not _is_running(int(match[1])):
-            _remove(path.with_name(name))
+            remove(path.with_name(name))
 
 
 def _is_running(process):
@@ -117,7 +117,7 @@ def _is_running(process):
     return True
 
 
-def _remove(path):
+def remove(path):
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:

@@ -11,6 +11,37 @@ from keras_regvq.models.blocks import AttentionBlock, ResidualBlock, Upsample, d
 from keras_regvq.models.group_norm import GroupNorm
 
 
+def attention_levels(height, attention_resolutions, levels):
+    """The levels with attention; level 0 has the highest resolution.
+
+    Args:
+        height: of the images that the network is made for.
+        attention_resolutions: heights of the feature maps that attention works on.
+        levels: how many there are.
+    """
+    return [level for level in range(levels) if height // 2**level in attention_resolutions]
+
+
+def at_image_size(config, image_size):
+    """A tokenizer's config for another image size, with attention at the levels where it was.
+
+    Weights do not depend on the size, but `attention_resolutions` are heights at this one.
+
+    Args:
+        config: dict of "image_size", "channel_multipliers", "attention_resolutions" and all else.
+        image_size: int or (height, width).
+    """
+    old, new = (
+        size[0] if isinstance(size, (list, tuple)) else size
+        for size in (config["image_size"], image_size)
+    )
+    kept = attention_levels(
+        old, config["attention_resolutions"], len(config["channel_multipliers"])
+    )
+    resolutions = [new // 2**level for level in kept]
+    return {**config, "image_size": image_size, "attention_resolutions": resolutions}
+
+
 def build_encoder(
     image_size,
     base_channels,
@@ -31,13 +62,14 @@ def build_encoder(
     other image size.
     """
     options = {"dtype": dtype}
+    with_attention = attention_levels(image_size, attention_resolutions, len(channel_multipliers))
     inputs = keras.Input((None, None, image_channels), name="images", dtype="float32")
     x = layers.Conv2D(base_channels, 3, padding="same", name="conv_in", **options)(inputs)
     for level, multiplier in enumerate(channel_multipliers):
         channels = base_channels * multiplier
         for block in range(num_res_blocks):
             x = ResidualBlock(channels, dropout, name=f"down_{level}_block_{block}", **options)(x)
-            if image_size // 2**level in attention_resolutions:
+            if level in with_attention:
                 x = AttentionBlock(name=f"down_{level}_attention_{block}", **options)(x)
         if level < len(channel_multipliers) - 1:
             x = downsample(channels, name=f"down_{level}_downsample", **options)(x)
@@ -71,6 +103,7 @@ def build_decoder(
     more than the encoder's.
     """
     options = {"dtype": dtype}
+    with_attention = attention_levels(image_size, attention_resolutions, len(channel_multipliers))
     inputs = keras.Input((None, None, embedding_dim), name="embeddings", dtype="float32")
     channels = base_channels * channel_multipliers[-1]
     x = layers.Conv2D(latent_channels, 1, name="post_quant_conv", **options)(inputs)
@@ -81,7 +114,7 @@ def build_decoder(
         channels = base_channels * multiplier
         for block in range(num_res_blocks + 1):
             x = ResidualBlock(channels, dropout, name=f"up_{level}_block_{block}", **options)(x)
-            if image_size // 2**level in attention_resolutions:
+            if level in with_attention:
                 x = AttentionBlock(name=f"up_{level}_attention_{block}", **options)(x)
         if level > 0:
             x = Upsample(channels, name=f"up_{level}_upsample", **options)(x)

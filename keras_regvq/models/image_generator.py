@@ -159,8 +159,11 @@ class ImageGenerator(TrainsPrior, PresetModel):
 
     @classmethod
     def from_config(cls, config):
-        deserialize = keras.saving.deserialize_keras_object
-        return cls(**{**config, **{name: deserialize(config[name]) for name in cls.parts}})
+        parts = {name: config[name] for name in cls.parts}
+        for name, part in parts.items():
+            if isinstance(part, dict):
+                parts[name] = keras.saving.deserialize_keras_object(part)
+        return cls(**{**config, **parts})
 
 
 def check_fit(fact, of_prior, needed, by="tokenizer"):

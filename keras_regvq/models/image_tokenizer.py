@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_regvq.models.encoder_decoder import build_decoder, build_encoder
+from keras_regvq.models.encoder_decoder import at_image_size, build_decoder, build_encoder
 from keras_regvq.models.inference import BatchedFunction
 from keras_regvq.models.preset_model import PresetBackbone
 from keras_regvq.models.serving import export_tokenizer
@@ -33,12 +33,13 @@ class ImageTokenizer(PresetBackbone):
     in [0, 1] and "tokens" int32 (B, h, w). Train it with `keras_regvq.training.TokenizerTrainer`.
 
     Args:
-        image_size: int or (height, width) it is made for; places the attention.
+        image_size: int or (height, width) it is made for; its height places the attention.
         quantizer: a `keras_regvq.quantizers.Quantizer`.
         base_channels: channels at full resolution.
         channel_multipliers: one a level, from high to low resolution.
         num_res_blocks: residual blocks a level of the encoder; the decoder has one more.
-        attention_resolutions: heights of the feature maps that attention works on.
+        attention_resolutions: heights of the feature maps that attention works on, for images of
+            `image_size`; it stays at these levels for all other sizes.
         latent_channels: channels between the encoder and decoder and the quantizer's 1x1
             convolutions.
         dropout: rate inside the residual blocks.
@@ -162,6 +163,12 @@ class ImageTokenizer(PresetBackbone):
             return to_unit_range(self.decoder(self.quantizer.embed(tokens))["images"])
 
         return BatchedFunction(self, decode)
+
+    @classmethod
+    def with_overrides(cls, config, overrides):
+        if "image_size" in overrides and "attention_resolutions" not in overrides:
+            config = at_image_size(config, overrides["image_size"])
+        return {**config, **overrides}
 
     def get_config(self):
         config = super().get_config()

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_regvq.models.encoder_decoder import build_decoder, build_encoder
+from keras_regvq.models.encoder_decoder import at_image_size, build_decoder, build_encoder
 from keras_regvq.models.inference import BatchedFunction
 from keras_regvq.models.preset_model import PresetModel
 from keras_regvq.quantizers import Quantizer
@@ -131,6 +131,12 @@ class LabelMapTokenizer(PresetModel):
 
         return BatchedFunction(self, decode)
 
+    @classmethod
+    def with_overrides(cls, config, overrides):
+        if "image_size" in overrides and "attention_resolutions" not in overrides:
+            config = at_image_size(config, overrides["image_size"])
+        return {**config, **overrides}
+
     def get_config(self):
         return {
             **super().get_config(),
@@ -142,8 +148,10 @@ class LabelMapTokenizer(PresetModel):
 
     @classmethod
     def from_config(cls, config):
-        quantizer = keras.saving.deserialize_keras_object(config["quantizer"])
-        return cls(**{**config, "quantizer": quantizer})
+        config = dict(config)
+        if isinstance(config.get("quantizer"), dict):
+            config["quantizer"] = keras.saving.deserialize_keras_object(config["quantizer"])
+        return cls(**config)
 
 
 def check_label_maps(argument, label_maps, num_classes, image_size):

@@ -1,34 +1,43 @@
-"""Models with presets, written and read by KerasHub, loading only what is safe."""
+"""Models with presets: written as a whole, and read so that only what is safe is loaded."""
 
-import json
-import os
+import inspect
 from pathlib import Path
 
-import h5py
 import keras
 import keras_hub
-from keras_hub.src.utils.preset_utils import get_preset_loader, get_preset_saver
 
+from keras_regvq.checks.model_size import limited_size
+from keras_regvq.files.configs import is_users_own, package_of, safe_config
+from keras_regvq.files.keras_weights import is_finite, sizes_in, weights_in_memory
+from keras_regvq.files.keras_weights import load_weights as load_all_weights
+from keras_regvq.files.preset_files import (
+    WEIGHTS,
+    PresetFiles,
+    check_path,
+    write_config,
+    write_metadata,
+)
+from keras_regvq.files.preset_folder import replacing_preset
 from keras_regvq.fit_state import fitting
+from keras_regvq.models.quantized_layers import quantize_again, quantized_layers
+from keras_regvq.quantizers import Quantizer
 from keras_regvq.validation import check_choice, refuse
 
 BUILTIN_DIRECTORY = Path(__file__).parent.parent / "presets" / "builtin"
 
-# What a config may name, besides keras_regvq's own registered classes: nothing here runs code
-# that comes with a file (as keras.layers.Lambda would).
-_SAFE_MODULES = ("keras", "keras.initializers")
-_UNSAFE_NAMES = ("Lambda", "function")
+# What a model without weights to compare it with may have: 40 GB of float32.
+_MAX_NUMBERS, _MAX_WEIGHTS = 10**10, 10**5
 
 
 class Preset:
-    """Mixin: checks on what a model loads, and the built-in presets.
+    """Mixin: saving and loading, and the built-in presets.
 
-    KerasHub's saver writes a preset (config.json, model.weights.h5, metadata.json), and its
-    loader reads it from a directory, hf://, kaggle:// or modelscope://.
+    A preset is a folder as KerasHub writes it: config.json, model.weights.h5 and metadata.json. It
+    is read from a directory, hf://, kaggle:// or modelscope://.
     """
 
     @classmethod
-    def from_preset(cls, preset, load_weights=None, **overrides):
+    def from_preset(cls, preset, load_weights=None, custom_objects=None, **overrides):
         """Load a model from a preset.
 
         Args:
@@ -36,6 +45,8 @@ class Preset:
                 handle hf://user/name, kaggle://..., modelscope://...
             load_weights: bool; by default True, but for the built-in presets that are a
                 configuration only.
+            custom_objects: {name: class} of classes of your own that the preset holds; those that
+                are registered with Keras are found without.
             **overrides: constructor arguments that replace the preset's; `dtype`, such as
                 "bfloat16", those of its parts, too.
 
@@ -43,45 +54,40 @@ class Preset:
             The model that the preset holds: an instance of `cls` or of a subclass.
 
         Raises:
-            ValueError: for a preset that is unknown, damaged, of another class, or that names
-                classes which could run code.
+            ValueError: for a preset that is unknown, damaged, of another class, that names classes
+                or files which it may not name, or whose weights are not the model's.
+            OSError: if a file cannot be opened or a hub not be reached.
         """
-        preset = str(preset)
-        location = preset
-        if "/" not in preset and (BUILTIN_DIRECTORY / preset / "config.json").is_file():
-            location = str(BUILTIN_DIRECTORY / preset)
-            if load_weights is None:
-                load_weights = (BUILTIN_DIRECTORY / preset / "model.weights.h5").is_file()
-        elif "://" not in preset and not Path(preset).is_dir():
-            refuse(
-                "preset",
-                repr(preset),
-                f"a built-in preset ({', '.join(builtin_presets())}), an existing directory, or a "
-                "handle such as hf://user/name",
-            )
-        loader = _open_preset(preset, location)
-        model_class = keras.saving.get_registered_object(loader.config["registered_name"])
-        if model_class is None or not issubclass(model_class, cls):
-            refuse(
-                "preset",
-                f"{preset!r}, which holds a {loader.config['registered_name']}",
-                f"a preset of {cls.__name__}",
-            )
-        if "dtype" in overrides:
-            _set_dtype(loader.config["config"], overrides["dtype"])
+        name, location = _locate(preset)
+        files = PresetFiles(location)
+        custom_objects = dict(custom_objects or {})
+        saved = files.config()
+        kind = saved.get("registered_name")
+        model_class = custom_objects.get(kind) if isinstance(kind, str) else None
+        if isinstance(kind, str) and model_class is None:
+            model_class = keras.saving.get_registered_object(kind)
+        if not inspect.isclass(model_class) or not issubclass(model_class, cls):
+            received = f"{name!r}, whose config.json holds a {kind!r}"
+            refuse("preset", received, f"a preset of {cls.__name__}, whose class is registered")
         try:
-            model = loader.load_backbone(model_class, False, **overrides)
-        except (TypeError, KeyError, AttributeError) as error:
-            refuse(
-                "preset",
-                f"{preset!r} with overrides {sorted(overrides)}: {error}",
-                f"a config.json that {model_class.__name__} was saved with, and overrides that "
-                "its constructor takes",
-            )
-        if load_weights or load_weights is None:
-            _load_weights(model, loader, preset)
+            config = safe_config(saved, _may_be_in_preset, custom_objects)
+        except ValueError as error:
+            refuse("preset", f"{name!r}: {error}", "only classes of keras_regvq, and safe ones")
+        paths = [] if load_weights is False else files.weights()
+        if not paths and (load_weights or load_weights is None and location == name):
+            expected = f"a preset with {WEIGHTS}, or load_weights=False"
+            refuse("preset", f"{name!r}, which has no weights", expected)
+        config["quantization"] = saved.get("quantization")
+        model = _build(model_class, config, paths, custom_objects, overrides, name)
+        if paths:
+            load_all_weights(model, paths, "preset")
         model.loaded_from(location)
         return model
+
+    @classmethod
+    def with_overrides(cls, config, overrides):
+        """The constructor arguments of a config, some of them replaced."""
+        return {**config, **overrides}
 
     def loaded_from(self, location):
         """Called with where this model has been loaded from: a directory or a handle."""
@@ -89,20 +95,56 @@ class Preset:
     def save_to_preset(self, directory, weights_dtype="float32"):
         """Write config.json, metadata.json and model.weights.h5, without optimizer state.
 
+        A preset that is there is replaced, as a whole or not at all, even if the process is killed;
+        other files in the folder stay.
+
         Args:
             directory: where to; made if missing.
             weights_dtype: "float32", or "float16" for a file of half the size: the model that
                 loads it computes in its own dtypes, from rounded weights.
+
+        Raises:
+            ValueError: for weights that are not finite (or not in float16), and for a model with
+                parts that could not be loaded again.
+            OSError: naming the directory, such as for a full disk.
         """
+        directory = check_path("directory", directory, "a path")
+        if "://" in directory:
+            refuse("directory", repr(directory), "a path on this machine")
         check_choice("weights_dtype", weights_dtype, ("float32", "float16"))
-        get_preset_saver(str(directory)).save_backbone(self)
-        path = Path(directory) / "model.weights.h5"
-        if path.exists() and (self.compiled or weights_dtype == "float16"):
-            _rewrite_weights(path, weights_dtype)
+        _check_finite(self, weights_dtype)
+        config, quantized = self.preset_config(), quantized_layers(self)
+        if quantized:
+            config["quantization"] = quantized
+        try:
+            safe_config(config, _may_be_in_preset, to_be_given=True)
+        except ValueError as error:
+            expected = "a model that could be loaded from a preset again"
+            refuse("model", f"a {type(self).__name__} to be saved: {error}", expected)
+        floats = None if weights_dtype == "float32" else weights_dtype
+        with replacing_preset(directory) as folder:
+            write_config(config, folder)
+            write_metadata(self, folder)
+            (folder / WEIGHTS).write_bytes(weights_in_memory(self, floats, compiled=False))
+            self.write_parts(folder)
+
+    def preset_config(self):
+        """What config.json is to hold: the config as Keras serializes it."""
+        return keras.saving.serialize_keras_object(self)
+
+    def write_parts(self, folder):
+        """Write what belongs to the preset besides config and weights, into its new folder."""
 
 
 class PresetBackbone(Preset, keras_hub.models.Backbone):
     """A functional model with presets: a KerasHub Backbone."""
+
+    def _run_through_graph(self, inputs, *args, **kwargs):
+        # `clone_model` would make a bare Functional of it; once built, it alone gives a call_fn.
+        if "call_fn" in kwargs and hasattr(self, "_initialized"):
+            expected = "`type(model).from_config(model.get_config())`, and set_weights"
+            refuse("model", f"a {type(self).__name__} for clone_model", expected)
+        return super()._run_through_graph(inputs, *args, **kwargs)
 
 
 class PresetModel(Preset, keras.Model):
@@ -137,38 +179,57 @@ def builtin_presets():
     return sorted(path.parent.name for path in BUILTIN_DIRECTORY.glob("*/config.json"))
 
 
-def _open_preset(preset, location):
-    """KerasHub's loader of a preset whose config.json has been checked."""
+def _locate(preset):
+    """(what the preset is called, its directory or handle)."""
+    expected = (
+        f"a built-in preset ({', '.join(builtin_presets())}), an existing directory, or a handle "
+        "such as hf://user/name"
+    )
+    name = check_path("preset", preset, expected)
+    if "/" not in name and (BUILTIN_DIRECTORY / name / "config.json").is_file():
+        return name, str(BUILTIN_DIRECTORY / name)
+    if "://" not in name and not Path(name).is_dir():
+        refuse("preset", repr(name), expected)
+    return name, name
+
+
+def _may_be_in_preset(cls):
+    """Whether a registered class may be named by a preset's config."""
+    from keras_regvq.models.conditions import Condition  # these modules import this one
+    from keras_regvq.models.text_encoders import TextEncoder
+
+    parts = (Preset, Quantizer, Condition, TextEncoder)
+    if package_of(cls) == "keras_regvq":
+        return issubclass(cls, parts)
+    bases = (*parts, keras.layers.Layer, keras.initializers.Initializer)
+    return is_users_own(cls) and issubclass(cls, bases)
+
+
+def _build(model_class, config, paths, custom_objects, overrides, name):
+    """The model of a config, no larger than its weights."""
+    limit = _MAX_NUMBERS, _MAX_WEIGHTS
+    if paths:
+        numbers, arrays = sizes_in(paths, "preset")
+        limit = 2 * numbers + 10_000, arrays + 1_000  # two int4 numbers are in one
+    arguments = {**config["config"], "dtype": None}
+    if "dtype" in overrides:
+        _set_dtype(arguments, overrides["dtype"])
     try:
-        loader = get_preset_loader(location)
-        if "registered_name" not in loader.config:
-            raise ValueError("config.json names no registered class")
-    except (ValueError, TypeError, UnicodeDecodeError) as error:  # JSON errors are ValueErrors
-        refuse("preset", f"{preset!r}: {error}", "a directory with a config.json that Keras wrote")
-    _check_classes(preset, loader.config)
-    return loader
-
-
-def _check_classes(preset, config):
-    """Refuse configs that name other classes than this package's, initializers and policies."""
-    if isinstance(config, list):
-        for value in config:
-            _check_classes(preset, value)
-    if not isinstance(config, dict):
-        return
-    if "class_name" in config:
-        registered_name = str(config.get("registered_name"))
-        own = registered_name.startswith("keras_regvq>")
-        safe = config.get("module") in _SAFE_MODULES and config.get("registered_name") is None
-        if not (own or safe) or config["class_name"] in _UNSAFE_NAMES:
-            named = {key: config.get(key) for key in ("module", "class_name", "registered_name")}
-            refuse(
-                "preset",
-                f"{preset!r}, whose config.json names {json.dumps(named)}",
-                "classes of keras_regvq, Keras initializers and dtype policies only",
-            )
-    for value in config.values():
-        _check_classes(preset, value)
+        arguments = model_class.with_overrides(arguments, overrides)
+        with keras.saving.custom_object_scope(custom_objects), limited_size(*limit):
+            model = model_class.from_config(arguments)
+        quantize_again(model, config.get("quantization"))
+    except ImportError:
+        raise
+    except Exception as error:  # a damaged config can fail anywhere inside Keras
+        given = f" with overrides {sorted(overrides)}" if overrides else ""
+        reason = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        expected = (
+            f"a config.json that {model_class.__name__} was saved with, and overrides that its "
+            "constructor takes"
+        )
+        refuse("preset", f"{name!r}{given}: {reason}", expected)
+    return model
 
 
 def _set_dtype(config, dtype):
@@ -180,41 +241,12 @@ def _set_dtype(config, dtype):
             _set_dtype(value, dtype)
 
 
-def _rewrite_weights(path, dtype):
-    """Write a Keras weights file again, its floats in `dtype` and no optimizer state in it."""
-    rewritten = path.with_suffix(".rewritten")
-
-    def copy(name, item):
-        if name.split("/")[0] == "optimizer":
-            return
-        if isinstance(item, h5py.Dataset):
-            values = item[()]
-            values = values.astype(dtype) if values.dtype == "float32" else values
-            copied = target.create_dataset(name, data=values)
-        else:
-            copied = target.require_group(name)
-        copied.attrs.update(item.attrs)
-
-    with h5py.File(path) as source, h5py.File(rewritten, "w") as target:
-        target.attrs.update(source.attrs)
-        source.visititems(copy)
-    os.replace(rewritten, path)
-
-
-def _load_weights(model, loader, preset):
-    try:
-        loader._load_backbone_weights(model)
-    except FileNotFoundError as error:
-        refuse(
-            "preset",
-            f"{preset!r}, which has no weights ({error})",
-            "a preset with model.weights.h5, or load_weights=False",
-        )
-    # h5py raises OSError for a damaged file, KeyError and ValueError for missing or misshapen
-    # entries: all mean that the file does not belong to this config.
-    except (OSError, KeyError, ValueError) as error:
-        refuse(
-            "preset",
-            f"{preset!r}, whose weights cannot be read: {error}",
-            f"a whole weights file that fits its config.json ({type(model).__name__})",
-        )
+def _check_finite(model, dtype):
+    """Refuse weights that are NaN or infinite, or would be as `dtype`."""
+    for weight in model.weights:
+        values = keras.ops.convert_to_numpy(weight)
+        if not is_finite(values):
+            refuse("model", f"weights {weight.path!r} that are not finite", "a model to be saved")
+        if values.dtype == "float32" and not is_finite(values.astype(dtype)):
+            received = f"{dtype}, for weights {weight.path!r} up to {abs(values).max():.3g}"
+            refuse("weights_dtype", received, "float32")

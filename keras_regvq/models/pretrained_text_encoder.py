@@ -6,12 +6,18 @@ import keras
 import keras_hub
 import numpy as np
 
+from keras_regvq.files.preset_files import (
+    PresetFiles,
+    check_hub_preset,
+    check_path,
+    write_hub_model,
+)
 from keras_regvq.models.inference import BatchedFunction
 from keras_regvq.models.text_conditions import TextFeatureCondition
 from keras_regvq.models.text_encoders import TextEncoder, check_texts, warn_of_cut
 from keras_regvq.validation import check_positive_integer, refuse
 
-SUBDIRECTORY = "text_encoder"
+SUBDIRECTORY, REGISTERED_NAME = "text_encoder", "keras_regvq>PretrainedTextEncoder"
 
 
 @keras.saving.register_keras_serializable(package="keras_regvq")
@@ -31,22 +37,25 @@ class PretrainedTextEncoder(TextEncoder):
     """
 
     def __init__(self, preset, max_length=64, cache_size=100_000):
-        self.preset = str(preset)
+        expected = "a name, a folder or a handle of a text model that KerasHub can load"
+        self.preset = check_path("preset", preset, expected)
         self.max_length = check_positive_integer("max_length", max_length)
-        self.cache_size = cache_size
+        self.cache_size = check_positive_integer("cache_size", cache_size)
         self._directory = None  # of the preset that this encoder came with
         self._features, self._loaded = {}, None
 
     def come_with(self, preset):
-        """Read relative directories from inside the model preset that this encoder is part of."""
+        """Read the language model from inside the model preset that this encoder is part of."""
         self._directory = str(preset)
 
     def _load(self):
         if self._loaded is None:
             location = self.preset
-            if self._directory is not None and not Path(location).is_dir():
-                inside = f"{self._directory}/{location}"
-                location = inside if location == SUBDIRECTORY else location
+            if self._directory is not None:
+                location = str(PresetFiles(self._directory).folder(SUBDIRECTORY))
+            if Path(location).is_dir():
+                bases = keras_hub.models.Backbone, keras_hub.models.Tokenizer
+                check_hub_preset(location, bases)
             try:
                 tokenizer = keras_hub.models.Tokenizer.from_preset(location)
                 backbone = keras_hub.models.Backbone.from_preset(location)
@@ -96,19 +105,10 @@ class PretrainedTextEncoder(TextEncoder):
         """A `TextFeatureCondition` of these features."""
         return TextFeatureCondition(self.max_length, self.feature_dim)
 
-    def save(self, directory):
-        """Write the language model to `directory`/text_encoder, if it came from a directory.
-
-        It is found there again when the preset is loaded from a local directory. For a preset on a
-        hub name the language model by its own hub handle instead: nothing is copied then.
-        """
-        if Path(self.preset).is_dir() or self.preset == SUBDIRECTORY:
-            tokenizer, model = self._load()
-            target = str(Path(directory) / SUBDIRECTORY)
-            model.backbone.save_to_preset(target)
-            tokenizer.save_to_preset(target)
-            self.preset = SUBDIRECTORY
-            self.come_with(directory)
+    def save(self, folder):
+        """Write the language model to a new folder, as KerasHub does."""
+        tokenizer, model = self._load()
+        write_hub_model(model.backbone, tokenizer, folder)
 
     def get_config(self):
         return {

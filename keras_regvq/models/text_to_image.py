@@ -5,7 +5,11 @@ import numpy as np
 
 from keras_regvq.data.pipeline import map_texts
 from keras_regvq.models.image_generator import ImageGenerator, check_fit
-from keras_regvq.models.pretrained_text_encoder import PretrainedTextEncoder
+from keras_regvq.models.pretrained_text_encoder import (
+    REGISTERED_NAME,
+    SUBDIRECTORY,
+    PretrainedTextEncoder,
+)
 from keras_regvq.models.text_encoders import TextEncoder, check_texts
 from keras_regvq.validation import describe, refuse
 
@@ -23,7 +27,8 @@ class TextToImage(ImageGenerator):
         tokenizer: a trained ImageTokenizer.
         prior: a DiffusionPrior (or AutoregressivePrior) over its tokens, with the condition
             `text_encoder.condition()`.
-        text_encoder: a `VocabularyEncoder` or `PretrainedTextEncoder`.
+        text_encoder: a `VocabularyEncoder` or `PretrainedTextEncoder`, whose language model is
+            written with a preset.
 
     Raises:
         ValueError: if they do not fit each other.
@@ -120,15 +125,33 @@ class TextToImage(ImageGenerator):
             sampling["negative_condition"] = self.text_encoder.encode(negative_prompts)
         return self.paint(condition, images, mask, batch_size=batch_size, **sampling)
 
-    def save_to_preset(self, directory, weights_dtype="float32"):
-        """As every model's; a text encoder that came from a directory is written with it."""
+    def preset_config(self):
+        config = super().preset_config()
         if isinstance(self.text_encoder, PretrainedTextEncoder):
-            self.text_encoder.save(directory)
-        super().save_to_preset(directory, weights_dtype)
+            config["config"]["text_encoder"]["config"]["preset"] = SUBDIRECTORY
+        return config
+
+    def write_parts(self, folder):
+        if isinstance(self.text_encoder, PretrainedTextEncoder):
+            self.text_encoder.save(folder / SUBDIRECTORY)
+
+    @classmethod
+    def with_overrides(cls, config, overrides):
+        encoder = config["text_encoder"]
+        if "text_encoder" not in overrides and encoder["registered_name"] == REGISTERED_NAME:
+            named = encoder["config"].get("preset")
+            if named != SUBDIRECTORY:
+                refuse(
+                    "text_encoder",
+                    f"{named!r} in a preset",
+                    f"{SUBDIRECTORY!r}, its own folder, or text_encoder=PretrainedTextEncoder(...)",
+                )
+        return super().with_overrides(config, overrides)
 
     def loaded_from(self, location):
-        if isinstance(self.text_encoder, PretrainedTextEncoder):
-            self.text_encoder.come_with(location)
+        encoder = self.text_encoder
+        if isinstance(encoder, PretrainedTextEncoder) and encoder.preset == SUBDIRECTORY:
+            encoder.come_with(location)
 
 
 def _are_texts(values):

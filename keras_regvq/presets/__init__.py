@@ -1,6 +1,10 @@
 """Presets: whole models by name, from a directory, a hub, or another project's checkpoint."""
 
+from pathlib import Path
+
 import keras_regvq.models  # noqa: F401  registers the classes that presets name
+from keras_regvq.files.configs import read_json
+from keras_regvq.files.preset_files import check_path
 from keras_regvq.models.preset_model import BUILTIN_DIRECTORY, Preset, builtin_presets
 from keras_regvq.presets import hub
 from keras_regvq.presets.foreign import export, foreign_format, load_foreign
@@ -18,7 +22,7 @@ __all__ = [
 ]
 
 
-def from_preset(preset, load_weights=None, **overrides):
+def from_preset(preset, load_weights=None, custom_objects=None, **overrides):
     """Load whatever a preset holds.
 
     Args:
@@ -27,6 +31,8 @@ def from_preset(preset, load_weights=None, **overrides):
             tokenizer: a folder of diffusers' VQModel, also hf://user/name/folder, a checkpoint of
             taming-transformers or LlamaGen (`load_foreign`).
         load_weights: bool; by default True, but for built-in presets without weights.
+        custom_objects: {name: class} of classes of your own that the preset holds; those that are
+            registered with Keras are found without.
         **overrides: constructor arguments that replace the preset's, e.g. `dtype="bfloat16"`. Of
             other projects' only `image_size` and `config`, a taming checkpoint's YAML file.
 
@@ -34,15 +40,19 @@ def from_preset(preset, load_weights=None, **overrides):
         The model that was saved, e.g. a `keras_regvq.models.ImageTokenizer`.
 
     Raises:
-        ValueError: for a preset that is unknown, damaged, or that names unknown classes.
+        ValueError: for a preset that is unknown, damaged, or that names classes or files which it
+            may not name.
+        OSError: if a file cannot be opened or a hub not be reached.
 
     Example:
         tokenizer = keras_regvq.from_preset("runs/quickstart/preset")
         tokens = tokenizer.encode(images)
     """
-    location = preset
-    if str(preset).startswith(hub.PREFIX):
-        location = hub.download_folder(str(preset))
+    location = preset = check_path("preset", preset, "a built-in name, a directory or a handle")
+    if preset.startswith(hub.PREFIX):
+        location = hub.download_folder(preset)
+    if (Path(location) / "config.json").is_file():
+        read_json(Path(location) / "config.json")  # damaged ones end here
     if foreign_format(location) is not None:
         if load_weights is False or set(overrides) - {"image_size", "config"}:
             given = sorted({*overrides, *(["load_weights"] if load_weights is False else [])})
@@ -52,4 +62,4 @@ def from_preset(preset, load_weights=None, **overrides):
                 "only image_size and config, for another project's file",
             )
         return load_foreign(location, **overrides)[0]
-    return Preset.from_preset(preset, load_weights, **overrides)
+    return Preset.from_preset(preset, load_weights, custom_objects, **overrides)

@@ -1,0 +1,148 @@
+"""Configs read from disk: JSON within sane bounds, and only classes that are known to be harmless.
+
+Keras finds a class by several rules from the three names that a config gives it, imports modules
+on the way, and builds layers that hold code. Here each name is resolved once, to a class object
+that is checked, and written back so that Keras can find no other.
+"""
+
+import inspect
+import json
+import math
+import os
+import stat
+
+import keras
+
+from keras_regvq.refusal import refuse
+
+_MAX_DEPTH, _MAX_BYTES, _MAX_INTEGER = 64, 2**26, 2**31
+_KERAS = {"keras", "keras_hub", "keras_cv", "keras_nlp", "keras_rs", "keras_tuner", "builtins"}
+_EXPECTED = "a config.json that Keras wrote"
+
+
+def read_json(path, argument="preset"):
+    """The object in a JSON file.
+
+    Args:
+        path: of a regular file.
+        argument: how to call it in the error.
+
+    Raises:
+        ValueError: naming the file, if it is damaged, too large or nested too deeply, or has
+            numbers that are no model's: NaN, Infinity, integers from 2^31 that are no seeds.
+        OSError: naming the file, if it cannot be opened.
+    """
+    path = os.fspath(path)
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_BYTES:
+        refuse(argument, f"{path!r} of {status.st_size} bytes", f"{_EXPECTED}, a regular file")
+    with open(path, "rb") as file:
+        text = file.read(_MAX_BYTES)
+    try:
+        config = json.loads(text.decode("utf-8"))
+        _check_values(config)
+    except (ValueError, RecursionError) as error:  # those of JSON and UTF-8 are ValueErrors
+        reason = "nested too deeply" if isinstance(error, RecursionError) else error
+        refuse(argument, f"{path!r}, which cannot be read ({reason})", _EXPECTED)
+    if not isinstance(config, dict):
+        refuse(argument, f"{path!r}, which holds a {type(config).__name__}", "a JSON object")
+    return config
+
+
+def _check_values(config):
+    level, depth = [(None, config)], 0
+    while level:
+        if depth > _MAX_DEPTH:
+            raise ValueError("nested too deeply")
+        deeper = []
+        for key, value in level:
+            if isinstance(value, dict):
+                deeper += value.items()
+            elif isinstance(value, list):
+                deeper += [(key, item) for item in value]
+            elif isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(f"{key} is {value}")
+            elif isinstance(value, int) and abs(value) >= _MAX_INTEGER:
+                if not str(key).endswith("seed") or abs(value) >= 2**63:
+                    raise ValueError(f"{key} is {value}")
+        level, depth = deeper, depth + 1
+
+
+def safe_config(config, allowed, custom_objects=None, to_be_given=False):
+    """A copy of a config that names only allowed classes, and each in one way.
+
+    What Keras builds and compiles with, and its shared objects, are left out.
+
+    Args:
+        config: what `read_json` gave, or a part of it.
+        allowed: function of a class, which says whether a file may name it.
+        custom_objects: {name: class} that the user has given: allowed, whatever they are.
+        to_be_given: take it that the classes that nobody registered will be among these.
+
+    Raises:
+        ValueError: saying which names are not allowed.
+    """
+    if isinstance(config, (list, tuple)):
+        return [safe_config(item, allowed, custom_objects, to_be_given) for item in config]
+    if isinstance(config, str) and config in keras.saving.get_custom_objects():
+        raise ValueError(f"it has {config!r}, a registered name, in place of a string")
+    if not isinstance(config, dict):
+        return config
+    if not {"class_name", "registered_name"} & set(config):
+        return {
+            key: safe_config(value, allowed, custom_objects, to_be_given)
+            for key, value in config.items()
+        }
+    names = {key: config.get(key) for key in ("module", "class_name", "registered_name")}
+    inner = config.get("config")
+    if not isinstance(inner, dict):
+        raise ValueError(f"{json.dumps(names)} has {type(inner).__name__} as config, not a dict")
+    found = _resolve(names, allowed, custom_objects or {}, to_be_given)
+    return {**found, "config": safe_config(inner, allowed, custom_objects, to_be_given)}
+
+
+def _resolve(names, allowed, custom_objects, to_be_given):
+    """The names by which Keras finds the one class that these names stand for."""
+    if not all(value is None or isinstance(value, str) for value in names.values()):
+        raise ValueError(f"it names {json.dumps(names)}, which are not strings")
+    registered, class_name = names["registered_name"], names["class_name"]
+    for name in (registered, class_name):
+        if name in custom_objects:
+            return {"module": None, "class_name": name, "registered_name": name}
+    registry = keras.saving.get_custom_objects()
+    if registered in registry:
+        found = registry[registered]
+        if inspect.isclass(found) and allowed(found):
+            return {"module": None, "class_name": registered, "registered_name": registered}
+    elif registered is None and names["module"] in ("keras.initializers", "keras"):
+        found = getattr(keras.initializers, class_name or "", None)
+        module = "keras.initializers"
+        if found is None:
+            found, module = getattr(keras.dtype_policies, class_name or "", None), "keras"
+        bases = keras.initializers.Initializer, keras.dtype_policies.DTypePolicy
+        if inspect.isclass(found) and issubclass(found, bases):
+            return {"module": module, "class_name": found.__name__, "registered_name": None}
+    elif registered and str(names["module"]).split(".")[0] not in (*_KERAS, "keras_regvq"):
+        if to_be_given and class_name not in ("function", None) and class_name[:2] != "__":
+            return {**names}
+        raise ValueError(
+            f"it names {json.dumps(names)}, which is not registered: import the module that "
+            f"registers it first, or give custom_objects={{{registered!r}: the class}}"
+        )
+    raise ValueError(
+        f"it names {json.dumps(names)}, where only classes of keras_regvq that are parts of a "
+        "preset, Keras initializers and dtype policies may stand, and classes of your own that are "
+        "registered or in custom_objects"
+    )
+
+
+def package_of(cls):
+    """The package that a class is registered in; None if it is not."""
+    name = keras.saving.get_registered_name(cls)
+    return name.split(">")[0] if ">" in name else None
+
+
+def is_users_own(cls):
+    """Whether a registered class is neither Keras's, nor of its family, nor this package's."""
+    family = {*_KERAS, "keras_regvq"}
+    return package_of(cls) not in family and cls.__module__.split(".")[0] not in family
