@@ -48,7 +48,7 @@ class PresetFiles:
             return None
         except (OSError, ValueError, ImportError) as error:
             kind = type(error) if isinstance(error, (ValueError, ImportError)) else OSError
-            raise kind(f"{self.location}: {_first_line(error)}") from error
+            raise kind(f"{self.location}: {first_line(error)}") from error
 
     def folder(self, name):
         """Path of a folder inside the preset; one of hf:// is fetched.
@@ -107,7 +107,8 @@ def _dict(value, path):
     return value
 
 
-def _first_line(error):
+def first_line(error):
+    """The first line of an error's text, not too long."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
 
 

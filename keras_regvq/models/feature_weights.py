@@ -8,10 +8,11 @@ import os
 import random
 from typing import NamedTuple
 
-import h5py
 import numpy as np
 from keras_hub.models import VGGBackbone
 
+from keras_regvq.files.hdf5 import open_hdf5
+from keras_regvq.files.preset_files import check_hub_preset, first_line
 from keras_regvq.torch_files import read_torch_file
 from keras_regvq.validation import check_choice, refuse
 
@@ -69,7 +70,7 @@ def load_vgg(weights, layer_names, seed, depth=19):
 
     preset = _preset_of(weights, depth)
     if preset is not None:
-        network = VGGBackbone.from_preset(preset)
+        network = _open_preset(preset, weights)
         for convolution in convolutions:
             _check_layer(network, convolution, weights, depth)
         return network, "imagenet"
@@ -107,6 +108,21 @@ def _preset_of(weights, depth):
     return None
 
 
+def _open_preset(preset, weights):
+    """The network of a KerasHub preset; one that cannot be had is an error of one line."""
+    if os.path.isdir(preset):
+        check_hub_preset(preset, VGGBackbone, "weights")
+    try:
+        return VGGBackbone.from_preset(preset)
+    except Exception as error:  # each hub has errors of its own
+        kind = OSError if isinstance(error, OSError) else ValueError
+        raise kind(
+            f"Argument `weights` is wrong. Received: {weights!r}, but the preset {preset!r} cannot "
+            f"be loaded ({first_line(error)}). Expected: a preset that is there or can be "
+            "downloaded, or a file of weights."
+        ) from error
+
+
 def _check_layer(network, convolution, weights, depth):
     expected = (
         f"a VGG-{depth} network, whose {convolution.layer} has shape {convolution.kernel_shape}"
@@ -124,10 +140,9 @@ def random_vgg_weights(convolutions, seed=None):
 
     Args:
         convolutions: what `vgg_convolutions` lists.
-        seed: integer. None takes one from Python's generator, as Keras' own initializers do, so
-            that `keras.utils.set_random_seed` decides.
+        seed: integer or None: see `weights_generator`.
     """
-    generator = np.random.default_rng(random.randrange(2**31) if seed is None else seed)
+    generator = weights_generator(seed)
     arrays = {}
     for convolution in convolutions:
         shape = convolution.kernel_shape
@@ -135,6 +150,16 @@ def random_vgg_weights(convolutions, seed=None):
         kernel *= np.float32(np.sqrt(2 / np.prod(shape[:3])))
         arrays[convolution.layer] = kernel, np.zeros(shape[3], "float32")
     return arrays
+
+
+def weights_generator(seed):
+    """NumPy's generator of random weights.
+
+    Args:
+        seed: integer. None takes one from Python's generator, as Keras' own initializers do, so
+            that `keras.utils.set_random_seed` decides.
+    """
+    return np.random.default_rng(random.randrange(2**31) if seed is None else seed)
 
 
 def read_vgg_weights(path, convolutions, depth=19):
@@ -172,7 +197,7 @@ def read_vgg_weights(path, convolutions, depth=19):
     return arrays, preprocessing
 
 
-def read_intact(read, path, wanted, suffix):
+def read_intact(read, path, wanted, suffix, argument="weights"):
     """{name: array} of the `wanted` tensors of a file that `read(path, wanted)` reads."""
     try:
         return read(path, wanted)
@@ -180,20 +205,20 @@ def read_intact(read, path, wanted, suffix):
         raise
     except Exception as error:  # a damaged file can fail anywhere inside its reader
         raise ValueError(
-            f"Argument `weights` is wrong. Received: the file {path!r}, which cannot be read as "
+            f"Argument `{argument}` is wrong. Received: the file {path!r}, which cannot be read as "
             f"{suffix} ({type(error).__name__}: {error}). Expected: an intact file of tensors."
         ) from error
 
 
-def checked_tensor(tensors, name, shape, path, network):
+def checked_tensor(tensors, name, shape, path, network, argument="weights"):
     """The tensor of a name, float32; refuses a file without it, or one of another shape."""
     shape = tuple(map(int, shape))
     expected = f"a file of {network}, where {name!r} has shape {shape}"
     if name not in tensors:
-        refuse("weights", f"the file {path!r} without the tensor {name!r}", expected)
+        refuse(argument, f"the file {path!r} without the tensor {name!r}", expected)
     if tensors[name].shape != shape:
         received = f"the file {path!r} with {name!r} of shape {tensors[name].shape}"
-        refuse("weights", received, expected)
+        refuse(argument, received, expected)
     return tensors[name].astype("float32")
 
 
@@ -214,19 +239,22 @@ def _read_safetensors(path, wanted):
 
 
 def _read_keras_weights(path, wanted):
-    with h5py.File(path, "r") as file:
-        return {name: file[name][()] for name in wanted if name in file}
+    with open_hdf5(path) as (_, datasets):
+        return {name: datasets[name][()] for name in wanted if name in datasets}
 
 
 def _read_legacy_keras(path, wanted):
     tensors = {}
-    with h5py.File(path, "r") as file:
-        root = file["model_weights"] if "model_weights" in file else file  # a whole model, or not
-        for layer in {name.split("/")[0] for name in wanted} & set(root):
+    with open_hdf5(path) as (file, datasets):
+        prefix = "model_weights/" if "model_weights" in file else ""  # a whole model, or not
+        for layer in {name.split("/")[0] for name in wanted}:
+            if f"{prefix}{layer}" not in file:
+                continue
             # The names inside differ between Keras versions; their order does not.
-            weight_names = root[layer].attrs.get("weight_names", ())
+            weight_names = file[f"{prefix}{layer}"].attrs.get("weight_names", ())
             for kind, weight_name in zip(("kernel", "bias"), weight_names, strict=False):
-                tensors[f"{layer}/{kind}"] = root[layer][weight_name][()]
+                name = weight_name.decode() if isinstance(weight_name, bytes) else weight_name
+                tensors[f"{layer}/{kind}"] = datasets[f"{prefix}{layer}/{name}"][()]
     return tensors
 
 

@@ -26,7 +26,7 @@ class LPIPSFeatures(FeatureExtractor):
         heads: a file of LPIPS's tensors "lin0.model.1.weight" to "lin4.model.1.weight" (its pickle
             is never executed); None: 1 for all channels.
         depth: 16, LPIPS's VGG, or 19.
-        seed: integer for random weights.
+        seed: integer for random weights. None: `keras.utils.set_random_seed` decides.
         name: name of the extractor.
 
     Raises:
@@ -66,10 +66,10 @@ class LPIPSFeatures(FeatureExtractor):
         if not os.path.isfile(path):
             refuse("heads", repr(path), "None, or a file that exists")
         names = [f"lin{index}.model.1.weight" for index in range(len(_CHANNELS))]
-        tensors = read_intact(read_torch, path, names, ".pth")
+        tensors = read_intact(read_torch, path, names, ".pth", "heads")
         for name, variable in zip(names, self._heads, strict=True):
             shape = (1, variable.shape[0], 1, 1)
-            values = checked_tensor(tensors, name, shape, path, "LPIPS's heads").ravel()
+            values = checked_tensor(tensors, name, shape, path, "LPIPS's heads", "heads").ravel()
             if (values < 0).any():
                 refuse("heads", f"the file {path!r}, where {name!r} is negative", "at least 0")
             variable.assign(values)

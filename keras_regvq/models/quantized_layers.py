@@ -1,5 +1,7 @@
 """Which layers of a model are quantized, so that a preset can hold them."""
 
+import keras
+
 from keras_regvq.validation import refuse
 
 MODES = ("int8", "int4")
@@ -17,8 +19,20 @@ def quantized_layers(model):
         if mode is not None:
             if mode not in MODES:
                 refuse("model", f"{layer.name!r} quantized as {mode}", f"one of {', '.join(MODES)}")
+            settings = getattr(layer, "quantization_config", None)
+            if settings is not None and settings.get_config() != _default(mode).get_config():
+                expected = f"{mode} with Keras's own settings"
+                refuse("model", f"{layer.name!r} quantized with other settings", expected)
             found.setdefault(mode, []).append(index)
     return found
+
+
+def _default(mode):
+    kinds = {
+        "int8": keras.quantizers.Int8QuantizationConfig,
+        "int4": keras.quantizers.Int4QuantizationConfig,
+    }
+    return kinds[mode]()
 
 
 def quantize_again(model, found):

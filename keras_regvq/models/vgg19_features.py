@@ -131,7 +131,8 @@ class VGG19Features(FeatureExtractor):
         layer_names: names of VGG-19's layers, "block1_conv1" to "block5_conv4".
         backbone: a network to use as it is, in place of a new one; `weights` is then None.
         preprocessing: "imagenet" or "caffe"; None follows the weights ("imagenet" if random).
-        seed: integer for random weights; one seed gives the same weights on every backend.
+        seed: integer for random weights; one seed gives the same weights on every backend. None:
+            `keras.utils.set_random_seed` decides.
         name: name of the extractor.
 
     Call arguments:
@@ -144,6 +145,7 @@ class VGG19Features(FeatureExtractor):
     Raises:
         ValueError: for weights that are neither known nor found, damaged, of another network, or
             hold code.
+        OSError: for a preset that cannot be downloaded.
         ImportError: where a file needs a package that is not installed.
 
     Example:

@@ -1,5 +1,6 @@
 """EfficientNet-Lite0's features are those of the PyTorch port with the same weights."""
 
+import keras
 import numpy as np
 import pytest
 import torch
@@ -54,6 +55,20 @@ def test_random_weights_follow_the_seed_and_a_config_makes_the_same(rng):
     np.testing.assert_array_equal(head(copy), expected)
     other = EfficientNetLite0Features(layer_names=("block_5",), seed=2)
     assert np.abs(head(other) - expected).max() > 1e-3
+
+
+def test_without_a_seed_weights_are_random_and_keras_decides(rng):
+    images = rng.integers(0, 256, (1, 32, 32, 3), dtype="uint8")
+
+    def head():
+        extractor = EfficientNetLite0Features(layer_names=("block_5",))
+        return ops.convert_to_numpy(extractor(images)[0])
+
+    keras.utils.set_random_seed(1)
+    first, second = head(), head()
+    keras.utils.set_random_seed(1)
+    np.testing.assert_array_equal(head(), first)
+    assert np.abs(second - first).max() > 1e-3
 
 
 def test_wrong_files_are_named(tmp_path):

@@ -4,6 +4,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+import keras_regvq  # noqa: E402
 from benchmarks.plain_torch import quantizers as plain_quantizers  # noqa: E402
 from benchmarks.plain_torch.port_weights import copy_weights, tokenizer_names  # noqa: E402
 from benchmarks.plain_torch.vqgan import VQGAN  # noqa: E402
@@ -210,6 +211,40 @@ def test_the_config_gives_the_same_tokenizer_back(quantizer):
     attention = [layer.name for layer in copy.encoder.layers if "down_1_attention" in layer.name]
     assert attention == ["down_1_attention_0"]
     assert copy.encoder.get_layer("mid_block_1").dropout.rate == 0.25
+
+
+@pytest.mark.parametrize("size", [8, 32, (32, 16), (16, 48)])
+def test_loaded_for_another_size_attention_stays_at_its_levels(size, rng, tmp_path):
+    """Sizes do not change weights: the same pixels have the same tokens, and these the pictures."""
+    tokenizer = make_tokenizer(
+        channel_multipliers=(1, 2, 2), attention_resolutions=(8, 99), middle_attention=False
+    )
+    tokenizer.set_weights([rng.normal(size=w.shape) * 0.3 for w in tokenizer.get_weights()])
+    tokenizer.save_to_preset(tmp_path / "trained")
+    images = rng.random((2, 16, 32, 3), dtype="float32")
+    tokens = tokenizer.encode(images)
+    for number in range(2):  # also when saved again
+        folder = tmp_path / ("again" if number else "trained")
+        options = {} if number else {"image_size": size}
+        loaded = keras_regvq.from_preset(folder, **options)
+        assert loaded.image_size == (size if isinstance(size, tuple) else (size, size))
+        np.testing.assert_array_equal(loaded.encode(images), tokens)
+        np.testing.assert_array_equal(loaded.decode(tokens), tokenizer.decode(tokens))
+        assert "down_1_attention_0" in [layer.name for layer in loaded.encoder.layers]
+        loaded.save_to_preset(tmp_path / "again")
+
+
+def test_attention_elsewhere_does_not_fit_the_weights(tmp_path):
+    make_tokenizer(attention_resolutions=(8,)).save_to_preset(tmp_path)
+    with pytest.raises(ValueError, match="left over"):
+        keras_regvq.from_preset(tmp_path, attention_resolutions=())
+
+
+def test_clone_model_is_refused_where_it_would_give_another_class(tokenizer):
+    with pytest.raises(ValueError, match="clone_model.*from_config"):
+        keras.models.clone_model(tokenizer)
+    copy = type(tokenizer).from_config(tokenizer.get_config())
+    assert [w.shape for w in copy.weights] == [w.shape for w in tokenizer.weights]
 
 
 def test_bfloat16_reaches_encoder_and_decoder_and_spares_the_quantizer(images):

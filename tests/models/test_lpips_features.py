@@ -99,8 +99,11 @@ def test_wrong_heads_are_named(files, tmp_path):
     }
     for message, tensors in wrong.items():
         torch.save(tensors, tmp_path / "wrong.pth")
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises(ValueError, match=f"`heads`.*{message}"):
             LPIPSFeatures(heads=tmp_path / "wrong.pth")
+    (tmp_path / "noise.pth").write_bytes(b"no tensors")
+    with pytest.raises(ValueError, match="`heads`.*noise.pth.*cannot be read"):
+        LPIPSFeatures(heads=tmp_path / "noise.pth")
     with pytest.raises(ValueError, match="depth"):
         LPIPSFeatures(depth=11)
     assert np.ndim(LPIPSFeatures(depth=19).channel_weights[0]) == 1

@@ -1,3 +1,6 @@
+import json
+
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -158,6 +161,7 @@ def test_a_preset_carries_its_language_model(tmp_path, bert):  # noqa: F811
     expected = model.generate(CAPTIONS, num_steps=3, seed=0)
     model.save_to_preset(tmp_path / "preset")
     assert (tmp_path / "preset" / "text_encoder" / "model.weights.h5").is_file()
+    assert encoder.preset == str(bert[0])  # the encoder itself is as it was
     (tmp_path / "preset").rename(tmp_path / "moved")
     loaded = keras_regvq.from_preset(tmp_path / "moved")
     np.testing.assert_array_equal(loaded.generate(CAPTIONS, num_steps=3, seed=0), expected)
@@ -165,6 +169,33 @@ def test_a_preset_carries_its_language_model(tmp_path, bert):  # noqa: F811
     model.compile()
     data = keras_regvq.data.from_arrays(random_images(3), captions=CAPTIONS, batch_size=3)
     assert np.isfinite(model.fit(data, verbose=0).history["loss"]).all()
+    loaded.save_to_preset(tmp_path / "moved")  # over itself
+    again = keras_regvq.from_preset(tmp_path / "moved")
+    np.testing.assert_array_equal(again.generate(CAPTIONS, num_steps=3, seed=0), expected)
+    make_model().save_to_preset(tmp_path / "moved")
+    assert not (tmp_path / "moved" / "text_encoder").exists()
+
+
+@pytest.mark.parametrize("file", ["config.json", "tokenizer.json", "model.weights.h5"])
+def test_a_language_model_inside_a_preset_is_checked_too(tmp_path, bert, file):  # noqa: F811
+    model = make_model(encoder=models.PretrainedTextEncoder(bert[0], max_length=8))
+    model.save_to_preset(tmp_path)
+    path = tmp_path / "text_encoder" / file
+    if file.endswith(".h5"):
+        with h5py.File(path, "r+") as weights:
+            weights["v"] = h5py.ExternalLink("/etc/passwd", "/")
+    else:
+        config = json.loads(path.read_text())
+        if file == "tokenizer.json":
+            config["config"]["vocabulary"] = "/etc/passwd"
+        else:
+            config["config"]["dtype"] = {
+                "module": "keras", "class_name": "layers.Lambda", "config": {}
+            }  # fmt: skip
+        path.write_text(json.dumps(config))
+    loaded = keras_regvq.from_preset(tmp_path)
+    with pytest.raises(ValueError, match=f"`preset`.*text_encoder/{file}"):
+        loaded.generate(CAPTIONS, num_steps=3, seed=0)
 
 
 def test_an_autoregressive_prior_paints_from_captions_too():

@@ -222,3 +222,33 @@ def test_config_and_weights_give_the_same_network_back(files, tmp_path):
     assert copy.trainable_variables == []
     for a, b in zip(copy(images), original(images), strict=True):
         np.testing.assert_array_equal(*numpy_list([a, b]))
+
+
+def test_an_h5_file_that_reaches_into_others_is_refused(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["block1_conv1"] = h5py.ExternalLink("/etc/passwd", "/")
+    with h5py.File(tmp_path / "a.weights.h5", "w") as file:
+        file["layers/conv2d/vars/0"] = h5py.SoftLink("/layers")
+    for name in ("a.h5", "a.weights.h5"):
+        with pytest.raises(ValueError, match=f"`weights`.*{name}.*Link"):
+            VGG19Features(tmp_path / name, preprocessing="imagenet")
+
+
+def test_a_preset_that_cannot_be_fetched_is_one_line(monkeypatch):
+    def offline(preset):
+        raise ConnectionError("Max retries exceeded\nTraceback")
+
+    monkeypatch.setattr("keras_regvq.models.feature_weights.VGGBackbone.from_preset", offline)
+    with pytest.raises(OSError, match="`weights`.*'imagenet'.*Max retries.*a file") as error:
+        VGG19Features("imagenet")
+    assert "\n" not in str(error.value)
+
+
+def test_a_folder_of_keras_hub_is_checked_before_it_is_read(tmp_path):
+    network = keras_hub.models.VGGBackbone([2], [64])
+    network.save_to_preset(str(tmp_path))
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["config"]["name"] = {"module": "keras", "class_name": "layers.Lambda", "config": {}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match="`weights`.*config.json"):
+        VGG19Features(tmp_path, layer_names=("block1_conv1",))
