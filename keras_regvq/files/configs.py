@@ -17,6 +17,7 @@ from keras_regvq.refusal import refuse
 
 _MAX_DEPTH, _MAX_BYTES, _MAX_INTEGER = 64, 2**26, 2**31
 _KERAS = {"keras", "keras_hub", "keras_cv", "keras_nlp", "keras_rs", "keras_tuner", "builtins"}
+_SAFE_MODULES = ("keras", "keras.initializers", "keras.dtype_policies")
 _EXPECTED = "a config.json that Keras wrote"
 
 
@@ -114,11 +115,12 @@ def _resolve(names, allowed, custom_objects, to_be_given):
         found = registry[registered]
         if inspect.isclass(found) and allowed(found):
             return {"module": None, "class_name": registered, "registered_name": registered}
-    elif registered is None and names["module"] in ("keras.initializers", "keras"):
+    elif registered is None and names["module"] in _SAFE_MODULES:
         found = getattr(keras.initializers, class_name or "", None)
         module = "keras.initializers"
         if found is None:
-            found, module = getattr(keras.dtype_policies, class_name or "", None), "keras"
+            found = getattr(keras.dtype_policies, class_name or "", None)
+            module = "keras.dtype_policies"
         bases = keras.initializers.Initializer, keras.dtype_policies.DTypePolicy
         if inspect.isclass(found) and issubclass(found, bases):
             return {"module": module, "class_name": found.__name__, "registered_name": None}

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import keras
 import keras_hub
+import numpy as np
 
 from keras_regvq.checks.model_size import limited_size
 from keras_regvq.files.configs import is_users_own, package_of, safe_config
@@ -247,6 +248,8 @@ def _check_finite(model, dtype):
         values = keras.ops.convert_to_numpy(weight)
         if not is_finite(values):
             refuse("model", f"weights {weight.path!r} that are not finite", "a model to be saved")
-        if values.dtype == "float32" and not is_finite(values.astype(dtype)):
+        with np.errstate(over="ignore"):  # which is what this looks for
+            rounded = values.astype(dtype) if values.dtype == "float32" else values
+        if not is_finite(rounded):
             received = f"{dtype}, for weights {weight.path!r} up to {abs(values).max():.3g}"
             refuse("weights_dtype", received, "float32")

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from keras_regvq.files.preset_files import first_line
 from keras_regvq.presets.diffusers import WEIGHTS
 from keras_regvq.validation import refuse
 
@@ -20,10 +21,16 @@ def download_folder(handle):
 
     Raises:
         ValueError: for a handle of another form, or a repository without such a file.
+        OSError: naming the handle, if the hub cannot be reached.
         ImportError: without the package huggingface_hub.
     """
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
 
     parts = handle.removeprefix(PREFIX).split("/")
     if len(parts) < 2 or not all(parts) or ".." in parts:
@@ -35,8 +42,13 @@ def download_folder(handle):
 
     try:
         config = Path(fetch("config.json"))
-        if '"VQModel"' in config.read_text():
+        if b'"VQModel"' in config.read_bytes():
             fetch(WEIGHTS)
-    except (EntryNotFoundError, RepositoryNotFoundError) as error:
-        refuse("preset", f"{handle!r}: {error}", f"a repository with config.json and {WEIGHTS}")
+    except LocalEntryNotFoundError as error:  # nothing was asked for yet: there is no connection
+        raise OSError(f"{handle}: the hub cannot be reached ({first_line(error)})") from error
+    except (EntryNotFoundError, RepositoryNotFoundError, HFValidationError) as error:
+        expected = f"a repository with config.json and {WEIGHTS}"
+        refuse("preset", f"{handle!r}: {first_line(error)}", expected)
+    except OSError as error:
+        raise OSError(f"{handle}: {first_line(error)}") from error
     return config.parent

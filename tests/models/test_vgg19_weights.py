@@ -1,5 +1,6 @@
 """The weights of VGG-19 from every kind of file, against plain PyTorch; and bad files."""
 
+import json
 import os
 import pickle
 

@@ -74,7 +74,7 @@ def test_weights_that_are_not_finite_are_refused(tmp_path):
     model = make_tokenizer()
     model.save_to_preset(tmp_path / "preset")
     kernel = model.encoder.get_layer("conv_in").kernel
-    values = np.array(kernel)
+    values = keras.ops.convert_to_numpy(kernel).copy()
     for bad, dtype, message in (
         (1e6, "float16", "weights_dtype.*kernel"),
         (np.nan, "float32", "kernel.*not finite"),
