@@ -123,3 +123,25 @@ def _check_sizes(datasets, size):
         stored, unpacked = stored + kept, unpacked + values
     if stored > size or unpacked > MAX_EXPANSION * size:
         raise UnsafeHdf5(f"{unpacked} bytes of values, {stored} of them as stored, in {size} bytes")
+
+
+def read_arrays(path, wanted):
+    """{name: array} of those of the `wanted` data sets that a file has."""
+    with open_hdf5(path) as (_, datasets):
+        return {name: datasets[name][()] for name in wanted if name in datasets}
+
+
+def read_legacy_keras(path, wanted):
+    """{"LAYER/kernel" or "LAYER/bias": array} of a file of Keras 2, of weights or a whole model."""
+    tensors = {}
+    with open_hdf5(path) as (file, datasets):
+        prefix = "model_weights/" if "model_weights" in file else ""
+        for layer in {name.split("/")[0] for name in wanted}:
+            if f"{prefix}{layer}" not in file:
+                continue
+            # The names inside differ between Keras versions; their order does not.
+            weight_names = file[f"{prefix}{layer}"].attrs.get("weight_names", ())
+            for kind, weight_name in zip(("kernel", "bias"), weight_names, strict=False):
+                name = weight_name.decode() if isinstance(weight_name, bytes) else weight_name
+                tensors[f"{layer}/{kind}"] = datasets[f"{prefix}{layer}/{name}"][()]
+    return tensors

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import keras
+import keras_hub
 from keras_hub.src.utils.preset_utils import get_file, get_preset_saver
 
 from keras_regvq.files.configs import package_of, read_json, safe_config
@@ -148,18 +149,33 @@ def write_hub_model(backbone, tokenizer, folder):
     tokenizer.save_to_preset(str(folder))
 
 
-def check_hub_preset(directory, bases, argument="preset"):
-    """Refuse a local folder of a KerasHub model that Keras should not read.
+def load_hub_model(cls, preset, argument, expected):
+    """`cls.from_preset(preset)` of a class of KerasHub; a local folder is checked first.
 
     Args:
-        directory: the folder.
-        bases: classes of KerasHub, of which the configs there may name subclasses.
+        cls: a Backbone or Tokenizer.
+        preset: a name, folder or handle that KerasHub knows.
         argument: how to call it in the error.
+        expected: what is expected, in words.
 
     Raises:
-        ValueError: for a config that names other classes, and for unsafe weights files.
+        ValueError: naming the preset, if it is another's, damaged, or not safe to read.
+        OSError: naming it, in one line, if it cannot be downloaded.
     """
-    folder = Path(directory)
+    if os.path.isdir(preset):
+        _check_hub_folder(Path(preset), argument)
+    try:
+        return cls.from_preset(preset)
+    except Exception as error:  # each hub has errors of its own
+        kind = OSError if isinstance(error, OSError) else ValueError
+        raise kind(
+            f"Argument `{argument}` is wrong. Received: the preset {preset!r}, which cannot be "
+            f"loaded ({first_line(error)}). Expected: {expected}."
+        ) from error
+
+
+def _check_hub_folder(folder, argument):
+    """Refuse configs that name other classes than KerasHub's models, and unsafe weights files."""
     for path in (folder / CONFIG, folder / "tokenizer.json"):
         if not path.is_file():
             continue
@@ -167,7 +183,7 @@ def check_hub_preset(directory, bases, argument="preset"):
         if "registered_name" not in config:
             break  # of transformers, which KerasHub reads by rules of its own
         try:
-            safe_config(config, lambda cls: _is_of_hub(cls, bases))
+            safe_config(config, _is_of_hub)
             _check_assets(config)
         except ValueError as error:
             refuse(argument, f"{str(path)!r}: {error}", "a model of KerasHub")
@@ -176,7 +192,8 @@ def check_hub_preset(directory, bases, argument="preset"):
             pass
 
 
-def _is_of_hub(cls, bases):
+def _is_of_hub(cls):
+    bases = keras_hub.models.Backbone, keras_hub.models.Tokenizer
     return package_of(cls) == "keras_hub" and issubclass(cls, bases)
 
 

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from keras_hub.models import VGGBackbone
 
-from keras_regvq.files.hdf5 import open_hdf5
-from keras_regvq.files.preset_files import check_hub_preset, first_line
+from keras_regvq.files.hdf5 import read_arrays, read_legacy_keras
+from keras_regvq.files.preset_files import load_hub_model
 from keras_regvq.torch_files import read_torch_file
 from keras_regvq.validation import check_choice, refuse
 
@@ -70,7 +70,8 @@ def load_vgg(weights, layer_names, seed, depth=19):
 
     preset = _preset_of(weights, depth)
     if preset is not None:
-        network = _open_preset(preset, weights)
+        expected = "a VGG that is there or can be downloaded, or a file of weights"
+        network = load_hub_model(VGGBackbone, preset, "weights", expected)
         for convolution in convolutions:
             _check_layer(network, convolution, weights, depth)
         return network, "imagenet"
@@ -106,21 +107,6 @@ def _preset_of(weights, depth):
     if not os.path.isfile(path):
         refuse("weights", repr(path), "None, 'imagenet', or a file or folder that exists")
     return None
-
-
-def _open_preset(preset, weights):
-    """The network of a KerasHub preset; one that cannot be had is an error of one line."""
-    if os.path.isdir(preset):
-        check_hub_preset(preset, VGGBackbone, "weights")
-    try:
-        return VGGBackbone.from_preset(preset)
-    except Exception as error:  # each hub has errors of its own
-        kind = OSError if isinstance(error, OSError) else ValueError
-        raise kind(
-            f"Argument `weights` is wrong. Received: {weights!r}, but the preset {preset!r} cannot "
-            f"be loaded ({first_line(error)}). Expected: a preset that is there or can be "
-            "downloaded, or a file of weights."
-        ) from error
 
 
 def _check_layer(network, convolution, weights, depth):
@@ -238,26 +224,6 @@ def _read_safetensors(path, wanted):
         return {name: file.get_tensor(name) for name in wanted if name in present}
 
 
-def _read_keras_weights(path, wanted):
-    with open_hdf5(path) as (_, datasets):
-        return {name: datasets[name][()] for name in wanted if name in datasets}
-
-
-def _read_legacy_keras(path, wanted):
-    tensors = {}
-    with open_hdf5(path) as (file, datasets):
-        prefix = "model_weights/" if "model_weights" in file else ""  # a whole model, or not
-        for layer in {name.split("/")[0] for name in wanted}:
-            if f"{prefix}{layer}" not in file:
-                continue
-            # The names inside differ between Keras versions; their order does not.
-            weight_names = file[f"{prefix}{layer}"].attrs.get("weight_names", ())
-            for kind, weight_name in zip(("kernel", "bias"), weight_names, strict=False):
-                name = weight_name.decode() if isinstance(weight_name, bytes) else weight_name
-                tensors[f"{layer}/{kind}"] = datasets[f"{prefix}{layer}/{name}"][()]
-    return tensors
-
-
 def _torchvision_names(convolution):
     prefix = f"features.{convolution.torchvision_index}"
     return f"{prefix}.weight", f"{prefix}.bias"
@@ -279,6 +245,6 @@ _FORMATS = {
     ".pth": (read_torch, _torchvision_names, _FROM_TORCH, "imagenet"),
     ".pt": (read_torch, _torchvision_names, _FROM_TORCH, "imagenet"),
     ".safetensors": (_read_safetensors, _torchvision_names, _FROM_TORCH, "imagenet"),
-    ".weights.h5": (_read_keras_weights, _keras_weights_names, _AS_IT_IS, None),
-    ".h5": (_read_legacy_keras, _legacy_keras_names, _AS_IT_IS, "caffe"),
+    ".weights.h5": (read_arrays, _keras_weights_names, _AS_IT_IS, None),
+    ".h5": (read_legacy_keras, _legacy_keras_names, _AS_IT_IS, "caffe"),
 }

@@ -1,13 +1,13 @@
 """Models with presets: written as a whole, and read so that only what is safe is loaded."""
 
 import inspect
-from pathlib import Path
 
 import keras
 import keras_hub
 import numpy as np
 
 from keras_regvq.checks.model_size import limited_size
+from keras_regvq.files.builtin_presets import locate
 from keras_regvq.files.configs import is_users_own, package_of, safe_config
 from keras_regvq.files.keras_weights import is_finite, sizes_in, weights_in_memory
 from keras_regvq.files.keras_weights import load_weights as load_all_weights
@@ -23,8 +23,6 @@ from keras_regvq.fit_state import fitting
 from keras_regvq.models.quantized_layers import quantize_again, quantized_layers
 from keras_regvq.quantizers import Quantizer
 from keras_regvq.validation import check_choice, refuse
-
-BUILTIN_DIRECTORY = Path(__file__).parent.parent / "presets" / "builtin"
 
 # What a model without weights to compare it with may have: 40 GB of float32.
 _MAX_NUMBERS, _MAX_WEIGHTS = 10**10, 10**5
@@ -59,7 +57,7 @@ class Preset:
                 or files which it may not name, or whose weights are not the model's.
             OSError: if a file cannot be opened or a hub not be reached.
         """
-        name, location = _locate(preset)
+        name, location = locate(preset)
         files = PresetFiles(location)
         custom_objects = dict(custom_objects or {})
         saved = files.config()
@@ -173,25 +171,6 @@ class PresetModel(Preset, keras.Model):
             "trainable": self.trainable,
             "dtype": keras.dtype_policies.serialize(self.dtype_policy),
         }
-
-
-def builtin_presets():
-    """Names of the presets that come with the package."""
-    return sorted(path.parent.name for path in BUILTIN_DIRECTORY.glob("*/config.json"))
-
-
-def _locate(preset):
-    """(what the preset is called, its directory or handle)."""
-    expected = (
-        f"a built-in preset ({', '.join(builtin_presets())}), an existing directory, or a handle "
-        "such as hf://user/name"
-    )
-    name = check_path("preset", preset, expected)
-    if "/" not in name and (BUILTIN_DIRECTORY / name / "config.json").is_file():
-        return name, str(BUILTIN_DIRECTORY / name)
-    if "://" not in name and not Path(name).is_dir():
-        refuse("preset", repr(name), expected)
-    return name, name
 
 
 def _may_be_in_preset(cls):

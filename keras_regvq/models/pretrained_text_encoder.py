@@ -1,15 +1,13 @@
 """A frozen language model from KerasHub as text encoder."""
 
-from pathlib import Path
-
 import keras
 import keras_hub
 import numpy as np
 
 from keras_regvq.files.preset_files import (
     PresetFiles,
-    check_hub_preset,
     check_path,
+    load_hub_model,
     write_hub_model,
 )
 from keras_regvq.models.inference import BatchedFunction
@@ -53,14 +51,11 @@ class PretrainedTextEncoder(TextEncoder):
             location = self.preset
             if self._directory is not None:
                 location = str(PresetFiles(self._directory).folder(SUBDIRECTORY))
-            if Path(location).is_dir():
-                bases = keras_hub.models.Backbone, keras_hub.models.Tokenizer
-                check_hub_preset(location, bases)
-            try:
-                tokenizer = keras_hub.models.Tokenizer.from_preset(location)
-                backbone = keras_hub.models.Backbone.from_preset(location)
-            except (ValueError, OSError) as error:
-                refuse("preset", f"{location!r}: {error}", "a text model that KerasHub can load")
+            classes = keras_hub.models.Tokenizer, keras_hub.models.Backbone
+            expected = "a text model that KerasHub can load"
+            tokenizer, backbone = (
+                load_hub_model(cls, location, "preset", expected) for cls in classes
+            )
             self._loaded = tokenizer, _TextModel(backbone)
         return self._loaded
 

@@ -240,7 +240,7 @@ def test_a_preset_that_cannot_be_fetched_is_one_line(monkeypatch):
         raise ConnectionError("Max retries exceeded\nTraceback")
 
     monkeypatch.setattr("keras_regvq.models.feature_weights.VGGBackbone.from_preset", offline)
-    with pytest.raises(OSError, match="`weights`.*'imagenet'.*Max retries.*a file") as error:
+    with pytest.raises(OSError, match="`weights`.*imagenet.*Max retries.*a file") as error:
         VGG19Features("imagenet")
     assert "\n" not in str(error.value)
 

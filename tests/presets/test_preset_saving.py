@@ -94,6 +94,18 @@ def test_weights_that_are_not_finite_are_refused(tmp_path):
         keras_regvq.from_preset(tmp_path / "preset")
 
 
+def test_half_precision_variables_come_back(tmp_path):
+    model = ImageTokenizer(
+        16, quantizers.VectorQuantizer(16, 8), 8, (1, 2), 1, (), latent_channels=8, dtype="bfloat16"
+    )
+    model.save_to_preset(tmp_path)
+    for dtype in ("bfloat16", "float32"):
+        loaded = keras_regvq.from_preset(tmp_path, dtype=dtype)
+        for saved, found in zip(model.weights, loaded.weights, strict=True):
+            values = [keras.ops.cast(variable, "float32") for variable in (saved, found)]
+            np.testing.assert_array_equal(*map(keras.ops.convert_to_numpy, values))
+
+
 @pytest.mark.parametrize("argument", [5, None, b"preset", ["preset"], "", "hf://user/name", 1.5])
 def test_what_is_no_folder_is_refused_by_name(argument):
     with pytest.raises(ValueError, match="`directory`"):

@@ -7,7 +7,7 @@ from keras import ops
 
 import keras_regvq
 from keras_regvq import models
-from keras_regvq.models.preset_model import BUILTIN_DIRECTORY
+from keras_regvq.presets import BUILTIN_DIRECTORY
 
 
 @pytest.fixture(scope="module")

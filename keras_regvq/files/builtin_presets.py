@@ -1,0 +1,27 @@
+"""The presets that come with the package, and where any preset is."""
+
+from pathlib import Path
+
+from keras_regvq.files.preset_files import check_path
+from keras_regvq.refusal import refuse
+
+BUILTIN_DIRECTORY = Path(__file__).parent.parent / "presets" / "builtin"
+
+
+def builtin_presets():
+    """Names of the presets that come with the package."""
+    return sorted(path.parent.name for path in BUILTIN_DIRECTORY.glob("*/config.json"))
+
+
+def locate(preset):
+    """(what the preset is called, its directory or handle)."""
+    expected = (
+        f"a built-in preset ({', '.join(builtin_presets())}), an existing directory, or a handle "
+        "such as hf://user/name"
+    )
+    name = check_path("preset", preset, expected)
+    if "/" not in name and (BUILTIN_DIRECTORY / name / "config.json").is_file():
+        return name, str(BUILTIN_DIRECTORY / name)
+    if "://" not in name and not Path(name).is_dir():
+        refuse("preset", repr(name), expected)
+    return name, name
