@@ -116,14 +116,14 @@ def _resolve(names, allowed, custom_objects, to_be_given):
         if inspect.isclass(found) and allowed(found):
             return {"module": None, "class_name": registered, "registered_name": registered}
     elif registered is None and names["module"] in _SAFE_MODULES:
-        found = getattr(keras.initializers, class_name or "", None)
-        module = "keras.initializers"
-        if found is None:
-            found = getattr(keras.dtype_policies, class_name or "", None)
-            module = "keras.dtype_policies"
-        bases = keras.initializers.Initializer, keras.dtype_policies.DTypePolicy
-        if inspect.isclass(found) and issubclass(found, bases):
-            return {"module": module, "class_name": found.__name__, "registered_name": None}
+        # In this order: a class has one public name, and that is the shortest.
+        for module, place in zip(
+            _SAFE_MODULES, (keras, keras.initializers, keras.dtype_policies), strict=True
+        ):
+            found = getattr(place, class_name or "", None)
+            bases = keras.initializers.Initializer, keras.dtype_policies.DTypePolicy
+            if inspect.isclass(found) and issubclass(found, bases):
+                return {"module": module, "class_name": class_name, "registered_name": None}
     elif registered and str(names["module"]).split(".")[0] not in (*_KERAS, "keras_regvq"):
         if to_be_given and class_name not in ("function", None) and class_name[:2] != "__":
             return {**names}

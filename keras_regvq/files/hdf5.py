@@ -114,7 +114,7 @@ def _check_sizes(datasets, size):
         values = math.prod(dataset.shape) * dataset.dtype.itemsize
         kept = dataset.id.get_storage_size()
         packed = dataset.id.get_create_plist().get_nfilters() > 0
-        if not packed and values > kept:
+        if values > kept and (not packed or kept == 0):
             raise UnsafeHdf5(f"{name} is {values} bytes of which the file has {kept}")
         if dataset.chunks and math.prod(dataset.chunks) * dataset.dtype.itemsize > max(
             MAX_EXPANSION * size, 2**20

@@ -72,6 +72,9 @@ HOSTILE = {
         "v", (2**20, 2**14), "f4", compression="gzip", chunks=(2**10, 2**10)
     ),
     "what is not there": lambda file: file.create_dataset("v", (2**20, 2**14), "f4"),
+    "packed numbers that are not there": lambda file: file.create_dataset(
+        "v", (2, 3), "f4", compression="gzip"
+    ),
     "another filter": lambda file: file.create_dataset("v", data=VALUES, scaleoffset=3),
 }
 
