@@ -9,44 +9,35 @@ import inspect
 import json
 import math
 import os
-import stat
 
 import keras
 
+from keras_regvq.files.settings_files import read_json
 from keras_regvq.refusal import refuse
 
-_MAX_DEPTH, _MAX_BYTES, _MAX_INTEGER = 64, 2**26, 2**31
+_MAX_DEPTH, _MAX_INTEGER = 64, 2**31
 _KERAS = {"keras", "keras_hub", "keras_cv", "keras_nlp", "keras_rs", "keras_tuner", "builtins"}
 _SAFE_MODULES = ("keras", "keras.initializers", "keras.dtype_policies")
 _EXPECTED = "a config.json that Keras wrote"
 
 
-def read_json(path, argument="preset"):
-    """The object in a JSON file.
+def read_config(path, argument="preset"):
+    """The object in a JSON file of a model.
 
     Args:
         path: of a regular file.
         argument: how to call it in the error.
 
     Raises:
-        ValueError: naming the file, if it is damaged, too large or nested too deeply, or has
-            numbers that are no model's: NaN, Infinity, integers from 2^31 that are no seeds.
-        OSError: naming the file, if it cannot be opened.
+        ValueError: naming the file, if `settings_files.read_json` cannot read it, if it is nested
+            too deeply, or has numbers that are no model's: NaN, Infinity, integers from 2^31 that
+            are no seeds.
     """
-    path = os.fspath(path)
-    status = os.stat(path)
-    if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_BYTES:
-        refuse(argument, f"{path!r} of {status.st_size} bytes", f"{_EXPECTED}, a regular file")
-    with open(path, "rb") as file:
-        text = file.read(_MAX_BYTES)
+    config = read_json(path, argument)
     try:
-        config = json.loads(text.decode("utf-8"))
         _check_values(config)
-    except (ValueError, RecursionError) as error:  # those of JSON and UTF-8 are ValueErrors
-        reason = "nested too deeply" if isinstance(error, RecursionError) else error
-        refuse(argument, f"{path!r}, which cannot be read ({reason})", _EXPECTED)
-    if not isinstance(config, dict):
-        refuse(argument, f"{path!r}, which holds a {type(config).__name__}", "a JSON object")
+    except ValueError as error:
+        refuse(argument, f"{os.fspath(path)!r}, which cannot be read ({error})", _EXPECTED)
     return config
 
 
@@ -75,7 +66,7 @@ def safe_config(config, allowed, custom_objects=None, to_be_given=False):
     What Keras builds and compiles with, and its shared objects, are left out.
 
     Args:
-        config: what `read_json` gave, or a part of it.
+        config: what `read_config` gave, or a part of it.
         allowed: function of a class, which says whether a file may name it.
         custom_objects: {name: class} that the user has given: allowed, whatever they are.
         to_be_given: take it that the classes that nobody registered will be among these.

@@ -14,6 +14,7 @@ import ml_dtypes
 import numpy as np
 from keras.src.saving import saving_lib  # private: `save_weights` takes no file in memory
 
+from keras_regvq.checks.finite import is_finite
 from keras_regvq.files.hdf5 import open_hdf5
 from keras_regvq.files.replacing import write_bytes
 from keras_regvq.refusal import refuse
@@ -216,8 +217,3 @@ class _Reading(saving_lib.H5IOStore):
         if name in self.wanted and not is_finite(values):
             refuse(self.argument, f"{self.source}, where {name!r} is not finite", "finite weights")
         return values
-
-
-def is_finite(values):
-    """Whether an array has neither NaN nor infinity; integers never have."""
-    return values.dtype.kind in "iub" or bool(np.isfinite(values.astype("float32")).all())

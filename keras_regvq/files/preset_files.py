@@ -11,7 +11,7 @@ import keras
 import keras_hub
 from keras_hub.src.utils.preset_utils import get_file, get_preset_saver
 
-from keras_regvq.files.configs import package_of, read_json, safe_config
+from keras_regvq.files.configs import package_of, read_config, safe_config
 from keras_regvq.files.hdf5 import open_hdf5
 from keras_regvq.files.keras_weights import weights_in_memory
 from keras_regvq.files.preset_folder import current_folder
@@ -71,11 +71,11 @@ class PresetFiles:
         return path
 
     def config(self):
-        """What config.json holds: see `configs.read_json`."""
+        """What config.json holds: see `configs.read_config`."""
         path = self.find(CONFIG)
         if path is None:
             refuse("preset", f"{self.location!r}, which has no {CONFIG}", "a preset's folder")
-        return read_json(path)
+        return read_config(path)
 
     def weights(self):
         """Paths of model.weights.h5 or of its shards; none if the preset has no weights."""
@@ -86,7 +86,7 @@ class PresetFiles:
         if path is None:
             return []
         names = set()
-        for value in _dict(read_json(path).get("weight_map"), path).values():
+        for value in _dict(read_config(path).get("weight_map"), path).values():
             names.update(value if isinstance(value, list) else [value])
             if len(names) > _MAX_SHARDS:
                 refuse("preset", f"{str(path)!r} with too many files", f"at most {_MAX_SHARDS}")
@@ -179,7 +179,7 @@ def _check_hub_folder(folder, argument):
     for path in (folder / CONFIG, folder / "tokenizer.json"):
         if not path.is_file():
             continue
-        config = read_json(path, argument)
+        config = read_config(path, argument)
         if "registered_name" not in config:
             break  # of transformers, which KerasHub reads by rules of its own
         try:

@@ -3,10 +3,10 @@
 import contextlib
 import os
 import re
-import shutil
 from pathlib import Path
 
 from keras_regvq.files.replacing import beside, remove, replacing_directory
+from keras_regvq.files.updating import put_in_place
 from keras_regvq.refusal import refuse
 
 NEXT = ".replacing"  # a folder in the preset's own: the new preset, whole, until it is in place
@@ -55,25 +55,9 @@ def _put_in_place(directory):
     if not new.is_dir():
         return
     for source in new.iterdir():
-        target = directory / source.name
-        with beside(target) as part:
-            if source.is_dir():
-                shutil.copytree(source, part, copy_function=_link)
-            else:
-                _link(source, part)
-            if source.is_dir() or target.is_dir():
-                remove(target)
-            os.replace(part, target)
+        put_in_place(source, directory / source.name)
     for old in directory.iterdir():
         if _PARTS.fullmatch(old.name) and not (new / old.name).exists():
             remove(old)
     with beside(new) as part:  # under another name first, so that it is never there in part
         os.rename(new, part)
-
-
-def _link(source, target):
-    """A second name for a file, or where the file system has none, a copy."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)

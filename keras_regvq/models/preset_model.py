@@ -6,11 +6,12 @@ import keras
 import keras_hub
 import numpy as np
 
+from keras_regvq.checks.finite import is_finite
 from keras_regvq.checks.model_size import limited_size
 from keras_regvq.files.builtin_presets import locate
 from keras_regvq.files.configs import is_users_own, package_of, safe_config
-from keras_regvq.files.keras_weights import is_finite, sizes_in, weights_in_memory
 from keras_regvq.files.keras_weights import load_weights as load_all_weights
+from keras_regvq.files.keras_weights import sizes_in, weights_in_memory
 from keras_regvq.files.preset_files import (
     WEIGHTS,
     PresetFiles,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import keras_regvq.models  # noqa: F401  registers the classes that presets name
 from keras_regvq.files.builtin_presets import BUILTIN_DIRECTORY, builtin_presets
-from keras_regvq.files.configs import read_json
+from keras_regvq.files.configs import read_config
 from keras_regvq.files.preset_files import check_path
 from keras_regvq.models.preset_model import Preset
 from keras_regvq.presets import hub
@@ -53,7 +53,7 @@ def from_preset(preset, load_weights=None, custom_objects=None, **overrides):
     if preset.startswith(hub.PREFIX):
         location = hub.download_folder(preset)
     if (Path(location) / "config.json").is_file():
-        read_json(Path(location) / "config.json")  # damaged ones end here
+        read_config(Path(location) / "config.json")  # damaged ones end here
     if foreign_format(location) is not None:
         if load_weights is False or set(overrides) - {"image_size", "config"}:
             given = sorted({*overrides, *(["load_weights"] if load_weights is False else [])})

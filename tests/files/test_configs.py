@@ -5,7 +5,7 @@ import json
 import keras
 import pytest
 
-from keras_regvq.files.configs import is_users_own, read_json, safe_config
+from keras_regvq.files.configs import is_users_own, read_config, safe_config
 from keras_regvq.quantizers import Quantizer, VectorQuantizer
 
 
@@ -114,10 +114,10 @@ def test_json_that_is_no_config_is_a_value_error_that_names_the_file(tmp_path, t
     path = tmp_path / "config.json"
     path.write_bytes(text)
     with pytest.raises(ValueError, match="`preset`.*config.json"):
-        read_json(path)
+        read_config(path)
 
 
 def test_seeds_may_be_large(tmp_path):
     path = tmp_path / "config.json"
     path.write_text(json.dumps({"config": {"seed": 2**40, "words": ["ü"]}}), encoding="utf-8")
-    assert read_json(path) == {"config": {"seed": 2**40, "words": ["ü"]}}
+    assert read_config(path) == {"config": {"seed": 2**40, "words": ["ü"]}}

@@ -1,5 +1,7 @@
 """Files of a folder that belong together are replaced together."""
 
+import os
+
 import pytest
 
 from keras_regvq.files.updating import updating_directory
@@ -29,3 +31,18 @@ def test_after_a_failure_all_is_as_it_was(tmp_path):
         raise RuntimeError
     assert (tmp_path / "model" / "config").read_text() == "old"
     assert [path.name for path in (tmp_path / "model").iterdir()] == ["config"]
+
+
+def test_the_working_directory_gets_new_files_and_stays_the_working_directory(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    for name, content in (("config", "old"), ("mine", "kept")):
+        (tmp_path / name).write_text(content)
+    with updating_directory(".") as part:
+        (part / "config").write_text("new")
+        (part / "folder").mkdir()
+        (part / "folder" / "a").write_text("a")
+    assert sorted(os.listdir(".")) == ["config", "folder", "mine"]
+    assert (tmp_path / "config").read_text() == "new"
+    assert (tmp_path / "mine").read_text() == "kept"
