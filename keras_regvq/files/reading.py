@@ -1,0 +1,66 @@
+"""One way in which reading a file fails: a ValueError that names the file and says why."""
+
+import contextlib
+import os
+import stat
+
+from keras_regvq.refusal import refuse
+
+_LONGEST_REASON = 300
+
+
+@contextlib.contextmanager
+def reading(path, expected, argument="path"):
+    """Turn whatever a reader raises into the one refusal of this package.
+
+    A damaged file can fail anywhere inside zipfile, json, yaml or NumPy, and in any way: it can
+    end too early, nest too deeply, or name a size that no memory holds.
+
+    Args:
+        path: the file, as errors name it.
+        expected: what it should be.
+        argument: the argument that named it.
+
+    Raises:
+        ValueError: for any exception of the body, but for what is not the file's fault: an
+            ImportError, and a refusal that names the file already.
+    """
+    try:
+        yield
+    except ImportError:
+        raise
+    except Exception as error:
+        text = str(error)
+        if isinstance(error, ValueError) and text.startswith("Argument `") and str(path) in text:
+            raise
+        reason = f"{type(error).__name__}: {error}"
+        if len(reason) > _LONGEST_REASON:
+            reason = f"{reason[:_LONGEST_REASON]}..."
+        refuse(argument, f"{str(path)!r}, which cannot be read ({reason})", expected)
+
+
+def read_regular(path, largest):
+    """The bytes of a regular file: no device, and no pipe, which would never end.
+
+    Args:
+        path: the file.
+        largest: bytes that it has at most.
+
+    Raises:
+        OSError, ValueError: for `reading` to name the file.
+    """
+    size = regular_size(path)
+    if size > largest:
+        raise ValueError(f"it has {size:,} bytes, and at most {largest:,} are read")
+    with open(path, "rb") as file:
+        return file.read(largest)
+
+
+def regular_size(path):
+    """The size of a regular file in bytes; an OSError for anything else."""
+    found = os.stat(path)
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError("it is a folder")
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError("it is a device, a pipe or a socket")
+    return found.st_size
