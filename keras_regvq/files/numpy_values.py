@@ -45,7 +45,9 @@ def array(shape, kind, fortran, data):
     for side in shape:
         count *= side
     if count * kind.itemsize != len(data):
-        raise UnpicklingError(f"it has an array of shape {reprlib.repr(shape)} in {len(data):,} bytes")
+        raise UnpicklingError(
+            f"it has an array of shape {reprlib.repr(shape)} in {len(data):,} bytes"
+        )
     data = _bytes(data)
     values = np.frombuffer(data, _checked(kind, data))
     return values.reshape(shape, order="F" if fortran else "C")

@@ -20,7 +20,7 @@ _DTYPES = {
     "U16": "uint16", "U8": "uint8", "BOOL": "bool", "C64": "complex64",
 }  # fmt: skip
 _NAMES = {name: code for code, name in _DTYPES.items()}
-_EXPECTED = "an intact .safetensors file"
+_EXPECTED = "an intact file in the safetensors format"
 
 
 def read_safetensors(path, names=None, argument="path"):

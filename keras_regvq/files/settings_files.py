@@ -31,7 +31,7 @@ def read_json(path, argument="path"):
         return value
 
 
-def read_yaml(path, argument="path"):
+def read_yaml(path, argument="path", expected="a file with a YAML mapping"):
     """Read a YAML mapping of plain values, without executing anything.
 
     Aliases that repeat each other make gigabytes of a few lines: what they stand for is counted
@@ -39,7 +39,7 @@ def read_yaml(path, argument="path"):
 
     Args:
         path: the file.
-        argument: the argument that named it, for errors.
+        argument, expected: the argument that named it, and what it should be, for errors.
 
     Returns:
         dict.
@@ -47,7 +47,7 @@ def read_yaml(path, argument="path"):
     Raises:
         ValueError: naming the file, if it is no YAML mapping, or cannot be read.
     """
-    with reading(path, "a file with a YAML mapping", argument):
+    with reading(path, expected, argument):
         loader = yaml.SafeLoader(read_regular(path, _LARGEST_YAML).decode())
         try:
             root = loader.get_single_node()

@@ -13,15 +13,16 @@ class ResidualBlock(layers.Layer):
     Args:
         channels: output channels.
         dropout: rate before the second convolution.
+        norm_groups: groups of the normalizations.
     """
 
-    def __init__(self, channels, dropout=0.0, **kwargs):
+    def __init__(self, channels, dropout=0.0, norm_groups=32, **kwargs):
         super().__init__(**kwargs)
-        self.channels, self.dropout_rate = channels, dropout
+        self.channels, self.dropout_rate, self.norm_groups = channels, dropout, norm_groups
         policy = {"dtype": self.dtype_policy}
-        self.norm1 = GroupNorm(name="norm1", **policy)
+        self.norm1 = GroupNorm(norm_groups, name="norm1", **policy)
         self.conv1 = layers.Conv2D(channels, 3, padding="same", name="conv1", **policy)
-        self.norm2 = GroupNorm(name="norm2", **policy)
+        self.norm2 = GroupNorm(norm_groups, name="norm2", **policy)
         self.dropout = layers.Dropout(dropout, name="dropout", **policy)
         self.conv2 = layers.Conv2D(channels, 3, padding="same", name="conv2", **policy)
         self.shortcut = None
@@ -52,16 +53,22 @@ class ResidualBlock(layers.Layer):
             **super().get_config(),
             "channels": self.channels,
             "dropout": self.dropout_rate,
+            "norm_groups": self.norm_groups,
         }
 
 
 @keras.saving.register_keras_serializable(package="keras_regvq")
 class AttentionBlock(layers.Layer):
-    """x + proj(attention(norm(x))): one head over all positions, scale C^-1/2."""
+    """x + proj(attention(norm(x))): one head over all positions, scale C^-1/2.
 
-    def __init__(self, **kwargs):
+    Args:
+        norm_groups: groups of the normalization.
+    """
+
+    def __init__(self, norm_groups=32, **kwargs):
         super().__init__(**kwargs)
-        self.norm = GroupNorm(name="norm", dtype=self.dtype_policy)
+        self.norm_groups = norm_groups
+        self.norm = GroupNorm(norm_groups, name="norm", dtype=self.dtype_policy)
 
     def build(self, input_shape):
         self.norm.build(input_shape)
@@ -87,6 +94,9 @@ class AttentionBlock(layers.Layer):
 
     def compute_output_shape(self, input_shape):
         return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "norm_groups": self.norm_groups}
 
 
 def downsample(channels, **kwargs):

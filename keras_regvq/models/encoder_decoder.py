@@ -23,27 +23,29 @@ def build_encoder(
     dtype,
     image_channels=3,
     middle_attention=True,
+    norm_groups=32,
 ):
     """Images (B, H, W, image_channels) in [-1, 1] -> features (B, H/f, W/f, embedding_channels).
 
     Attention sits at the levels whose resolution for `image_size` (the trained height) is in
     `attention_resolutions`, and in the middle with `middle_attention`; it follows the blocks to any
-    other image size.
+    other image size. Normalizations have `norm_groups` groups.
     """
     options = {"dtype": dtype}
+    grouped = {"norm_groups": norm_groups, **options}
     inputs = keras.Input((None, None, image_channels), name="images", dtype="float32")
     x = layers.Conv2D(base_channels, 3, padding="same", name="conv_in", **options)(inputs)
     for level, multiplier in enumerate(channel_multipliers):
         channels = base_channels * multiplier
         for block in range(num_res_blocks):
-            x = ResidualBlock(channels, dropout, name=f"down_{level}_block_{block}", **options)(x)
+            x = ResidualBlock(channels, dropout, name=f"down_{level}_block_{block}", **grouped)(x)
             if image_size // 2**level in attention_resolutions:
-                x = AttentionBlock(name=f"down_{level}_attention_{block}", **options)(x)
+                x = AttentionBlock(name=f"down_{level}_attention_{block}", **grouped)(x)
         if level < len(channel_multipliers) - 1:
             x = downsample(channels, name=f"down_{level}_downsample", **options)(x)
 
-    x = middle(x, channels, dropout, options, middle_attention)
-    x = GroupNorm(name="norm_out", **options)(x)
+    x = middle(x, channels, dropout, grouped, middle_attention)
+    x = GroupNorm(norm_groups, name="norm_out", **options)(x)
     x = layers.Activation("silu", name="act_out", **options)(x)
     x = layers.Conv2D(latent_channels, 3, padding="same", name="conv_out", **options)(x)
     x = layers.Conv2D(embedding_channels, 1, name="quant_conv", **options)(x)
@@ -62,6 +64,7 @@ def build_decoder(
     dtype,
     image_channels=3,
     middle_attention=True,
+    norm_groups=32,
 ):
     """Embeddings (B, h, w, d) -> dict of "images" (B, f h, f w, image_channels), and "hidden".
 
@@ -71,22 +74,23 @@ def build_decoder(
     more than the encoder's.
     """
     options = {"dtype": dtype}
+    grouped = {"norm_groups": norm_groups, **options}
     inputs = keras.Input((None, None, embedding_dim), name="embeddings", dtype="float32")
     channels = base_channels * channel_multipliers[-1]
     x = layers.Conv2D(latent_channels, 1, name="post_quant_conv", **options)(inputs)
     x = layers.Conv2D(channels, 3, padding="same", name="conv_in", **options)(x)
-    x = middle(x, channels, dropout, options, middle_attention)
+    x = middle(x, channels, dropout, grouped, middle_attention)
 
     for level, multiplier in reversed(list(enumerate(channel_multipliers))):
         channels = base_channels * multiplier
         for block in range(num_res_blocks + 1):
-            x = ResidualBlock(channels, dropout, name=f"up_{level}_block_{block}", **options)(x)
+            x = ResidualBlock(channels, dropout, name=f"up_{level}_block_{block}", **grouped)(x)
             if image_size // 2**level in attention_resolutions:
-                x = AttentionBlock(name=f"up_{level}_attention_{block}", **options)(x)
+                x = AttentionBlock(name=f"up_{level}_attention_{block}", **grouped)(x)
         if level > 0:
             x = Upsample(channels, name=f"up_{level}_upsample", **options)(x)
 
-    x = GroupNorm(name="norm_out", **options)(x)
+    x = GroupNorm(norm_groups, name="norm_out", **options)(x)
     hidden = layers.Activation("silu", name="act_out", **options)(x)
     images = layers.Conv2D(image_channels, 3, padding="same", name="conv_out", dtype="float32")(
         hidden

@@ -3,7 +3,6 @@
 Every format ends as {layer name: (kernel (3, 3, in, out), bias (out,))}, checked tensor by tensor.
 """
 
-import importlib
 import os
 import random
 from typing import NamedTuple
@@ -12,7 +11,8 @@ import h5py
 import numpy as np
 from keras_hub.models import VGGBackbone
 
-from keras_regvq.torch_files import read_torch_file
+from keras_regvq.files.safetensors_files import read_safetensors
+from keras_regvq.files.torch_pickle import read_torch_file
 from keras_regvq.validation import check_choice, refuse
 
 VGG_REPEATS = {16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
@@ -203,16 +203,6 @@ def read_torch(path, wanted):
     return {name: tensors[name].astype("float32") for name in wanted if name in tensors}
 
 
-def _read_safetensors(path, wanted):
-    try:
-        safetensors = importlib.import_module("safetensors")
-    except ImportError as error:
-        raise ImportError("Reading a .safetensors file needs the package 'safetensors'") from error
-    with safetensors.safe_open(path, framework="numpy") as file:
-        present = set(file.keys())
-        return {name: file.get_tensor(name) for name in wanted if name in present}
-
-
 def _read_keras_weights(path, wanted):
     with h5py.File(path, "r") as file:
         return {name: file[name][()] for name in wanted if name in file}
@@ -250,7 +240,7 @@ _AS_IT_IS, _FROM_TORCH = (0, 1, 2, 3), (2, 3, 1, 0)
 _FORMATS = {
     ".pth": (read_torch, _torchvision_names, _FROM_TORCH, "imagenet"),
     ".pt": (read_torch, _torchvision_names, _FROM_TORCH, "imagenet"),
-    ".safetensors": (_read_safetensors, _torchvision_names, _FROM_TORCH, "imagenet"),
+    ".safetensors": (read_safetensors, _torchvision_names, _FROM_TORCH, "imagenet"),
     ".weights.h5": (_read_keras_weights, _keras_weights_names, _AS_IT_IS, None),
     ".h5": (_read_legacy_keras, _legacy_keras_names, _AS_IT_IS, "caffe"),
 }

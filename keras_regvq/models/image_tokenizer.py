@@ -44,6 +44,8 @@ class ImageTokenizer(PresetBackbone):
         dropout: rate inside the residual blocks.
         middle_attention: whether attention works at the lowest resolution, between encoder and
             decoder, too.
+        norm_groups: groups of channels that are normalized together, 32 in VQ-GAN; where they do
+            not divide the channels, the greatest common divisor.
         dtype: policy of encoder and decoder, e.g. "bfloat16"; default the global policy. The
             quantizer and the last convolution stay float32.
 
@@ -67,6 +69,7 @@ class ImageTokenizer(PresetBackbone):
         latent_channels=256,
         dropout=0.0,
         middle_attention=True,
+        norm_groups=32,
         dtype=None,
         name=None,
         trainable=True,
@@ -89,6 +92,7 @@ class ImageTokenizer(PresetBackbone):
             "latent_channels": check_positive_integer("latent_channels", latent_channels),
             "dropout": check_number("dropout", dropout, 0, 1),
             "middle_attention": bool(middle_attention),
+            "norm_groups": check_positive_integer("norm_groups", norm_groups),
             "dtype": keras.dtype_policies.get(dtype or keras.config.dtype_policy()),
         }
         encoder = build_encoder(embedding_channels=quantizer.embedding_dim, **architecture)

@@ -1,32 +1,33 @@
 """Other projects' tokenizers: which project a file or folder is of, and loading and writing it."""
 
-import os
 from pathlib import Path
 
+from keras_regvq.files.safetensors_files import read_safetensors, write_safetensors
+from keras_regvq.files.torch_pickle import read_torch_file
 from keras_regvq.presets import diffusers, llamagen, taming
-from keras_regvq.torch_files import read_torch_file
+from keras_regvq.presets.diffusers_folder import WEIGHTS, find_folder
 from keras_regvq.validation import check_choice, refuse
 
-SUFFIXES = (".ckpt", ".pth", ".pt", ".bin", ".safetensors")
+# In upper case, too, and with ".tar" behind: archives in name only.
+SUFFIXES = (".ckpt", ".pth", ".pt", ".bin", ".pkl", ".safetensors")
 FORMATS = ("diffusers", "taming", "llamagen")
 
 
 def foreign_format(location):
-    """ "diffusers" for a folder of a VQModel, "checkpoint" for a file of tensors, else None."""
+    """ "diffusers" for a folder of a VQModel or of a pipeline with one, "checkpoint" for a file of
+    tensors, else None."""
     path = Path(location)
-    if path.is_file() and path.suffix in SUFFIXES:
+    if path.is_file() and path.name.lower().removesuffix(".tar").endswith(SUFFIXES):
         return "checkpoint"
-    if path.is_dir() and (path / "config.json").is_file():
-        config = diffusers.read_config(path / "config.json")
-        if config.get("_class_name") == "VQModel":
-            return "diffusers"
+    if path.is_dir() and find_folder(path) is not None:
+        return "diffusers"
     return None
 
 
 def read_checkpoint(location):
     """What a file of tensors holds: usually a state dict, or a dict with one as "state_dict"."""
-    if str(location).endswith(".safetensors"):
-        return diffusers.read_safetensors(Path(location))
+    if str(location).lower().endswith(".safetensors"):
+        return read_safetensors(location)
     return read_torch_file(location)
 
 
@@ -34,9 +35,10 @@ def load_foreign(location, image_size=None, config=None):
     """Load a tokenizer of another project.
 
     Args:
-        location: a folder of diffusers' VQModel, or a checkpoint of taming-transformers (VQ-GAN,
-            Gumbel-VQ, or a Net2Net with its tokenizer) or of LlamaGen: `.ckpt`, `.pth`, `.pt`,
-            `.bin` or `.safetensors`. A pickle is never executed: `torch_files`.
+        location: a folder of diffusers' VQModel, or of a pipeline with one; or a checkpoint of
+            taming-transformers (VQ-GAN, Gumbel-VQ, or a Net2Net with its tokenizer) or of
+            LlamaGen: `.ckpt`, `.pth`, `.pth.tar`, `.pt`, `.bin`, `.pkl` or `.safetensors`. A pickle
+            is never executed: `files.torch_pickle`.
         image_size: int or (H, W) the tokenizer is for; default what the config says, or 16 tokens
             a side. Weights do not depend on it.
         config: path of the YAML file of a taming-transformers checkpoint, where there is one.
@@ -47,7 +49,7 @@ def load_foreign(location, image_size=None, config=None):
 
     Raises:
         ValueError: for a file or folder of another kind, a damaged one, and for tensors that are
-            missing, left over or misshapen; nothing is half-loaded.
+            missing, left over, misshapen or not finite; nothing is half-loaded.
     """
     source, kind = repr(str(location)), foreign_format(location)
     if kind is None:
@@ -60,7 +62,8 @@ def load_foreign(location, image_size=None, config=None):
     if config is not None:
         refuse("config", repr(str(config)), f"None: {source} is not of taming-transformers")
     if kind == "diffusers":
-        return diffusers.load_diffusers(location, image_size=image_size), "diffusers", []
+        tokenizer, ignored = diffusers.load_folder(find_folder(location), image_size=image_size)
+        return tokenizer, "diffusers", ignored
     tokenizer, ignored = llamagen.load_llamagen(checkpoint, source, image_size)
     return tokenizer, "llamagen", ignored
 
@@ -80,18 +83,14 @@ def export(tokenizer, directory, format):
 
     Raises:
         ValueError: for a tokenizer that the project cannot represent.
-        ImportError: without the package safetensors.
+        OSError: naming the file, such as for a full disk; what was there stays.
     """
     check_choice("format", format, FORMATS)
     directory = Path(directory)
     if format == "diffusers":
         diffusers.export_diffusers(tokenizer, directory)
-        return directory / diffusers.WEIGHTS
+        return directory / WEIGHTS
     make = taming.taming_state_dict if format == "taming" else llamagen.llamagen_state_dict
-    state = make(tokenizer)
-    directory.mkdir(parents=True, exist_ok=True)
     path = directory / "model.safetensors"
-    part = path.with_suffix(".part")
-    diffusers.write_safetensors(state, part)
-    os.replace(part, path)
+    write_safetensors(make(tokenizer), path)
     return path

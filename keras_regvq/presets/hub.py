@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from keras_regvq.presets.diffusers import WEIGHTS
+from keras_regvq.presets.diffusers_folder import WEIGHTS
 from keras_regvq.validation import refuse
 
 PREFIX = "hf://"

@@ -2,18 +2,19 @@
 
 import re
 
-from keras_regvq.presets.taming import build_tokenizer, infer_architecture, taming_state_dict
+from keras_regvq.presets.architecture import build_tokenizer, check_size, infer_architecture
+from keras_regvq.presets.state_dicts import find_state
+from keras_regvq.presets.taming import taming_state_dict
 from keras_regvq.presets.tensor_names import assign_all, taming_tensors
 from keras_regvq.quantizers import VectorQuantizer
 from keras_regvq.validation import describe, refuse
 
 _MIDDLE = ("block_1", "attn_1", "block_2")
-_COUNTERS = {"quantize.codebook_used"}  # of its training
 
 
-def taming_name(name, levels):
+def taming_name(name, levels, middle=_MIDDLE):
     """LlamaGen's name of a tensor -> taming's, for a model of so many levels."""
-    name = re.sub(r"^(\w+)\.mid\.([012])\.", lambda m: f"{m[1]}.mid.{_MIDDLE[int(m[2])]}.", name)
+    name = re.sub(r"^(\w+)\.mid\.([012])\.", lambda m: f"{m[1]}.mid.{middle[int(m[2])]}.", name)
     name = re.sub(r"^encoder\.conv_blocks\.(\d+)\.", r"encoder.down.\1.", name)
     name = re.sub(
         r"^decoder\.conv_blocks\.(\d+)\.", lambda m: f"decoder.up.{levels - 1 - int(m[1])}.", name
@@ -34,36 +35,41 @@ def llamagen_name(name, levels):
 
 def is_llamagen(checkpoint):
     """Whether what a file held looks like one of LlamaGen's."""
-    return any(".conv_blocks." in str(name) for name in _state_of(checkpoint))
+    return any(".conv_blocks." in name for name in _names(checkpoint, set()))
 
 
 def load_llamagen(checkpoint, source="the checkpoint", image_size=None):
     """Turn a checkpoint of LlamaGen into a tokenizer.
 
     Args:
-        checkpoint: what `torch_files.read_torch_file` read: the averaged weights, "ema", are taken
-            where there are some, else "model".
+        checkpoint: what `read_torch_file` read, wrapped or not (`state_dicts`): the averaged
+            weights, "ema", are taken where there are some, else "model".
         source, image_size: as of `taming.load_taming`.
 
     Returns:
         the ImageTokenizer, and the names of the tensors that were not needed.
 
     Raises:
-        ValueError: if tensors are missing, left over or misshapen; nothing is half-loaded.
+        ValueError: if tensors are missing, left over, misshapen or not finite; nothing is
+            half-loaded.
     """
-    state = {name: v for name, v in _state_of(checkpoint).items() if hasattr(v, "shape")}
-    blocks = [int(m[1]) for name in state if (m := re.match(r"decoder\.conv_blocks\.(\d+)", name))]
+    state = find_state(checkpoint, source)
+    block = re.compile(r"decoder\.conv_blocks\.(\d{1,9})\.")
+    blocks = [int(m[1]) for name in state.tensors if (m := block.match(name))]
     if not blocks:
         expected = 'a checkpoint of LlamaGen, with "decoder.conv_blocks.0"'
-        refuse("checkpoint", f"{source}, which holds {', '.join(list(state)[:3])}", expected)
-    ignored = sorted(_COUNTERS & set(state))
+        some = ", ".join(list(state.tensors)[:3])
+        refuse("checkpoint", f"{source}, which holds {some}", expected)
     levels = max(blocks) + 1
-    tensors = {taming_name(n, levels): v for n, v in state.items() if n not in _COUNTERS}
+    # Without attention a list of the middle's parts may have two.
+    middle = _MIDDLE if "encoder.mid.1.conv1.weight" not in state.tensors else _MIDDLE[::2] * 2
+    tensors = {taming_name(n, levels, middle): v for n, v in state.tensors.items()}
     shapes = {name: tuple(value.shape) for name, value in tensors.items()}
     architecture = infer_architecture(shapes, source)
+    check_size(architecture, tensors, source)
     tokenizer = build_tokenizer(architecture, False, image_size, normalize=True)
     assign_all(taming_tensors(tokenizer), tensors, source)
-    return tokenizer, ignored
+    return tokenizer, sorted(state.rest) + state.beside
 
 
 def llamagen_state_dict(tokenizer):
@@ -76,10 +82,11 @@ def llamagen_state_dict(tokenizer):
     return {llamagen_name(n, levels): v for n, v in taming_state_dict(tokenizer).items()}
 
 
-def _state_of(checkpoint):
-    if not isinstance(checkpoint, dict):
-        return {}
-    for key in ("ema", "model", "state_dict"):
-        if isinstance(checkpoint.get(key), dict):
-            return checkpoint[key]
-    return checkpoint
+def _names(value, seen):
+    """The keys of a dict and of those in it."""
+    if isinstance(value, dict) and id(value) not in seen:
+        seen.add(id(value))
+        for key, inner in value.items():
+            if isinstance(key, str):
+                yield key
+                yield from _names(inner, seen)

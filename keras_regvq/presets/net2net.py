@@ -5,15 +5,16 @@ import re
 import numpy as np
 
 from keras_regvq.models import AutoregressivePrior, LabelMapTokenizer, TokenCondition
+from keras_regvq.presets.architecture import check_size, infer_architecture
 from keras_regvq.presets.foreign import read_checkpoint
-from keras_regvq.presets.taming import infer_architecture, load_taming, split_checkpoint
+from keras_regvq.presets.state_dicts import MAPS, find_state
+from keras_regvq.presets.taming import load_taming
 from keras_regvq.presets.taming_config import read_taming_config
 from keras_regvq.presets.tensor_names import LinearTensor, NamedTensor, assign_all, taming_tensors
 from keras_regvq.quantizers import VectorQuantizer
 from keras_regvq.validation import check_positive_integer, refuse
 
 _PREFIX = "transformer."
-_MAPS = ("cond_stage_model.",)
 
 
 def load_net2net(location, num_heads=None, num_classes=None, image_size=None, config=None):
@@ -24,8 +25,8 @@ def load_net2net(location, num_heads=None, num_classes=None, image_size=None, co
     else of nothing. The transformer's logits beyond the tokenizer's codes are left out.
 
     Args:
-        location: the checkpoint, `.ckpt`, `.pth`, `.pt`, `.bin` or `.safetensors`. A pickle is
-            never executed: `torch_files`.
+        location: the checkpoint, as of `load_foreign`. A pickle is never executed:
+            `files.torch_pickle`.
         num_heads: of the transformer, the config's `n_head`: the tensors do not tell.
         num_classes: of a class-conditional checkpoint.
         image_size: int or (H, W) that it was trained for; default 16 tokens a side.
@@ -42,11 +43,12 @@ def load_net2net(location, num_heads=None, num_classes=None, image_size=None, co
     if config is not None:
         told = read_taming_config(config)
         num_heads, num_classes = num_heads or told.num_heads, num_classes or told.num_classes
-    tokenizer, rest = load_taming(checkpoint, source, image_size, config)
-    state = checkpoint.get("state_dict", checkpoint)
+    tokenizer, _ = load_taming(checkpoint, source, image_size, config)
+    state = find_state(checkpoint, source)
+    rest = {name.removeprefix(state.outer): value for name, value in state.rest.items()}
     transformer = {
-        name.removeprefix(_PREFIX): state[name]
-        for name in rest
+        name.removeprefix(_PREFIX): value
+        for name, value in rest.items()
         if name.startswith(_PREFIX) and not name.endswith(".attn.mask")  # a constant
     }
     tables = [getattr(transformer.get(name), "ndim", 0) for name in ("tok_emb.weight", "pos_emb")]
@@ -57,7 +59,7 @@ def load_net2net(location, num_heads=None, num_classes=None, image_size=None, co
     if any(name.startswith("cond_stage_model.encoder.") for name in rest):
         if num_classes is not None:
             refuse("num_classes", num_classes, f"None: {source} is told of label maps")
-        maps = _load_map_tokenizer(state, tokenizer.image_size, source)
+        maps = _load_map_tokenizer(checkpoint, state.outer, tokenizer.image_size, source)
     vocabulary, width = transformer["tok_emb.weight"].shape
     needed = max(tokenizer.codebook_size, num_classes or 0, maps.codebook_size if maps else 0)
     if vocabulary < needed:
@@ -67,7 +69,8 @@ def load_net2net(location, num_heads=None, num_classes=None, image_size=None, co
     condition = None
     if maps is not None or num_classes is not None:
         condition = TokenCondition(vocabulary if maps is not None else num_classes, maps)
-    blocks = {int(found[1]) for name in transformer if (found := re.match(r"blocks\.(\d+)", name))}
+    blocks = {m[1] for name in transformer if (m := re.match(r"blocks\.(\d{1,9})\.", name))}
+    _check_room(transformer, tokenizer, condition, width, len(blocks), source)
     prior = AutoregressivePrior(
         tokenizer.codebook_size,
         tokenizer.token_grid,
@@ -81,17 +84,22 @@ def load_net2net(location, num_heads=None, num_classes=None, image_size=None, co
     assign_all(_wanted(prior), _rearranged(transformer, prior, source), source)
     parts = (_PREFIX, "cond_stage_model.encoder.", "cond_stage_model.decoder.")
     parts += ("cond_stage_model.quant", "cond_stage_model.post_quant")
-    return tokenizer, prior, [name for name in rest if not name.startswith(parts)]
+    left = [name for name in rest if not name.startswith(parts)]
+    return tokenizer, prior, sorted(left) + state.beside
 
 
-def _load_map_tokenizer(state, image_size, source):
-    tensors, _ = split_checkpoint(state, source, _MAPS)
+def _load_map_tokenizer(checkpoint, outer, image_size, source):
+    tensors = find_state(checkpoint, source, outer + MAPS).tensors
     shapes = {name: tuple(value.shape) for name, value in tensors.items()}
     architecture = infer_architecture(shapes, source)
+    classes = shapes["encoder.conv_in.weight"][1]
+    check_size(architecture, tensors, source, classes)
+    if not architecture.pop("middle_attention"):
+        refuse("checkpoint", f"{source}, whose label maps have none", "attention in the middle")
     levels = architecture.pop("attention_levels")
     codes = architecture.pop("codebook_size"), architecture.pop("embedding_dim")
     maps = LabelMapTokenizer(
-        shapes["encoder.conv_in.weight"][1],
+        classes,
         image_size,
         VectorQuantizer(*codes),
         attention_resolutions=tuple(image_size[0] // 2**level for level in sorted(levels)),
@@ -101,18 +109,30 @@ def _load_map_tokenizer(state, image_size, source):
     return maps
 
 
+def _check_room(transformer, tokenizer, condition, width, blocks, source):
+    """Refuse an image that the positions do not reach over, and forged sizes, before a prior is
+    built of them."""
+    positions, head = transformer["pos_emb"].shape[:2], transformer.get("head.weight")
+    before = 0 if condition is None else condition.prefix_length
+    needed = before + tokenizer.token_grid[0] * tokenizer.token_grid[1]
+    if positions[0] != 1 or positions[1] < needed or getattr(head, "ndim", 0) != 2:
+        received = (
+            f"{source} with {positions[1]} positions and {'no' if head is None else 'a'} head"
+        )
+        refuse("checkpoint", received, f"{needed} positions of an image this size")
+    there = sum(tensor.size for tensor in transformer.values())
+    if 12 * width * width * blocks > 4 * there + 10**6:
+        received = f"{source}, whose transformer has {there:,} numbers"
+        refuse("checkpoint", received, f"{blocks} blocks of width {width}, by its names")
+
+
 def _rearranged(transformer, prior, source):
     """The transformer's tensors with its two tables cut into what `prior` has in their place."""
     tensors = dict(transformer)
     tokens, positions = tensors.pop("tok_emb.weight"), tensors.pop("pos_emb")[0]
-    head = tensors.pop("head.weight", None)
+    head = tensors.pop("head.weight")
     condition, length, codes = prior.condition, prior.length, prior.codebook_size
     before = 0 if condition is None else condition.prefix_length
-    if len(positions) < before + length or head is None:
-        received = (
-            f"{source} with {len(positions)} positions and {'no' if head is None else 'a'} head"
-        )
-        refuse("checkpoint", received, f"{before + length} positions of an image this size")
     # Without a condition a sequence starts with token 0, else with the condition's last.
     start = tokens[:1] if condition is None else np.zeros_like(tokens[:1])
     tensors["tok_emb of images"] = np.concatenate([tokens[:codes], start])

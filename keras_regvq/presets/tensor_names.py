@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from keras import ops
 
+from keras_regvq.checks.finite import is_finite
 from keras_regvq.models.blocks import AttentionBlock, ResidualBlock, Upsample
 from keras_regvq.quantizers import GumbelQuantizer, RegularizedQuantizer, VectorQuantizer
 from keras_regvq.validation import describe, refuse
@@ -147,7 +148,7 @@ def assign_all(wanted, tensors, source):
         source: what to call the file in errors.
 
     Raises:
-        ValueError: if tensors are missing, left over, or of another shape.
+        ValueError: if tensors are missing, left over, of another shape, or no finite numbers.
     """
     names = [tensor.name for tensor in wanted]
     missing = [name for name in names if name not in tensors]
@@ -157,13 +158,24 @@ def assign_all(wanted, tensors, source):
         for tensor in wanted
         if tensor.name in tensors and tuple(tensors[tensor.name].shape) != tensor.shape
     ]
+    kinds = {"lacks": missing, "has besides": extra, "has": misshapen}
+    if not any(kinds.values()):
+        kinds["has, with NaN or infinity,"] = [
+            name for name in names if not _is_number(tensors[name])
+        ]
     problems = [
-        f"{kind} {len(found)} tensors ({', '.join(found[:3])}{', ...' if len(found) > 3 else ''})"
-        for kind, found in (("lacks", missing), ("has besides", extra), ("has", misshapen))
-        if found
+        f"{kind} {len(found)} tensors ({_some(found)})" for kind, found in kinds.items() if found
     ]
     if problems:
         expected = f"the {len(names)} tensors of this architecture"
         refuse("checkpoint", f"{source}, which {'; '.join(problems)}", expected)
     for tensor in wanted:
         tensor.variable.assign(tensor.to_keras(tensors[tensor.name].astype("float32")))
+
+
+def _some(names):
+    return ", ".join(f"{name:.120}" for name in names[:3]) + ", ..." * (len(names) > 3)
+
+
+def _is_number(array):
+    return array.dtype.kind in "fiub" and is_finite(array)
