@@ -1,22 +1,24 @@
 """A tokenizer's two halves as graphs that other programs run: images to tokens, and back."""
 
+import shutil
 from pathlib import Path
 
 import keras
 import numpy as np
 from keras import layers, ops
 
+from keras_regvq.files.updating import updating_directory
 from keras_regvq.validation import check_choice, check_positive_integer
 
 SUFFIXES = {"onnx": ".onnx", "tf_saved_model": ""}
 
 
 def export_tokenizer(tokenizer, directory, format="onnx", batch_size=1):
-    """Write an ImageTokenizer's `encode` and `decode` without Keras.
+    """Write an ImageTokenizer's `encode` and `decode` without Keras, in float32.
 
     Args:
         tokenizer: the ImageTokenizer.
-        directory: made if missing.
+        directory: made if missing; both graphs in it are replaced as one, other files stay.
         format: "onnx" or "tf_saved_model", which PyTorch cannot write.
         batch_size: images at once; None for any number, which PyTorch cannot write. Images have
             the tokenizer's `image_size`.
@@ -27,29 +29,62 @@ def export_tokenizer(tokenizer, directory, format="onnx", batch_size=1):
 
     Raises:
         ValueError: for an unknown format.
-        ImportError: without the packages of the format (onnx: onnx, and onnxscript with PyTorch,
-            tf2onnx with TensorFlow, jax2onnx with JAX).
+        ImportError: without the packages of the format: those of the extra "onnx".
+        OSError: naming the directory, such as for a full disk; what was there stays.
     """
     check_choice("format", format, tuple(SUFFIXES))
     if batch_size is not None:
         check_positive_integer("batch_size", batch_size)
-    directory = Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
+    with updating_directory(directory) as part:
+        for name, model in _graphs(_in_float32(tokenizer), batch_size).items():
+            path = part / (name + SUFFIXES[format])
+            _remove(path)
+            _write(model, path, format)
+    return {name: Path(directory) / (name + SUFFIXES[format]) for name in ("encode", "decode")}
+
+
+def _graphs(tokenizer, batch_size):
     images = keras.Input((*tokenizer.image_size, 3), batch_size, dtype="float32", name="images")
     features = tokenizer.encoder(images * 2.0 - 1.0)
     tokens = keras.Input(tokenizer.token_grid, batch_size, dtype="int32", name="tokens")
     decoded = tokenizer.decoder(_Lookup(tokenizer.quantizer)(tokens))["images"]
-    graphs = {
+    return {
         "encode": keras.Model(images, _BestTokens(tokenizer.quantizer)(features)),
         "decode": keras.Model(tokens, ops.clip((decoded + 1.0) / 2.0, 0.0, 1.0)),
     }
-    paths = {name: directory / (name + SUFFIXES[format]) for name in graphs}
-    for name, model in graphs.items():
-        signature = [
-            keras.InputSpec(shape=x.shape, dtype=x.dtype, name=x.name) for x in model.inputs
-        ]
-        model.export(str(paths[name]), format=format, verbose=False, input_signature=signature)
-    return paths
+
+
+def _in_float32(tokenizer):
+    """The tokenizer itself if all of it computes in float32, else a copy that does.
+
+    Other programs do not read the operations of bfloat16, and few those of float16.
+    """
+    layers_ = tokenizer._flatten_layers()
+    if all(layer.compute_dtype == layer.variable_dtype == "float32" for layer in layers_):
+        return tokenizer
+    copy = type(tokenizer).from_config({**tokenizer.get_config(), "dtype": "float32"})
+    for variable, original in zip(copy.weights, tokenizer.weights, strict=True):
+        # Through NumPy: on JAX, variables that share a value lose it together.
+        variable.assign(ops.convert_to_numpy(original).astype("float32"))
+    return copy
+
+
+def _write(model, path, format):
+    signature = [keras.InputSpec(shape=x.shape, dtype=x.dtype, name=x.name) for x in model.inputs]
+    try:
+        model.export(str(path), format=format, verbose=False, input_signature=signature)
+    except ImportError as error:
+        if format != "onnx":
+            raise
+        needed = 'the packages of the extra "onnx": pip install "keras_regvq[onnx]"'
+        raise ImportError(f"export(format='onnx') needs {needed} ({error})") from error
+
+
+def _remove(path):
+    """Remove what an earlier export has left: a file, or the folder of a SavedModel."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
 
 
 class _BestTokens(layers.Layer):

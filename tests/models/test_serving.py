@@ -1,5 +1,9 @@
 """Exported tokenizers run in onnxruntime and as SavedModels, and give what Keras gives."""
 
+import os
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import onnxruntime
@@ -17,10 +21,10 @@ QUANTIZERS = {
 }
 
 
-def make_tokenizer(name):
+def make_tokenizer(name, dtype=None):
     tokenizer = ImageTokenizer(
         (16, 24), QUANTIZERS[name](), base_channels=8, channel_multipliers=(1, 2),
-        num_res_blocks=1, attention_resolutions=(8,), latent_channels=8,
+        num_res_blocks=1, attention_resolutions=(8,), latent_channels=8, dtype=dtype,
     )  # fmt: skip
     return randomize(tokenizer)
 
@@ -39,6 +43,69 @@ def test_onnx_files_give_the_same_tokens_and_images(tmp_path, rng, name):
     assert len(np.unique(tokens)) > 3
     np.testing.assert_array_equal(results["encode"], tokens)
     np.testing.assert_allclose(results["decode"], tokenizer.decode(tokens), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "policy, of_all",
+    [("bfloat16", False), ("float16", False), ("mixed_bfloat16", True), ("bfloat16", True)],
+)
+def test_other_precisions_are_exported_as_float32_of_the_same_weights(
+    tmp_path, rng, policy, of_all
+):
+    exact = make_tokenizer("regvq", "float32")
+    if of_all:
+        before = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(policy)
+    try:
+        tokenizer = make_tokenizer("regvq", None if of_all else policy)
+        for rough, fine in zip(tokenizer.weights, exact.weights, strict=True):
+            rough.assign(keras.ops.cast(keras.ops.convert_to_numpy(fine), rough.dtype))
+            fine.assign(keras.ops.convert_to_numpy(rough).astype("float32"))
+        paths = tokenizer.export(tmp_path, batch_size=2)
+    finally:
+        if of_all:
+            keras.config.set_dtype_policy(before)
+    images = rng.random((2, 16, 24, 3), dtype="float32")
+    tokens = exact.encode(images)
+    for part, given, expected in (
+        ("encode", images, tokens),
+        ("decode", tokens, exact.decode(tokens)),
+    ):
+        session = onnxruntime.InferenceSession(paths[part], providers=["CPUExecutionProvider"])
+        (result,) = session.run(None, {session.get_inputs()[0].name: given})
+        assert result.dtype == expected.dtype
+        np.testing.assert_allclose(result, expected, atol=1e-4)
+    assert tokenizer.encoder.layers[1].compute_dtype == policy.removeprefix("mixed_")
+
+
+def test_a_second_export_replaces_both_graphs_and_nothing_else(tmp_path):
+    tokenizer = make_tokenizer("regvq")
+    (tmp_path / "notes.txt").write_text("mine")
+    for _ in range(2):
+        tokenizer.export(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "decode.onnx", "encode.onnx", "notes.txt",
+    ]  # fmt: skip
+
+
+PACKAGES = {"torch": ("onnx", "onnxscript"), "tensorflow": ("tf2onnx",), "jax": ("jax2onnx",)}
+
+
+@pytest.mark.parametrize("package", PACKAGES[BACKEND])
+def test_without_the_packages_the_extra_is_named(tmp_path, package):
+    code = (
+        f"import sys; sys.modules[{package!r}] = None\n"
+        "from tests.models.test_serving import make_tokenizer\n"
+        "try:\n"
+        f"    make_tokenizer('regvq').export({str(tmp_path / 'served')!r})\n"
+        "except ImportError as error:\n"
+        "    assert 'pip install \"keras_regvq[onnx]\"' in str(error), error\n"
+        "else:\n"
+        "    raise AssertionError('exported')\n"
+    )
+    code = f"import sys; sys.modules['onnxruntime'] = object()\n{code}"  # which may need onnx
+    subprocess.run([sys.executable, "-c", code], check=True, env=dict(os.environ))
+    assert not (tmp_path / "served").exists()
 
 
 @pytest.mark.skipif(BACKEND == "torch", reason="Keras writes no SavedModel from PyTorch")

@@ -202,15 +202,6 @@ def test_a_pickle_that_runs_code_is_refused_and_runs_nothing(tmp_path, monkeypat
         assert target.exists()
 
 
-def test_a_missing_reader_is_an_import_error_that_names_it(files, monkeypatch):
-    def without_package(name):
-        raise ModuleNotFoundError(name)
-
-    monkeypatch.setattr(feature_weights.importlib, "import_module", without_package)
-    with pytest.raises(ImportError, match="safetensors file needs the package 'safetensors'"):
-        VGG19Features(files[".safetensors"])
-
-
 def test_config_and_weights_give_the_same_network_back(files, tmp_path):
     images = random_images(1, 16, 16)
     path = str(tmp_path / "features.keras")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from keras_regvq.torch_files import read_torch_file
+from keras_regvq.files.torch_pickle import read_torch_file
 
 
 def save(value, path, old=False):
@@ -53,7 +53,7 @@ def test_it_needs_no_torch(tmp_path):
     path = save({"weight": torch.ones(2)}, tmp_path / "a.pth")
     code = (
         "import sys; sys.modules['torch'] = None\n"
-        "from keras_regvq.torch_files import read_torch_file\n"
+        "from keras_regvq.files.torch_pickle import read_torch_file\n"
         f"assert read_torch_file({str(path)!r})['weight'].sum() == 2"
     )
     environment = {**os.environ, "KERAS_BACKEND": "jax"}
@@ -64,7 +64,7 @@ class Attack:
     ran = False
 
     def __reduce__(self):
-        return (exec, ("from tests import test_torch_files as t; t.Attack.ran = True",))
+        return (exec, ("from tests.files import test_torch_pickle as t; t.Attack.ran = True",))
 
 
 class NamesAShell:
