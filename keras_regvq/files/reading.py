@@ -2,8 +2,8 @@
 
 import contextlib
 import os
-import stat
 
+from keras_regvq.files.regular_files import open_regular
 from keras_regvq.refusal import refuse
 
 _LONGEST_REASON = 300
@@ -39,6 +39,11 @@ def reading(path, expected, argument="path"):
         refuse(argument, f"{str(path)!r}, which cannot be read ({reason})", expected)
 
 
+def file_size(file):
+    """The size of an open file in bytes."""
+    return os.fstat(file.fileno()).st_size
+
+
 def read_regular(path, largest):
     """The bytes of a regular file: no device, and no pipe, which would never end.
 
@@ -49,18 +54,8 @@ def read_regular(path, largest):
     Raises:
         OSError, ValueError: for `reading` to name the file.
     """
-    size = regular_size(path)
-    if size > largest:
-        raise ValueError(f"it has {size:,} bytes, and at most {largest:,} are read")
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
+        size = file_size(file)
+        if size > largest:
+            raise ValueError(f"it has {size:,} bytes, and at most {largest:,} are read")
         return file.read(largest)
-
-
-def regular_size(path):
-    """The size of a regular file in bytes; an OSError for anything else."""
-    found = os.stat(path)
-    if stat.S_ISDIR(found.st_mode):
-        raise IsADirectoryError("it is a folder")
-    if not stat.S_ISREG(found.st_mode):
-        raise OSError("it is a device, a pipe or a socket")
-    return found.st_size

@@ -9,7 +9,8 @@ import math
 
 import numpy as np
 
-from keras_regvq.files.reading import reading, regular_size
+from keras_regvq.files.reading import file_size, reading
+from keras_regvq.files.regular_files import open_regular
 from keras_regvq.files.replacing import replacing
 from keras_regvq.refusal import refuse
 
@@ -39,8 +40,8 @@ def read_safetensors(path, names=None, argument="path"):
         ValueError: naming the file, if it is damaged or of another format.
     """
     with reading(path, _EXPECTED, argument):
-        size = regular_size(path)
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
+            size = file_size(file)
             length = int.from_bytes(file.read(8), "little")
             if not 2 <= length <= min(size - 8, _LARGEST_HEADER):
                 raise ValueError(f"its header would have {length:,} bytes")

@@ -13,7 +13,8 @@ from pickle import UnpicklingError
 
 from keras_regvq.files.budget import Budget
 from keras_regvq.files.inert_pickle import read_pickle
-from keras_regvq.files.reading import reading, regular_size
+from keras_regvq.files.reading import file_size, reading
+from keras_regvq.files.regular_files import open_regular
 from keras_regvq.files.torch_tensors import Tensors, find_storage, itemsize
 from keras_regvq.files.torch_values import plain_values
 
@@ -40,8 +41,8 @@ def read_torch_file(path):
             anything but tensors and plain containers: nothing of it has run then.
     """
     with reading(path, _EXPECTED):
-        size = regular_size(path)
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
+            size = file_size(file)
             start = file.read(16)
             file.seek(0)
             if start[:1] != b"\x80" or len(start) < 2:  # the first instruction of a pickle

@@ -156,7 +156,8 @@ def test_shapes_that_ask_for_far_more_than_the_file_has_are_refused_before_they_
 @pytest.mark.parametrize(
     "options, named",
     [
-        ({"image_size": 33}, "image_size.*33.*multiples of 4"), ({"image_size": "big"}, "image_size"),
+        ({"image_size": 33}, "image_size.*33.*multiples of 4"),
+        ({"image_size": "big"}, "image_size"),
         ({"image_size": (32, 32, 32)}, "image_size"), ({"image_size": 0}, "image_size"),
         ({"image_size": []}, "image_size"), ({"bad_override": 1}, "bad_override"),
         ({"config": 3}, "config"),
