@@ -16,6 +16,8 @@ WEIGHTS = "diffusion_pytorch_model.safetensors"
 _STEM = "diffusion_pytorch_model"
 _WHOLE = (f"{_STEM}.safetensors", f"{_STEM}.bin")
 _INDICES = (f"{_STEM}.safetensors.index.json", f"{_STEM}.bin.index.json")
+# What a hub is asked for, which cannot be listed without its own protocol.
+LAYOUTS = (*_WHOLE, *_INDICES, f"{_STEM}.fp16.safetensors", f"{_STEM}.fp16.bin")
 _VARIANT = re.compile(
     rf"{_STEM}\.(safetensors\.index\.[\w-]+\.json|bin\.index\.[\w-]+\.json|"
     r"(?!.*-of-)[\w-]+\.(safetensors|bin))"
@@ -82,16 +84,21 @@ def read_tensors(path):
         return {n: v for n, v in found.items() if isinstance(n, str) and hasattr(v, "shape")}
 
 
-def _read_shards(path):
-    """The tensors of the files that an index names, each from the file it is said to be in."""
+def read_index(path):
+    """{file: names of its tensors} of an index of files beside it."""
     files = {}
     with reading(path, "an index of files of tensors", "preset"):
         for name, file in read_json(path, "preset")["weight_map"].items():
             if Path(file).name != file or not file.endswith((".safetensors", ".bin")):
                 raise ValueError(f"it names {file!r:.80}, which is no file of tensors beside it")
             files.setdefault(file, set()).add(name)
+    return files
+
+
+def _read_shards(path):
+    """The tensors of the files that an index names, each from the file it is said to be in."""
     found = {}
-    for file, names in files.items():
+    for file, names in read_index(path).items():
         tensors = read_tensors(path.with_name(file))
         found |= {name: tensors[name] for name in names if name in tensors}
     return found

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from keras_regvq.presets.diffusers_folder import WEIGHTS
+from keras_regvq.files.settings_files import read_json
+from keras_regvq.presets.diffusers_folder import CONFIG, LAYOUTS, PIPELINE, WEIGHTS, read_index
 from keras_regvq.validation import refuse
 
 PREFIX = "hf://"
@@ -12,7 +13,8 @@ def download_folder(handle):
     """Fetch config.json and, if it is a VQModel's, its weights, into huggingface_hub's cache.
 
     Args:
-        handle: hf://user/name, or hf://user/name/folder for a part of a pipeline such as "vqvae".
+        handle: hf://user/name, also of a pipeline with a VQModel, or hf://user/name/folder for a
+            part of a pipeline such as "vqvae".
             HF_ENDPOINT names another hub.
 
     Returns:
@@ -34,9 +36,42 @@ def download_folder(handle):
         return hf_hub_download(repository, name, subfolder=folder)
 
     try:
-        config = Path(fetch("config.json"))
+        try:
+            config = Path(fetch(CONFIG))
+        except EntryNotFoundError as error:
+            part = _part_of_pipeline(fetch)
+            if folder is not None or part is None:
+                raise error
+            return download_folder(f"{handle}/{part}")
         if '"VQModel"' in config.read_text():
-            fetch(WEIGHTS)
+            _fetch_weights(fetch)
     except (EntryNotFoundError, RepositoryNotFoundError) as error:
         refuse("preset", f"{handle!r}: {error}", f"a repository with config.json and {WEIGHTS}")
     return config.parent
+
+
+def _part_of_pipeline(fetch):
+    """The folder of a pipeline's VQModel, or None."""
+    from huggingface_hub.errors import EntryNotFoundError
+
+    try:
+        parts = read_json(fetch(PIPELINE), "preset")
+    except EntryNotFoundError:
+        return None
+    found = [name for name, kind in parts.items() if kind == ["diffusers", "VQModel"]]
+    return found[0] if found else None
+
+
+def _fetch_weights(fetch):
+    """Fetch the weights in the first of their layouts that the repository has."""
+    from huggingface_hub.errors import EntryNotFoundError
+
+    for name in LAYOUTS:
+        try:
+            path = fetch(name)
+        except EntryNotFoundError:
+            continue
+        for shard in read_index(path) if ".index." in name else ():
+            fetch(shard)
+        return
+    fetch(WEIGHTS)  # whose absence is told of

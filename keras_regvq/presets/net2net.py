@@ -52,7 +52,7 @@ def load_net2net(location, num_heads=None, num_classes=None, image_size=None, co
         if name.startswith(_PREFIX) and not name.endswith(".attn.mask")  # a constant
     }
     tables = [getattr(transformer.get(name), "ndim", 0) for name in ("tok_emb.weight", "pos_emb")]
-    if tables != [2, 3]:
+    if tables != [2, 3] or not transformer["tok_emb.weight"].size:
         received = f"{source} without the tables of a transformer"
         refuse("checkpoint", received, "transformer.tok_emb.weight (V, D) and pos_emb (1, T, D)")
     maps = None
@@ -93,6 +93,8 @@ def _load_map_tokenizer(checkpoint, outer, image_size, source):
     shapes = {name: tuple(value.shape) for name, value in tensors.items()}
     architecture = infer_architecture(shapes, source)
     classes = shapes["encoder.conv_in.weight"][1]
+    if not classes:
+        refuse("checkpoint", f"{source}, whose label maps have no labels", "at least one")
     check_size(architecture, tensors, source, classes)
     if not architecture.pop("middle_attention"):
         refuse("checkpoint", f"{source}, whose label maps have none", "attention in the middle")

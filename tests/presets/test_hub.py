@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import http.server
+import json
 import threading
 
 import huggingface_hub
@@ -11,6 +12,7 @@ import pytest
 
 import keras_regvq
 from tests.presets.foreign_peers import check_diffusers, diffusers_model
+from tests.presets.test_diffusers_folders import write
 
 
 class Hub(http.server.BaseHTTPRequestHandler):
@@ -69,6 +71,20 @@ def test_a_vqmodel_of_the_hub_is_a_tokenizer(hub, folder):
     model = diffusers_model()
     model.save_pretrained(hub / f"someone/pictures{folder}")
     check_diffusers(keras_regvq.from_preset(f"hf://someone/pictures{folder}"), model)
+
+
+@pytest.mark.parametrize("layout", ["bin", "fp16", "shards"])
+def test_other_layouts_of_the_weights_are_fetched(hub, layout):
+    model = write(hub / "someone" / "pictures", layout)
+    check_diffusers(keras_regvq.from_preset("hf://someone/pictures"), model)
+
+
+def test_the_vqmodel_of_a_pipeline_is_found(hub):
+    model = diffusers_model()
+    model.save_pretrained(hub / "someone" / "pipeline" / "vqvae")
+    index = {"_class_name": "AmusedPipeline", "vqvae": ["diffusers", "VQModel"]}
+    (hub / "someone" / "pipeline" / "model_index.json").write_text(json.dumps(index))
+    check_diffusers(keras_regvq.from_preset("hf://someone/pipeline"), model)
 
 
 def test_a_preset_of_ours_comes_from_the_hub_too(hub):

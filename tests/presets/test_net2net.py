@@ -141,6 +141,18 @@ def test_a_transformer_told_of_nothing_starts_with_token_0(tmp_path):
     check_prior(prior, parts["transformer"], torch.zeros(2, 1))
 
 
+@pytest.mark.parametrize("prefix", ["module.", "model._orig_mod."])
+def test_a_wrapped_net2net_is_the_same(tmp_path, prefix):
+    file, parts = checkpoint(tmp_path, maps=True)
+    state = torch.load(file)["state_dict"]
+    torch.save({"model": {prefix + name: value for name, value in state.items()}}, file)
+    _, prior, ignored = load_net2net(file, HEADS, image_size=SIDE)
+    assert ignored == ["first_stage_model.loss.logvar"]
+    expected = load_net2net(checkpoint(tmp_path, maps=True)[0], HEADS, image_size=SIDE)[1]
+    for weights, other in zip(prior.weights, expected.weights, strict=True):
+        np.testing.assert_array_equal(*map(ops.convert_to_numpy, (weights, other)))
+
+
 @pytest.mark.parametrize(
     "options, lacking, named",
     [
