@@ -49,10 +49,13 @@ print(checkpoint.name, f"{checkpoint.stat().st_size / 1e6:.1f} MB")
 # ## 2. Load it
 #
 # `from_preset` sees what a file or folder is. What a checkpoint cannot say, its image size, you
-# may: it only places the attention, and weights do not depend on it. A pickle is read with a
-# whitelist of tensor types, and nothing in it ever runs; tensors that are missing, left over or of
-# another shape are an error that names them. A model of the hub is `hf://user/name`, a part of a
-# pipeline `hf://user/name/vqvae`.
+# may: it only places the attention, and weights do not depend on it. Nothing in a pickle is looked
+# up or ever runs. Names may be wrapped (`module.`, `_orig_mod.`), and what only training needs,
+# such as loss networks, optimizers and an averaged codebook's counts, is left aside; tensors that
+# are missing, left over, of another shape or not finite are an error that names them. A folder of
+# diffusers may have its weights as `.safetensors` or `.bin`, in float16 or in several files, and be
+# a whole pipeline. A model of the hub is `hf://user/name`, a part of a pipeline
+# `hf://user/name/vqvae`.
 
 # %%
 tokenizer = keras_regvq.from_preset(checkpoint, image_size=64)
