@@ -4,40 +4,15 @@ Of the objects of training frameworks and of a project's own classes, which whol
 besides, empty shells are made. Any other name is an error.
 """
 
-import sys
 from pickle import UnpicklingError
 
 from keras_regvq.files import numpy_values
 from keras_regvq.files.inert_pickle import Call, Name, Pairs, Persistent, Values
+from keras_regvq.files.pickled_names import PYTHON_2, Shell, check_shell
 from keras_regvq.files.torch_tensors import find_storage
 
-# Their objects are settings and counters of a training run.
-_SHELLS = {
-    "accelerate", "addict", "argparse", "attr", "attrs", "box", "datetime", "decimal", "diffusers",
-    "easydict", "enum", "fractions", "hydra", "lightning", "lightning_fabric",
-    "lightning_utilities", "ml_collections", "munch", "omegaconf", "pathlib", "pytorch_lightning",
-    "torchmetrics", "transformers", "types.SimpleNamespace", "typing", "uuid", "yacs",
-    "collections.deque", "collections.Counter", "numpy.random", "torch.device", "torch.optim",
-    "torch.Generator", "torch.torch_version",
-    *(f"builtins.{name}" for name in "bool bytes complex float int object range slice str".split()),
-}  # fmt: skip
-# Of these, names that are not in a list are functions to be called, or not of a checkpoint.
-_NO_SHELLS = {*sys.stdlib_module_names, "numpy", "keras", "keras_regvq", "tensorflow", "jax"}
 _MOST_ARGUMENTS = 16
-_PYTHON_2 = {"__builtin__": "builtins", "copy_reg": "copyreg"}
 _PLAIN = (str, int, float, bool, type(None), bytes, bytearray)
-
-
-class Shell:
-    """Stands for an object that is not needed."""
-
-    __slots__ = ("name",)
-
-    def __init__(self, name):
-        self.name = name
-
-    def __repr__(self):
-        return f"<{self.name!s:.80}, left aside>"
 
 
 def plain_values(tree, tensors, budget):
@@ -78,7 +53,7 @@ class _Values:
         if isinstance(node, Persistent):
             return find_storage(node.identifier)
         if isinstance(node, Name):
-            _check_shell(node, called=False)
+            check_shell(node, False, _MAKERS)
             return Shell(node)
         return self._call(node)
 
@@ -95,7 +70,7 @@ class _Values:
 
     def _call(self, call):
         module, name = call.function
-        function = Name(_PYTHON_2.get(module, module), name)
+        function = Name(PYTHON_2.get(module, module), name)
         make = _MAKERS.get(function)
         if make is None and function.module.startswith(("numpy.core.", "numpy._core.")):
             make = _NUMPY_MAKERS.get((function.module.rpartition(".")[2], name))
@@ -103,7 +78,7 @@ class _Values:
             make = _named_dtype
         if make is not None:
             return make(self, call)
-        _check_shell(function, called=not call.makes_object)
+        check_shell(function, not call.makes_object, _MAKERS)
         return Shell(function)
 
     def arguments(self, call, least):
@@ -121,23 +96,6 @@ class _Values:
             raise UnpicklingError(f"it makes a {call.function} of a {type(given).__name__}")
         self.budget.take(8 * len(given), f"a {call.function}")
         return [*given, *call.values]
-
-
-def _check_shell(name, called):
-    """Refuse a name that stands for more than an object of settings.
-
-    A class, by its capital letter, may be called: so are members of enumerations pickled.
-    """
-    module = _PYTHON_2.get(name.module, name.module)
-    parts = f"{module}.{name.name}".split(".")
-    if any(".".join(parts[:length]) in _SHELLS for length in range(1, len(parts) + 1)):
-        return
-    if module == "builtins" and name.name in ("dict", "list", "set", "frozenset", "tuple"):
-        return
-    if not called and (name in _MAKERS or parts[0] == "numpy"):
-        return
-    if parts[0] in _NO_SHELLS or called and not parts[-1][:1].isupper():
-        raise UnpicklingError(f"it names {module}.{name.name}, which is no tensor")
 
 
 def _mapping(values, call):
@@ -239,7 +197,7 @@ def _shell_of_class(values, call):
     """copyreg._reconstructor(class, object, None), as protocols 0 and 1 make an object."""
     if not call.arguments or not isinstance(call.arguments[0], Name):
         raise UnpicklingError("it makes an object of no class")
-    _check_shell(call.arguments[0], called=False)
+    check_shell(call.arguments[0], False, _MAKERS)
     return Shell(call.arguments[0])
 
 
