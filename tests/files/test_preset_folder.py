@@ -88,10 +88,10 @@ def test_after_a_kill_at_any_step_one_of_the_two_is_there_whole(tmp_path, monkey
         save(preset, "old", "model.weights.h5", "text_encoder/a")
         calls = iter(range(100))
 
-        def killed(*args, calls=calls, last=last):
+        def killed(*args, calls=calls, last=last, **kwargs):
             if next(calls) >= last:
                 raise KeyboardInterrupt
-            return original(*args)
+            return original(*args, **kwargs)
 
         monkeypatch.setattr(preset_folder.os, function, killed)
         try:
@@ -108,7 +108,7 @@ def test_after_a_kill_at_any_step_one_of_the_two_is_there_whole(tmp_path, monkey
 
 
 def test_where_a_file_can_have_one_name_only_it_is_copied(tmp_path, monkeypatch):
-    def no_links(source, target):
+    def no_links(source, target, **kwargs):
         raise OSError(95, "Operation not supported")
 
     monkeypatch.setattr(preset_folder.os, "link", no_links)
