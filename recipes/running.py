@@ -54,6 +54,8 @@ def run(main, afterwards=""):
         if isinstance(error, (ValueError, OSError, ImportError)):
             sys.exit(f"error: {with_options(one_line(error))}")
         raise
+    if received:  # swallowed, and `main` has ended nevertheless
+        _end(received[0], afterwards)
 
 
 def _end(number, afterwards):
