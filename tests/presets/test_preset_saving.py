@@ -112,16 +112,11 @@ def test_what_is_no_folder_is_refused_by_name(argument):
         make_tokenizer().save_to_preset(argument)
 
 
-def quantized_priors():
-    yield make_map_prior(), (random_maps(),), {}
-    condition = models.ClassCondition(CLASSES)
-    yield make_diffusion_prior(condition=condition), (np.array([0, 2]),), {"num_steps": 3}
-
-
 @pytest.mark.filterwarnings("ignore:.*quantiz")
 @pytest.mark.parametrize("mode", ["int8", "int4"])
 def test_a_quantized_prior_comes_back_quantized(tmp_path, mode):
-    for number, (prior, condition, options) in enumerate(quantized_priors()):
+    diffusion = make_diffusion_prior(condition=models.ClassCondition(CLASSES))
+    for number, prior in enumerate((diffusion, make_map_prior())):
         prior.quantize(mode)
         prior.save_to_preset(tmp_path / str(number))
         loaded = keras_regvq.from_preset(tmp_path / str(number))
@@ -135,7 +130,8 @@ def test_a_quantized_prior_comes_back_quantized(tmp_path, mode):
             np.testing.assert_array_equal(
                 *map(keras.ops.convert_to_numpy, (saved.value, found.value))
             )
-        samples = [model.generate(*condition, seed=0, **options) for model in (prior, loaded)]
+    if mode == "int8":  # compiling takes its time
+        samples = [model.generate(random_maps(1), seed=0) for model in (prior, loaded)]
         np.testing.assert_array_equal(*samples)
 
 
