@@ -112,14 +112,15 @@ class Preset:
             refuse("directory", repr(directory), "a path on this machine")
         check_choice("weights_dtype", weights_dtype, ("float32", "float16"))
         _check_finite(self, weights_dtype)
-        config, quantized = self.preset_config(), quantized_layers(self)
-        if quantized:
-            config["quantization"] = quantized
+        quantized = quantized_layers(self)
         try:
+            config = self.preset_config()
             safe_config(config, _may_be_in_preset, to_be_given=True)
-        except ValueError as error:
+        except (ValueError, TypeError, OSError) as error:  # Keras looks for the source of a lambda
             expected = "a model that could be loaded from a preset again"
             refuse("model", f"a {type(self).__name__} to be saved: {error}", expected)
+        if quantized:
+            config["quantization"] = quantized
         floats = None if weights_dtype == "float32" else weights_dtype
         with replacing_preset(directory) as folder:
             write_config(config, folder)
