@@ -4,6 +4,8 @@ from keras_regvq.training import callbacks
 from keras_regvq.training.callbacks import (
     CodebookHistogram,
     LowUsageWarning,
+    NonFiniteLoss,
+    NonFiniteLossError,
     ReconstructionGrid,
     TemperatureSchedule,
 )
@@ -13,6 +15,8 @@ from keras_regvq.training.two_player_optimizer import TwoPlayerOptimizer
 __all__ = [
     "CodebookHistogram",
     "LowUsageWarning",
+    "NonFiniteLoss",
+    "NonFiniteLossError",
     "ReconstructionGrid",
     "TemperatureSchedule",
     "TokenizerTrainer",
