@@ -83,9 +83,11 @@ def check_images(argument, images, factor=1):
         low, high = float(images.min()), float(images.max())
         # Resizing overshoots by rounding errors; a [-1, 1] or [0, 255] picture is far outside.
         if not (low >= -1e-3 and high <= 1 + 1e-3):
+            finite = np.isfinite(low) and np.isfinite(high)
+            received = f"float values from {low:.4g} to {high:.4g}"
             refuse(
                 argument,
-                f"float values from {low:.4g} to {high:.4g}",
+                received if finite else "values that are NaN or infinite",
                 "uint8 values, or floats in [0, 1]",
             )
     return images

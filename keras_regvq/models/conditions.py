@@ -34,8 +34,11 @@ class Condition(layers.Layer):
         """Create the weights for a prior's token grid (h, w) and width D."""
         raise NotImplementedError(f"{type(self).__name__} must implement build_for()")
 
-    def check(self, values):
-        """Return `values` of a batch as the NumPy array that `call` takes, or raise ValueError."""
+    def check(self, values, argument="condition"):
+        """Return `values` of a batch as the NumPy array that `call` takes, or raise ValueError.
+
+        `argument` is what to call them in the error.
+        """
         raise NotImplementedError(f"{type(self).__name__} must implement check()")
 
     def call(self, values):
@@ -66,8 +69,8 @@ class ClassCondition(Condition):
         self.embedding.build()
         self.built = True
 
-    def check(self, values):
-        return check_tokens("condition", values, self.num_classes, "(B,)", "class labels")
+    def check(self, values, argument="condition"):
+        return check_tokens(argument, values, self.num_classes, "(B,)", "class labels")
 
     def call(self, values):
         return self.embedding(values)[:, None], None
@@ -125,8 +128,8 @@ class LabelMapCondition(Condition):
         layer.build((None, *self.shape, self.num_classes))
         return layer
 
-    def check(self, values):
-        return check_label_maps("condition", values, self.num_classes, self.shape)
+    def check(self, values, argument="condition"):
+        return check_label_maps(argument, values, self.num_classes, self.shape)
 
     def call(self, values):
         one_hot = ops.one_hot(values, self.num_classes, dtype=self.compute_dtype)
@@ -172,8 +175,8 @@ class TokenizedMapCondition(Condition):
         self.positions.build()
         self.built = True
 
-    def check(self, values):
-        return check_label_maps("condition", values, self.tokenizer.num_classes, self.shape)
+    def check(self, values, argument="condition"):
+        return check_label_maps(argument, values, self.tokenizer.num_classes, self.shape)
 
     def call(self, values):
         tokens = ops.reshape(self.tokenizer.tokens_of(values), (-1, self.prefix_length))

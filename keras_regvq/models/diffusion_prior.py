@@ -256,7 +256,7 @@ class DiffusionPrior(TokenPrior):
         if negative is not None:
             if self.condition is None:
                 refuse("negative_condition", "one", "None for a prior without condition")
-            negative = self.condition.check(negative)
+            negative = self.condition.check(negative, "negative_condition")
             if len(negative) != count:
                 refuse("negative_condition", f"{len(negative)} examples", f"{count}")
             if scale == 1:

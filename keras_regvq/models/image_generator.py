@@ -15,7 +15,6 @@ from keras_regvq.validation import (
     check_image_shape_and_dtype,
     check_images,
     check_mask,
-    check_tokens,
     describe,
     refuse,
     unit_float,
@@ -78,14 +77,20 @@ class ImageGenerator(TrainsPrior, PresetModel):
         """The prior's losses by name."""
         return self.prior.token_losses({"tokens": outputs["tokens"]}, outputs["prior"])
 
+    def select_inputs(self, argument, batch):
+        """The condition, and tokens or else images; what else there is stays on the host."""
+        batch = super().select_inputs(argument, batch)
+        picture = "tokens" if "tokens" in batch else "images"
+        if self.condition_field not in batch or picture not in batch:
+            expected = f'the keys "{self.condition_field}", and "images" or "tokens"'
+            refuse(argument, f"a dict with keys {sorted(batch)}", expected)
+        return {name: batch[name] for name in (picture, self.condition_field)}
+
     def check_inputs(self, argument, inputs):
         """Check a dict of arrays as `call` takes it."""
-        if self.condition_field not in inputs or not {"images", "tokens"} & set(inputs):
-            expected = f'the keys "{self.condition_field}", and "images" or "tokens"'
-            refuse(argument, f"a dict with keys {sorted(inputs)}", expected)
         self.check_condition(inputs[self.condition_field])
         if "tokens" in inputs:
-            check_tokens("tokens", inputs["tokens"], self.tokenizer.codebook_size)
+            self.prior.check_token_grid("tokens", inputs["tokens"])
         else:
             images = check_images("images", inputs["images"])
             if images.shape[1:3] != self.tokenizer.image_size:
@@ -94,7 +99,7 @@ class ImageGenerator(TrainsPrior, PresetModel):
 
     def check_condition(self, values):
         """Check a batch of `condition_field`."""
-        self.prior.condition.check(values)
+        self.prior.condition.check(values, self.condition_field)
 
     def tokenize(self, dataset, directory=None, verbose=True):
         """Tokenize a dataset once, for `fit` to read again and again.
@@ -111,6 +116,7 @@ class ImageGenerator(TrainsPrior, PresetModel):
         """
 
         def encode(batch):
+            batch = self.select_inputs("dataset", batch)
             self.check_inputs("dataset", batch)
             tokens = self.tokenizer.encode(batch["images"])
             return {"tokens": tokens, self.condition_field: batch[self.condition_field]}

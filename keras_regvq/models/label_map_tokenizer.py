@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_regvq.checks.checked_model import CheckedModel
 from keras_regvq.models.encoder_decoder import build_decoder, build_encoder
 from keras_regvq.models.inference import BatchedFunction
 from keras_regvq.models.preset_model import PresetModel
@@ -20,12 +21,13 @@ from keras_regvq.validation import (
 
 
 @keras.saving.register_keras_serializable(package="keras_regvq")
-class LabelMapTokenizer(PresetModel):
+class LabelMapTokenizer(CheckedModel, PresetModel):
     """Label maps to tokens and back: a small VQ autoencoder of one-hot maps.
 
-    Trains with `fit` on label maps: cross-entropy of every pixel and the quantizer's losses, no
-    adversary and no perceptual loss. Esser et al., "Taming Transformers for High-Resolution Image
-    Synthesis" (2021), who give a transformer its condition as such tokens.
+    Trains with `fit` on label maps, integers (B, H, W), bare or in a dict under "labels":
+    cross-entropy of every pixel and the quantizer's losses, no adversary and no perceptual loss.
+    Esser et al., "Taming Transformers for High-Resolution Image Synthesis" (2021), who give a
+    transformer its condition as such tokens.
 
     Args:
         num_classes: labels are 0 to num_classes - 1.
@@ -40,6 +42,10 @@ class LabelMapTokenizer(PresetModel):
         tokenizer.fit(label_maps, batch_size=16, epochs=5)
         tokens = tokenizer.encode(label_maps)
     """
+
+    expected_inputs = 'label maps, integers (B, H, W), bare or in a dict under "labels"'
+    bare_inputs = "labels"
+    looks_first = False
 
     def __init__(
         self,
@@ -87,6 +93,20 @@ class LabelMapTokenizer(PresetModel):
         self.accuracy = keras.metrics.Mean("pixel_accuracy")
         self.built = True
 
+    def compile(self, optimizer="rmsprop", loss=None, **kwargs):
+        """`keras.Model.compile`, but losses and metrics, which the tokenizer has."""
+        super().compile(optimizer=optimizer, loss=loss, **kwargs)
+
+    def select_inputs(self, argument, batch):
+        if isinstance(batch, dict):
+            if "labels" not in batch:
+                refuse(argument, f"a dict with keys {sorted(batch)}", self.expected_inputs)
+            batch = batch["labels"]
+        return batch
+
+    def check_inputs(self, argument, inputs):
+        check_label_maps(argument, inputs, self.num_classes, self.image_size)
+
     def features(self, label_maps, training=False):
         one_hot = ops.one_hot(label_maps, self.num_classes, dtype="float32")
         return self.encoder(one_hot, training=training)
@@ -98,13 +118,13 @@ class LabelMapTokenizer(PresetModel):
         losses = {name: ops.reshape(v, (1,)) for name, v in quantized["losses"].items()}
         return {"logits": logits, "losses": losses}
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def batch_loss(self, inputs, outputs, training):
         """Cross-entropy of the pixels, in nats, and the quantizer's losses."""
-        labels, logits = ops.cast(x, "int32"), y_pred["logits"]
+        labels, logits = ops.cast(inputs, "int32"), outputs["logits"]
         entropy = keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
         found = ops.cast(ops.argmax(logits, axis=-1), "int32") == labels
         self.accuracy.update_state(ops.mean(ops.cast(found, "float32")))
-        return ops.mean(entropy) + sum(ops.sum(loss) for loss in y_pred["losses"].values())
+        return ops.mean(entropy) + sum(ops.sum(loss) for loss in outputs["losses"].values())
 
     def tokens_of(self, label_maps):
         """Tokens int32 (B, h, w) of label maps (B, H, W), in a graph or out of it."""

@@ -9,7 +9,6 @@ import keras
 import keras_hub
 from keras_hub.src.utils.preset_utils import get_preset_loader, get_preset_saver
 
-from keras_regvq.fit_state import fitting
 from keras_regvq.validation import check_choice, refuse
 
 BUILTIN_DIRECTORY = Path(__file__).parent.parent / "presets" / "builtin"
@@ -113,11 +112,6 @@ class PresetModel(Preset, keras.Model):
 
     def __init__(self, **kwargs):
         super().__init__(autocast=False, **kwargs)
-
-    def fit(self, *args, **kwargs):
-        """`keras.Model.fit`; an interruption keeps what was trained, on JAX too."""
-        with fitting(self):
-            return super().fit(*args, **kwargs)
 
     def compile_from_config(self, config):
         """Compile as a saved model was, the optimizer ready to have its state loaded."""

@@ -3,15 +3,18 @@
 import keras
 from keras import ops
 
+from keras_regvq.checks.checked_model import CheckedModel
 from keras_regvq.validation import describe, refuse
 
 
-class TrainsPrior:
+class TrainsPrior(CheckedModel):
     """Mixin for a keras.Model that trains a prior: optimizer, logged losses, checks of its data.
 
     A subclass has `token_losses(inputs, outputs)`, which gives the scalars of a batch by name:
     "loss" is minimized, all others are logged; and `check_inputs(argument, inputs)`.
     """
+
+    expected_inputs = "a dict of arrays, or a dataset of such dicts"
 
     def create_trackers(self, names):
         """Log the means of the losses of these names, besides Keras's own of "loss"."""
@@ -24,27 +27,21 @@ class TrainsPrior:
             optimizer: a keras Optimizer; default `prior_training.prior_optimizer`'s AdamW. Weight
                 decay applies to the layers' matrices alone. With `use_ema=True` the weights are
                 their averages once `fit` is over.
-            **kwargs: of `keras.Model.compile`.
+            **kwargs: of `keras.Model.compile`, but losses and metrics, which the prior has.
         """
         super().compile(optimizer=prior_optimizer(optimizer, self.trainable_variables), **kwargs)
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def batch_loss(self, inputs, outputs, training):
         """The prior's loss, in nats where it is a likelihood; all its terms are logged by name."""
-        losses = self.token_losses(x, y_pred)
+        losses = self.token_losses(inputs, outputs)
         for name, tracker in self.loss_trackers.items():
             tracker.update_state(ops.stop_gradient(losses[name]))
         return losses["loss"]
 
-    def fit(self, x=None, *args, **kwargs):
-        """`keras.Model.fit` on a dict of arrays, or a dataset of such dicts.
-
-        Raises:
-            ValueError: if arrays, or a tf.data set's first batch, have a wrong shape, dtype or
-                range.
-        """
-        for argument, data in (("x", x), ("validation_data", kwargs.get("validation_data"))):
-            check_first_batch(argument, data, self.check_inputs)
-        return super().fit(x, *args, **kwargs)
+    def select_inputs(self, argument, batch):
+        if not isinstance(batch, dict):
+            refuse(argument, describe(batch), self.expected_inputs)
+        return batch
 
 
 def prior_optimizer(optimizer, variables):
@@ -71,19 +68,3 @@ def token_loss(tokens, logits):
     targets = ops.reshape(ops.cast(tokens, "int32"), (-1, logits.shape[1]))
     loss = keras.losses.sparse_categorical_crossentropy(targets, logits, from_logits=True)
     return ops.mean(loss)
-
-
-def check_first_batch(argument, data, check):
-    """Run `check(argument, dict of arrays)` on arrays wholly, or on a tf.data set's first batch.
-
-    Data that can be read only once is left alone.
-    """
-    if hasattr(data, "take") and hasattr(data, "element_spec"):  # tf.data.Dataset
-        data = next(iter(data.take(1).as_numpy_iterator()), None)
-        if data is None:
-            refuse(argument, "an empty dataset", "at least one batch")
-    elif data is None or not isinstance(data, (dict, list, tuple)) and not hasattr(data, "dtype"):
-        return
-    if not isinstance(data, dict):
-        refuse(argument, describe(data), "a dict of arrays, or a dataset of such dicts")
-    check(argument, data)

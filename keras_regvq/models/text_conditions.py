@@ -2,6 +2,7 @@
 
 import keras
 import keras_hub
+import numpy as np
 from keras import layers, ops
 
 from keras_regvq.models.conditions import Condition
@@ -53,10 +54,10 @@ class WordCondition(Condition):
             layer.build(shape)
         self.built = True
 
-    def check(self, values):
-        values = check_tokens("condition", values, self.vocabulary_size, "(B, T)", "word numbers")
+    def check(self, values, argument="condition"):
+        values = check_tokens(argument, values, self.vocabulary_size, "(B, T)", "word numbers")
         if values.shape[1] != self.prefix_length:
-            refuse("condition", describe(values), f"word numbers (B, {self.prefix_length})")
+            refuse(argument, describe(values), f"word numbers (B, {self.prefix_length})")
         return values
 
     def call(self, values):
@@ -105,10 +106,12 @@ class TextFeatureCondition(Condition):
         self.projection.build((None, *self.shape))
         self.built = True
 
-    def check(self, values):
+    def check(self, values, argument="condition"):
         values = ops.convert_to_numpy(values)
         if values.ndim != 3 or values.shape[1:] != self.shape or values.dtype.kind != "f":
-            refuse("condition", describe(values), f"floats of shape (B, *{self.shape})")
+            refuse(argument, describe(values), f"floats of shape (B, *{self.shape})")
+        if not np.isfinite(values).all():
+            refuse(argument, "features that are NaN or infinite", "finite floats")
         return values.astype("float32")
 
     def call(self, values):

@@ -54,35 +54,17 @@ class TextToImage(ImageGenerator):
         expected = getattr(text_encoder, "vocabulary_size", None)
         check_fit("vocabulary of", known, expected, "text encoder")
 
-    def fit(self, x=None, *args, **kwargs):
-        """`keras.Model.fit` on a dict of arrays, or a tf.data set of such dicts: see the class.
+    def encode_inputs(self, inputs):
+        """A batch whose captions are strings -> one whose captions are encoded."""
+        if not _are_texts(inputs["captions"]):
+            return inputs
+        return {**inputs, "captions": self.text_encoder.encode(inputs["captions"])}
 
-        Raises:
-            ValueError: if arrays, or a tf.data set's first batch, have a wrong shape, dtype or
-                range.
-        """
-        if kwargs.get("validation_data") is not None:
-            kwargs["validation_data"] = self.encode_captions(kwargs["validation_data"])
-        return super().fit(self.encode_captions(x), *args, **kwargs)
-
-    def evaluate(self, x=None, *args, **kwargs):
-        """`keras.Model.evaluate` on what `fit` takes."""
-        return super().evaluate(self.encode_captions(x), *args, **kwargs)
-
-    def encode_captions(self, data):
-        """Data whose captions are strings -> data whose captions are encoded, batch by batch.
-
-        Args:
-            data: a dict of arrays or a tf.data set of such dicts; other kinds of data, and
-                captions that are encoded already, are left as they are.
-        """
-        encode = self.text_encoder.encode
-        if isinstance(data, dict) and "captions" in data and _are_texts(data["captions"]):
-            return {**data, "captions": encode(data["captions"])}
-        if not hasattr(data, "element_spec"):  # of a tf.data set
-            return data
+    def encode_dataset(self, dataset):
+        """`encode_inputs` of a tf.data set, batch by batch."""
         condition = self.prior.condition
-        return map_texts(data, "captions", encode, condition.values_dtype, condition.shape)
+        encode = self.text_encoder.encode
+        return map_texts(dataset, "captions", encode, condition.values_dtype, condition.shape)
 
     def check_condition(self, values):
         if _are_texts(values):  # `tokenize` keeps them

@@ -49,10 +49,10 @@ class TokenCondition(Condition):
             self.positions.build()
         self.built = True
 
-    def check(self, values):
+    def check(self, values, argument="condition"):
         if self.tokenizer is None:
-            return check_tokens("condition", values, self.vocabulary_size, "(B,)", "class labels")
-        return check_label_maps("condition", values, self.tokenizer.num_classes, self.shape)
+            return check_tokens(argument, values, self.vocabulary_size, "(B,)", "class labels")
+        return check_label_maps(argument, values, self.tokenizer.num_classes, self.shape)
 
     def call(self, values):
         tokens = values if self.tokenizer is None else self.tokenizer.tokens_of(values)

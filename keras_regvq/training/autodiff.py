@@ -16,9 +16,6 @@ if _BACKEND == "tensorflow":
         gradient = tape.gradient(total, x)
         return {name: tf.stop_gradient(loss) for name, loss in losses.items()}, gradient
 
-    def replica_count():
-        return tf.distribute.get_strategy().num_replicas_in_sync
-
     def convolve_without_copies(model):
         pass
 
@@ -32,9 +29,6 @@ elif _BACKEND == "jax":
 
         (_, losses), gradient = jax.value_and_grad(total, has_aux=True)(jax.lax.stop_gradient(x))
         return losses, gradient
-
-    def replica_count():
-        return 1
 
     def convolve_without_copies(model):
         pass
@@ -50,9 +44,6 @@ elif _BACKEND == "torch":
             losses = function(x)
             (gradient,) = torch.autograd.grad(sum(losses.values()), x)
         return {name: loss.detach() for name, loss in losses.items()}, gradient
-
-    def replica_count():
-        return 1
 
     def convolve_without_copies(model):
         for layer in model._flatten_layers():
@@ -90,8 +81,6 @@ Args:
 Returns:
     (dict of scalars, tensor of x's shape).
 """
-
-replica_count.__doc__ = """Replicas whose losses are summed: TensorFlow's strategies; else 1."""
 
 convolve_without_copies.__doc__ = """Spare the 2D convolutions of a model two copies of their input.
 

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_regvq.fit_state import fitting
+from keras_regvq.checks.checked_model import CheckedModel
 from keras_regvq.losses import hinge_discriminator_loss, hinge_generator_loss
 from keras_regvq.metrics import PSNR, CodebookPerplexity, CodebookUsage
 from keras_regvq.models import ImageTokenizer
@@ -12,9 +12,8 @@ from keras_regvq.training.adversarial_step import adaptive_weight, surrogate
 from keras_regvq.training.autodiff import (
     convolve_without_copies,
     losses_and_gradient,
-    replica_count,
 )
-from keras_regvq.training.batches import check_first_images, images_of
+from keras_regvq.training.batches import check_image_batches, images_of
 from keras_regvq.training.feature_losses import FeatureLosses
 from keras_regvq.training.two_player_model import TwoPlayerModel
 from keras_regvq.validation import (
@@ -29,7 +28,7 @@ from keras_regvq.validation import (
 
 
 @keras.saving.register_keras_serializable(package="keras_regvq")
-class TokenizerTrainer(SavesRandomState, TwoPlayerModel):
+class TokenizerTrainer(CheckedModel, SavesRandomState, TwoPlayerModel):
     """Trains an `ImageTokenizer` as VQ-GAN and Reg-VQ are trained.
 
     The loss is L1 + perceptual + contrastive + the quantizer's losses + lambda * adversarial,
@@ -38,6 +37,10 @@ class TokenizerTrainer(SavesRandomState, TwoPlayerModel):
     The players step together from one forward pass (VQ-GAN runs the generator again for the
     discriminator). The discriminator learns from the first step; its weight in the generator's
     loss is 0 until `discriminator_start` and then grows linearly for `discriminator_ramp` steps.
+
+    `fit` takes images (B, H, W, 3), uint8 or float in [0, 1], bare or in a dict under "images": as
+    arrays, or as a tf.data.Dataset, keras PyDataset, PyTorch DataLoader or generator of batches.
+    Labels beside the images of a data set are not used.
 
     `fit`, `evaluate` and the callbacks are Keras's own. Each logged loss is weighted: they add up
     to "loss". Also logged: "psnr" (dB), "codebook_usage" and "codebook_perplexity" of the best
@@ -67,6 +70,10 @@ class TokenizerTrainer(SavesRandomState, TwoPlayerModel):
         trainer.fit(images, batch_size=16, epochs=10)
         trainer.tokenizer.save_to_preset("my_tokenizer")
     """
+
+    expected_inputs = 'images (B, H, W, 3), bare or in a dict under "images"'
+    bare_inputs = "images"
+    ignores_targets = True
 
     def __init__(
         self,
@@ -137,20 +144,11 @@ class TokenizerTrainer(SavesRandomState, TwoPlayerModel):
             names += ["generator", "discriminator", "adaptive_weight"]
         return names
 
-    def fit(self, x=None, *args, **kwargs):
-        """`keras.Model.fit` on images.
+    def select_inputs(self, argument, batch):
+        return images_of(batch)
 
-        Args:
-            x: images (B, H, W, 3), uint8 or float in [0, 1]; or a dataset that yields batches of
-                them, bare or in a dict under "images".
-
-        Raises:
-            ValueError: if the first images have a wrong shape, dtype or value range.
-        """
-        for argument, data in (("x", x), ("validation_data", kwargs.get("validation_data"))):
-            check_first_images(argument, data, self.tokenizer.downsampling_factor)
-        with fitting(self):
-            return super().fit(x, *args, **kwargs)
+    def check_inputs(self, argument, inputs):
+        check_image_batches(argument, inputs, self.tokenizer.downsampling_factor)
 
     def call(self, inputs, training=False):
         """Reconstruct a batch.
@@ -180,19 +178,19 @@ class TokenizerTrainer(SavesRandomState, TwoPlayerModel):
             "hidden": decoded["hidden"],
         }
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def batch_loss(self, inputs, outputs, training):
         """The whole objective of one step, as a scalar for Keras to differentiate."""
-        originals, decoded = y_pred["originals"], y_pred["decoded"]
-        losses = {name: ops.squeeze(v) for name, v in y_pred["losses"].items()}
+        originals, decoded = outputs["originals"], outputs["decoded"]
+        losses = {name: ops.squeeze(v) for name, v in outputs["losses"].items()}
         total = sum(losses.values())
 
-        terms, gradient = losses_and_gradient(self._reconstruction_losses(y_pred), decoded)
+        terms, gradient = losses_and_gradient(self._reconstruction_losses(outputs), decoded)
         losses.update(terms)
         value = sum(terms.values())
         if self.discriminator is not None:
             adversarial, generator_gradient = losses_and_gradient(self._generator_loss, decoded)
             kernel = self.tokenizer.decoder.get_layer("conv_out").kernel
-            weight = adaptive_weight(y_pred["hidden"], kernel, gradient, generator_gradient)
+            weight = adaptive_weight(outputs["hidden"], kernel, gradient, generator_gradient)
             scale = self.settings["adversarial_weight"] * self._ramp() * weight
             losses["generator"] = scale * adversarial["generator"]
             losses["discriminator"] = hinge_discriminator_loss(
@@ -205,16 +203,16 @@ class TokenizerTrainer(SavesRandomState, TwoPlayerModel):
             self.loss_trackers["adaptive_weight"].update_state(weight)
         total = total + surrogate(value, gradient, decoded)
 
-        self._update_metrics(y_pred, losses)
+        self._update_metrics(outputs, losses)
         if training:
             self.step.assign_add(1)
-        return total / replica_count()
+        return total
 
-    def _reconstruction_losses(self, y_pred):
+    def _reconstruction_losses(self, outputs):
         """The function decoded -> {name: weighted loss} of this batch."""
-        originals = y_pred["originals"]
+        originals = outputs["originals"]
         prepared = self.feature_losses and self.feature_losses.prepare(
-            originals, y_pred["perturbation"]
+            originals, outputs["perturbation"]
         )
 
         def reconstruction_losses(decoded):
@@ -241,15 +239,15 @@ class TokenizerTrainer(SavesRandomState, TwoPlayerModel):
         past = ops.cast(self.step - self.settings["discriminator_start"], "float32")
         return ops.clip((past + 1.0) / max(self.settings["discriminator_ramp"], 1), 0.0, 1.0)
 
-    def _update_metrics(self, y_pred, losses):
+    def _update_metrics(self, outputs, losses):
         for name, loss in losses.items():
             self.loss_trackers[name].update_state(loss)
         # NaN too: a float16 step that overflows is skipped, and a metric must not stop it.
-        reconstruction = ops.nan_to_num(self._unit_range(y_pred["decoded"]))
+        reconstruction = ops.nan_to_num(self._unit_range(outputs["decoded"]))
         reconstruction = ops.clip(reconstruction, 0.0, 1.0)
-        self.psnr.update_state(y_pred["originals"], ops.stop_gradient(reconstruction))
-        self.usage.update_state(y_pred["best_tokens"])
-        self.perplexity.update_state(y_pred["best_tokens"])
+        self.psnr.update_state(outputs["originals"], ops.stop_gradient(reconstruction))
+        self.usage.update_state(outputs["best_tokens"])
+        self.perplexity.update_state(outputs["best_tokens"])
 
     def get_config(self):
         serialize = keras.saving.serialize_keras_object

@@ -1,0 +1,1 @@
+"""What depends on the backend that Keras runs on."""

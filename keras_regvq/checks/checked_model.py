@@ -1,0 +1,127 @@
+"""A keras.Model that checks its data and refuses what it would not use."""
+
+import contextlib
+import inspect
+
+import keras
+
+from keras_regvq.backend.replicas import replica_count
+from keras_regvq.checks.fit_data import FitData, refuse_weights
+from keras_regvq.fit_state import fitting
+from keras_regvq.refusal import refuse
+
+_NOT_COMPILED = ("loss", "loss_weights", "metrics", "weighted_metrics")
+
+
+class CheckedModel:
+    """Mixin before keras.Model: data are checked batch by batch, and nothing is ignored in silence.
+
+    A subclass has `batch_loss(inputs, outputs, training)`, the scalar to minimize of one batch, and
+    what `FitData` needs of a model. It is all that the model is trained by: losses and metrics are
+    not taken by `compile`, nor targets and weights of examples by `fit`.
+    """
+
+    expected_inputs = "a batch of inputs"
+    bare_inputs = None
+    ignores_targets = False  # labels beside the inputs of a data set: dropped or refused
+    looks_first = True  # whether `fit` reads a tf.data set's first batch before it starts
+
+    def select_inputs(self, argument, batch):
+        """What the model takes of a batch, of arrays, tensors or specs."""
+        return batch
+
+    def encode_inputs(self, inputs):
+        return inputs
+
+    def encode_dataset(self, dataset):
+        return dataset
+
+    def compile(self, *args, **kwargs):
+        for name in _NOT_COMPILED:
+            if kwargs.get(name) is not None:
+                refuse(name, repr(kwargs[name]), "None: the model brings its losses and metrics")
+        super().compile(*args, **kwargs)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """`batch_loss`, for Keras to differentiate; divided among replicas, which are summed."""
+        refuse_weights(sample_weight)
+        loss, replicas = self.batch_loss(x, y_pred, training), replica_count()
+        return loss / replicas if replicas > 1 else loss
+
+    def fit(self, *args, **kwargs):
+        """`keras.Model.fit`, every batch checked on the host before it is trained on.
+
+        Args:
+            x: see the class: arrays, or a tf.data.Dataset, keras PyDataset, PyTorch DataLoader or
+                generator of such batches.
+            validation_data: likewise.
+            y, sample_weight, class_weight: None.
+
+        Raises:
+            ValueError: for data of a wrong kind, shape, dtype or value range, on every backend the
+                same. The model then has the weights of the last step before.
+        """
+        return self._checked("fit", args, kwargs, self.looks_first)
+
+    def evaluate(self, *args, **kwargs):
+        """`keras.Model.evaluate` on what `fit` takes, checked likewise."""
+        if kwargs.get("_use_cached_eval_dataset"):  # inside `fit`, which has checked it
+            return super().evaluate(*args, **kwargs)
+        return self._checked("evaluate", args, kwargs)
+
+    def predict(self, *args, **kwargs):
+        """`keras.Model.predict` on what `fit` takes, checked likewise."""
+        return self._checked("predict", args, kwargs)
+
+    def train_on_batch(self, *args, **kwargs):
+        """`keras.Model.train_on_batch` on arrays as `fit` takes them, checked likewise."""
+        return self._checked("train_on_batch", args, kwargs)
+
+    def test_on_batch(self, *args, **kwargs):
+        """`keras.Model.test_on_batch` on arrays as `fit` takes them, checked likewise."""
+        return self._checked("test_on_batch", args, kwargs)
+
+    def predict_on_batch(self, *args, **kwargs):
+        """`keras.Model.predict_on_batch` on arrays as `fit` takes them, checked likewise."""
+        return self._checked("predict_on_batch", args, kwargs)
+
+    def _checked(self, method, args, kwargs, look_first=False):
+        given = inspect.signature(getattr(keras.Model, method)).bind(self, *args, **kwargs)
+        given = dict(list(given.arguments.items())[1:])
+        given.update(given.pop("kwargs", {}))
+        refuse_weights(given.get("sample_weight"), given.get("class_weight"))
+        if given.get("y") is not None:
+            refuse("y", f"a {type(given['y']).__name__}", "None: the inputs are all that is needed")
+        checks = []
+        for argument in ("x", "validation_data"):
+            if given.get(argument) is not None:
+                checks.append(FitData(argument, self))
+                given[argument] = _checked_argument(checks[-1], given[argument], look_first)
+        if method == "fit" and not _can_shuffle(given.get("x")):
+            given.setdefault("shuffle", False)  # Keras warns that it will not
+        try:
+            with fitting(self) if method == "fit" else contextlib.nullcontext():
+                return getattr(super(), method)(**given)
+        except Exception as error:
+            if type(error).__module__.startswith("tensorflow"):  # tf.data wraps what it meets
+                for check in checks:
+                    if check.refusal is not None:
+                        raise check.refusal from None
+            raise
+
+
+def _checked_argument(check, data, look_first):
+    if check.argument == "validation_data" and isinstance(data, (tuple, list)):
+        inputs, *others = data
+        for name, value in zip(("y", "sample_weight"), others, strict=False):
+            if value is not None:
+                refuse(f"{name}` of `validation_data", f"a {type(value).__name__}", "None")
+        data = inputs
+    data = check.of(data, look_first)
+    return (data,) if check.argument == "validation_data" else data
+
+
+def _can_shuffle(data):
+    if isinstance(data, keras.utils.PyDataset):
+        return data.num_batches is not None
+    return isinstance(data, dict) or hasattr(data, "dtype")

@@ -1,0 +1,202 @@
+"""The one check of what `fit`, `evaluate` and `predict` are given, batch by batch.
+
+A label, token or pixel out of range stops nothing inside a compiled step: TensorFlow and JAX train
+on zeros or NaN instead, and only PyTorch may fail. So every batch is looked at on the host while it
+is fed, whatever it comes from, and all backends refuse the same data with the same words.
+"""
+
+import sys
+
+import keras
+import numpy as np
+
+from keras_regvq.refusal import refuse
+
+KINDS = "a tf.data.Dataset, keras PyDataset, PyTorch DataLoader or generator"
+
+
+class FitData:
+    """Checks one argument that holds data, and lets Keras read the same data.
+
+    Args:
+        argument: its name, for errors.
+        model: has `select_inputs(argument, batch)`, which takes what the model needs out of a
+            batch; `check_inputs(argument, inputs)`, which refuses NumPy arrays that do not fit;
+            `encode_inputs(inputs)`, which turns NumPy arrays into what the model takes, and
+            `encode_dataset(dataset)`, which does so for a tf.data set; `expected_inputs`, what to
+            say in errors; and `bare_inputs`, what to call inputs that are no dict.
+
+    Attributes:
+        refusal: the ValueError that a batch was refused with. Backends wrap what happens while they
+            read data in errors of their own: raise this one instead.
+    """
+
+    def __init__(self, argument, model):
+        self.argument, self.model, self.refusal = argument, model, None
+
+    def of(self, data, look_first=False):
+        """`data` in a form that Keras reads on every backend, each batch checked as it is read.
+
+        Args:
+            data: arrays, which are checked here and now, or one of `KINDS`.
+            look_first: read the first batch of a tf.data set now, to refuse it before training.
+
+        Raises:
+            ValueError: for arrays that do not fit, or data of another kind.
+        """
+        if is_dataset(data):
+            return self._dataset(data, look_first) if hasattr(data, "map") else data
+        if isinstance(data, keras.utils.PyDataset):
+            if look_first and data.num_batches:
+                self(data[0])
+            return _CheckedPyDataset(data, self)
+        if _is_data_loader(data):
+            return _checked_loader(data, self)
+        if hasattr(data, "__next__"):
+            return ((self(batch),) for batch in data)
+        if type(data).__module__.split(".")[0] == "grain" and hasattr(data, "map"):
+            return data.map(lambda batch: (self(batch),))
+        if isinstance(data, dict) or hasattr(data, "dtype"):
+            return self._arrays(data, self.argument)
+        received = f"a {type(data).__name__} of {len(data)}" if hasattr(data, "__len__") else data
+        refuse(self.argument, received, f"{self.model.expected_inputs}, or {KINDS} of such batches")
+
+    def __call__(self, batch):
+        """What the model takes of one batch that has its values, checked."""
+        bare = self.model.bare_inputs
+        argument = f"{bare}` of `{self.argument}" if bare else self.argument
+        try:
+            return self._arrays(split_batch(self.argument, batch, self.model), argument)
+        except ValueError as error:
+            self.refusal = error
+            raise
+
+    def _arrays(self, data, argument):
+        inputs = self.model.select_inputs(self.argument, data)
+        if isinstance(inputs, dict):
+            inputs = {name: _listed(values) for name, values in inputs.items()}
+        arrays = _map(to_numpy, inputs)
+        encoded = self.model.encode_inputs(arrays)
+        self.model.check_inputs(argument, encoded)
+        return inputs if encoded is arrays else encoded
+
+    def _dataset(self, data, look_first):
+        import tensorflow as tf
+
+        data = self.model.encode_dataset(data)
+
+        @tf.autograph.experimental.do_not_convert
+        def checked(*parts):
+            batch = parts if len(parts) > 1 else parts[0]
+            batch = split_batch(self.argument, batch, self.model)
+            inputs = self.model.select_inputs(self.argument, batch)
+
+            def look(*values):
+                self(tf.nest.pack_sequence_as(inputs, values))
+                return True
+
+            seen = tf.numpy_function(look, tf.nest.flatten(inputs), tf.bool)
+            with tf.control_dependencies([seen]):
+                return tf.nest.map_structure(tf.identity, inputs)
+
+        if look_first:
+            first = next(data.take(1).as_numpy_iterator(), None)
+            if first is None:
+                refuse(self.argument, "an empty dataset", "at least one batch")
+            self(first)
+        # In parallel and ahead of the device, so that no step waits for it; in the same order.
+        return data.map(checked, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+
+class _CheckedPyDataset(keras.utils.PyDataset):
+    def __init__(self, dataset, check):
+        super().__init__(dataset.workers, dataset.use_multiprocessing, dataset.max_queue_size)
+        self._dataset, self._check = dataset, check
+
+    @property
+    def num_batches(self):
+        return self._dataset.num_batches
+
+    def __getitem__(self, index):
+        return (self._check(self._dataset[index]),)
+
+    def on_epoch_begin(self):
+        self._dataset.on_epoch_begin()
+
+    def on_epoch_end(self):
+        self._dataset.on_epoch_end()
+
+
+def _checked_loader(loader, check):
+    """A DataLoader over the batches of another one, each a tuple of tensors as Keras needs it."""
+    import torch
+
+    class CheckedLoader(torch.utils.data.DataLoader):
+        def __init__(self):
+            # Nothing of its own: workers and samplers are the loader's.
+            self.__dict__.update(dataset=loader.dataset, batch_size=loader.batch_size)
+
+        def __iter__(self):
+            for batch in loader:
+                yield (_map(torch.as_tensor, check(batch)),)
+
+        def __len__(self):
+            return len(loader)
+
+    return CheckedLoader()
+
+
+def split_batch(argument, batch, model):
+    """The inputs of a batch, which may be a tuple (inputs,), (inputs, y) or (inputs, y, weights).
+
+    Raises:
+        ValueError: for sample weights, which no model here takes; and for targets, unless the
+            model's `ignores_targets` says that these are what its data often come with.
+    """
+    if not isinstance(batch, (tuple, list)):
+        return batch
+    if not 1 <= len(batch) <= 3:
+        refuse(argument, f"batches of {len(batch)} parts", model.expected_inputs)
+    inputs, targets, weights = (*batch, None, None)[:3]
+    refuse_weights(weights)
+    if targets is not None and not model.ignores_targets:
+        refuse("y", f"targets in {argument}", f"None: {model.expected_inputs} is all")
+    return inputs
+
+
+def refuse_weights(sample_weight=None, class_weight=None):
+    """Refuse weights of examples: the losses here compare the examples of a batch."""
+    for name, value in (("sample_weight", sample_weight), ("class_weight", class_weight)):
+        if value is not None:
+            received = f"a {type(value).__name__}"
+            refuse(name, received, "None: all examples of a batch count the same")
+
+
+def is_dataset(data):
+    """Whether data are a tf.data set or a strategy's distributed one, TensorFlow being loaded."""
+    return "tensorflow" in sys.modules and hasattr(data, "element_spec")
+
+
+def _is_data_loader(data):
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(data, torch.utils.data.DataLoader)
+
+
+def to_numpy(values):
+    """Values of any backend, or a list, as a NumPy array."""
+    if isinstance(values, np.ndarray):
+        return values
+    if hasattr(values, "detach") and keras.backend.backend() != "torch":
+        return values.detach().cpu().numpy()
+    return keras.ops.convert_to_numpy(values) if hasattr(values, "dtype") else np.asarray(values)
+
+
+def _listed(values):
+    return np.asarray(values) if isinstance(values, (list, tuple)) else values
+
+
+def _map(function, inputs):
+    """`function` of an array, or of each in a dict."""
+    if isinstance(inputs, dict):
+        return {name: function(values) for name, values in inputs.items()}
+    return function(inputs)
