@@ -14,19 +14,14 @@ def synchronize(model):
 
 
 @contextlib.contextmanager
-def fitting(model):
-    """What a model needs around `keras.Model.fit`, whose call is the body.
+def keeping_values(model):
+    """Around `keras.Model`'s loops over data: an interruption leaves the model usable.
 
-    If training is interrupted the model stays usable, with the last finished step's values: on
-    JAX an error or Ctrl-C would leave variables without values.
+    It then has the last finished step's values: on JAX an error or Ctrl-C would leave variables
+    without values, in `evaluate` and `predict` too.
     """
     optimizer = getattr(model, "optimizer", None)
-    if optimizer is None:  # `fit` itself will say so
-        yield
-        return
-    if model.built and not optimizer.built:
-        _build(optimizer, model)
-    variables = [*model.variables, *optimizer.variables]
+    variables = [*model.variables, *(optimizer.variables if optimizer is not None else ())]
     values = [variable.value for variable in variables]
     try:
         yield
@@ -36,6 +31,19 @@ def fitting(model):
             if variable._value is None:  # no step finished: nothing was there to synchronize
                 variable.assign(value)
         raise
+
+
+@contextlib.contextmanager
+def fitting(model):
+    """What a model needs around `keras.Model.fit`, whose call is the body."""
+    optimizer = getattr(model, "optimizer", None)
+    if optimizer is None:  # `fit` itself will say so
+        yield
+        return
+    if model.built and not optimizer.built:
+        _build(optimizer, model)
+    with keeping_values(model):
+        yield
     _separate_averages(model)
 
 

@@ -7,9 +7,10 @@ import keras
 
 from keras_regvq.backend.replicas import replica_count
 from keras_regvq.checks.fit_data import FitData, refuse_weights
-from keras_regvq.fit_state import fitting
+from keras_regvq.fit_state import fitting, keeping_values
 from keras_regvq.refusal import refuse
 
+_LOOPS = {"fit": fitting, "evaluate": keeping_values, "predict": keeping_values}
 _NOT_COMPILED = ("loss", "loss_weights", "metrics", "weighted_metrics")
 
 
@@ -100,7 +101,7 @@ class CheckedModel:
         if method == "fit" and not _can_shuffle(given.get("x")):
             given.setdefault("shuffle", False)  # Keras warns that it will not
         try:
-            with fitting(self) if method == "fit" else contextlib.nullcontext():
+            with _LOOPS.get(method, contextlib.nullcontext)(self):
                 return getattr(super(), method)(**given)
         except Exception as error:
             if type(error).__module__.startswith("tensorflow"):  # tf.data wraps what it meets

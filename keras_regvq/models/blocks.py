@@ -1,9 +1,14 @@
 """The blocks of VQ-GAN's encoder and decoder, on (B, H, W, C)."""
 
+import functools
+
 import keras
 from keras import layers, ops
 
 from keras_regvq.models.group_norm import GroupNorm
+
+# Channels are last here whatever `keras.config.image_data_format()` says.
+Convolution = functools.partial(layers.Conv2D, data_format="channels_last")
 
 
 @keras.saving.register_keras_serializable(package="keras_regvq")
@@ -20,10 +25,10 @@ class ResidualBlock(layers.Layer):
         self.channels, self.dropout_rate = channels, dropout
         policy = {"dtype": self.dtype_policy}
         self.norm1 = GroupNorm(name="norm1", **policy)
-        self.conv1 = layers.Conv2D(channels, 3, padding="same", name="conv1", **policy)
+        self.conv1 = Convolution(channels, 3, padding="same", name="conv1", **policy)
         self.norm2 = GroupNorm(name="norm2", **policy)
         self.dropout = layers.Dropout(dropout, name="dropout", **policy)
-        self.conv2 = layers.Conv2D(channels, 3, padding="same", name="conv2", **policy)
+        self.conv2 = Convolution(channels, 3, padding="same", name="conv2", **policy)
         self.shortcut = None
 
     def build(self, input_shape):
@@ -33,9 +38,7 @@ class ResidualBlock(layers.Layer):
         self.norm2.build(output_shape)
         self.conv2.build(output_shape)
         if input_shape[-1] != self.channels:
-            self.shortcut = layers.Conv2D(
-                self.channels, 1, name="shortcut", dtype=self.dtype_policy
-            )
+            self.shortcut = Convolution(self.channels, 1, name="shortcut", dtype=self.dtype_policy)
             self.shortcut.build(input_shape)
 
     def call(self, inputs, training=False):
@@ -66,7 +69,7 @@ class AttentionBlock(layers.Layer):
     def build(self, input_shape):
         self.norm.build(input_shape)
         for name in ("query", "key", "value", "projection"):
-            layer = layers.Conv2D(input_shape[-1], 1, name=name, dtype=self.dtype_policy)
+            layer = Convolution(input_shape[-1], 1, name=name, dtype=self.dtype_policy)
             layer.build(input_shape)
             setattr(self, name, layer)
 
@@ -94,7 +97,7 @@ def downsample(channels, **kwargs):
 
     On even sizes "same" pads one row and column at the bottom right, as VQ-GAN does.
     """
-    return layers.Conv2D(channels, 3, strides=2, padding="same", **kwargs)
+    return Convolution(channels, 3, strides=2, padding="same", **kwargs)
 
 
 @keras.saving.register_keras_serializable(package="keras_regvq")
@@ -104,7 +107,7 @@ class Upsample(layers.Layer):
     def __init__(self, channels, kernel_initializer="glorot_uniform", **kwargs):
         super().__init__(**kwargs)
         self.channels = channels
-        self.conv = layers.Conv2D(
+        self.conv = Convolution(
             channels,
             3,
             padding="same",

@@ -7,7 +7,13 @@ level but the last halving the resolution.
 import keras
 from keras import layers
 
-from keras_regvq.models.blocks import AttentionBlock, ResidualBlock, Upsample, downsample
+from keras_regvq.models.blocks import (
+    AttentionBlock,
+    Convolution,
+    ResidualBlock,
+    Upsample,
+    downsample,
+)
 from keras_regvq.models.group_norm import GroupNorm
 
 
@@ -32,7 +38,7 @@ def build_encoder(
     """
     options = {"dtype": dtype}
     inputs = keras.Input((None, None, image_channels), name="images", dtype="float32")
-    x = layers.Conv2D(base_channels, 3, padding="same", name="conv_in", **options)(inputs)
+    x = Convolution(base_channels, 3, padding="same", name="conv_in", **options)(inputs)
     for level, multiplier in enumerate(channel_multipliers):
         channels = base_channels * multiplier
         for block in range(num_res_blocks):
@@ -45,8 +51,8 @@ def build_encoder(
     x = middle(x, channels, dropout, options, middle_attention)
     x = GroupNorm(name="norm_out", **options)(x)
     x = layers.Activation("silu", name="act_out", **options)(x)
-    x = layers.Conv2D(latent_channels, 3, padding="same", name="conv_out", **options)(x)
-    x = layers.Conv2D(embedding_channels, 1, name="quant_conv", **options)(x)
+    x = Convolution(latent_channels, 3, padding="same", name="conv_out", **options)(x)
+    x = Convolution(embedding_channels, 1, name="quant_conv", **options)(x)
     return keras.Model(inputs, x, name="encoder")
 
 
@@ -73,8 +79,8 @@ def build_decoder(
     options = {"dtype": dtype}
     inputs = keras.Input((None, None, embedding_dim), name="embeddings", dtype="float32")
     channels = base_channels * channel_multipliers[-1]
-    x = layers.Conv2D(latent_channels, 1, name="post_quant_conv", **options)(inputs)
-    x = layers.Conv2D(channels, 3, padding="same", name="conv_in", **options)(x)
+    x = Convolution(latent_channels, 1, name="post_quant_conv", **options)(inputs)
+    x = Convolution(channels, 3, padding="same", name="conv_in", **options)(x)
     x = middle(x, channels, dropout, options, middle_attention)
 
     for level, multiplier in reversed(list(enumerate(channel_multipliers))):
@@ -88,7 +94,7 @@ def build_decoder(
 
     x = GroupNorm(name="norm_out", **options)(x)
     hidden = layers.Activation("silu", name="act_out", **options)(x)
-    images = layers.Conv2D(image_channels, 3, padding="same", name="conv_out", dtype="float32")(
+    images = Convolution(image_channels, 3, padding="same", name="conv_out", dtype="float32")(
         hidden
     )
     return keras.Model(inputs, {"images": images, "hidden": hidden}, name="decoder")

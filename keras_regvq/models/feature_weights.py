@@ -3,12 +3,14 @@
 Every format ends as {layer name: (kernel (3, 3, in, out), bias (out,))}, checked tensor by tensor.
 """
 
+import contextlib
 import importlib
 import os
 import random
 from typing import NamedTuple
 
 import h5py
+import keras
 import numpy as np
 from keras_hub.models import VGGBackbone
 
@@ -69,7 +71,8 @@ def load_vgg(weights, layer_names, seed, depth=19):
 
     preset = _preset_of(weights, depth)
     if preset is not None:
-        network = VGGBackbone.from_preset(preset)
+        with _channels_last():
+            network = VGGBackbone.from_preset(preset)
         for convolution in convolutions:
             _check_layer(network, convolution, weights, depth)
         return network, "imagenet"
@@ -81,10 +84,22 @@ def load_vgg(weights, layer_names, seed, depth=19):
     # What lies behind the deepest layer is not even built.
     blocks = [int(convolution.layer[len("block")]) for convolution in convolutions]
     repeats = [blocks.count(block) for block in sorted(set(blocks))]
-    network = VGGBackbone(repeats, list(VGG_FILTERS[: len(repeats)]))
+    with _channels_last():
+        network = VGGBackbone(repeats, list(VGG_FILTERS[: len(repeats)]))
     for layer_name, arrays_of_layer in arrays.items():
         network.get_layer(layer_name).set_weights(arrays_of_layer)
     return network, preprocessing
+
+
+@contextlib.contextmanager
+def _channels_last():
+    """Images as this package has them, for layers of others that take the global setting."""
+    before = keras.config.image_data_format()
+    keras.config.set_image_data_format("channels_last")
+    try:
+        yield
+    finally:
+        keras.config.set_image_data_format(before)
 
 
 def _preset_of(weights, depth):

@@ -3,6 +3,7 @@
 import keras
 from keras import layers
 
+from keras_regvq.models.blocks import Convolution
 from keras_regvq.models.group_norm import GroupNorm
 from keras_regvq.validation import check_positive_integer
 
@@ -33,8 +34,8 @@ class PatchDiscriminator(keras.Model):
         for layer in range(num_layers + 1):
             channels = base_channels * min(2**layer, 8)
             # Explicit padding: 4x4 with stride 1 shrinks by one pixel, which "same" would not.
-            x = layers.ZeroPadding2D(1, **policy)(x)
-            x = layers.Conv2D(
+            x = layers.ZeroPadding2D(1, "channels_last", **policy)(x)
+            x = Convolution(
                 channels,
                 4,
                 strides=2 if layer < num_layers else 1,
@@ -45,8 +46,8 @@ class PatchDiscriminator(keras.Model):
             if layer > 0:
                 x = GroupNorm(name=f"norm_{layer}", **policy)(x)
             x = layers.LeakyReLU(0.2, **policy)(x)
-        x = layers.ZeroPadding2D(1, **policy)(x)
-        logits = layers.Conv2D(1, 4, name="conv_out", dtype="float32")(x)
+        x = layers.ZeroPadding2D(1, "channels_last", **policy)(x)
+        logits = Convolution(1, 4, name="conv_out", dtype="float32")(x)
         super().__init__(inputs, logits, name=name, trainable=trainable)
         self.base_channels, self.num_layers = base_channels, num_layers
         self.policy = policy["dtype"]

@@ -5,7 +5,7 @@ import math
 from keras import layers, ops
 from keras_hub.layers import TransformerDecoder
 
-from keras_regvq.models.blocks import Upsample, downsample
+from keras_regvq.models.blocks import Convolution, Upsample, downsample
 from keras_regvq.models.decoder_block import gelu
 from keras_regvq.models.group_norm import GroupNorm
 from keras_regvq.validation import check_integer, check_number, check_positive_integer, refuse
@@ -257,7 +257,7 @@ def _norm(channels, **kwargs):
 
 
 def _convolution(channels, **kwargs):
-    return layers.Conv2D(channels, 3, padding="same", data_format="channels_last", **kwargs)
+    return Convolution(channels, 3, padding="same", **kwargs)
 
 
 def _built(layer, shape):

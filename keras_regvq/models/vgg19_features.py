@@ -1,6 +1,7 @@
 """Frozen networks that turn images into lists of feature maps; VGG-19 with its usual five."""
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_regvq.models.feature_weights import load_vgg
@@ -65,7 +66,12 @@ class FeatureExtractor(keras.Model):
         if not isinstance(preprocessing, keras.layers.Layer):
             check_choice("preprocessing", preprocessing, (None, *_RESCALING))
             if preprocessing is not None:
-                preprocessing = keras.layers.Rescaling(**_RESCALING[preprocessing], dtype="float32")
+                # In four dimensions: one alone is Keras's to place, by the global data format.
+                factors = {
+                    name: np.reshape(values, (1, 1, 1, 3)).tolist()
+                    for name, values in _RESCALING[preprocessing].items()
+                }
+                preprocessing = keras.layers.Rescaling(**factors, dtype="float32")
         self.rescaling = preprocessing
         self.network = _truncate(model, self.layer_names)
         self.network.trainable = False

@@ -23,7 +23,8 @@ def last_kernel_gradient(hidden, kernel, image_gradient):
     hidden = ops.stop_gradient(ops.cast(hidden, "float32"))
 
     def projection(kernel):
-        return {"": ops.sum(image_gradient * ops.conv(hidden, kernel, padding="same"))}
+        images = ops.conv(hidden, kernel, padding="same", data_format="channels_last")
+        return {"": ops.sum(image_gradient * images)}
 
     return losses_and_gradient(projection, ops.copy(kernel))[1]
 
