@@ -16,6 +16,7 @@ __all__ = [
     "check_tokens",
     "describe",
     "refuse",
+    "rgb",
     "unit_float",
 ]
 
@@ -48,19 +49,25 @@ def check_number(argument, value, low=0.0, high=float("inf")):
     return float(value)
 
 
-def check_image_shape_and_dtype(argument, images, factor=1):
+IMAGE_CHANNELS = (1, 3, 4)  # grey, RGB, RGB and opacity
+
+
+def check_image_shape_and_dtype(argument, images, factor=1, channels=3):
     """Check what is known of images without looking at their values.
 
     Args:
         argument: name to put in the error.
-        images: array or tensor, (B, H, W, 3).
+        images: array or tensor, (B, H, W, channels).
         factor: what H and W must be multiples of.
+        channels: how many there must be; None: one of `IMAGE_CHANNELS`.
     """
-    expected = "images of shape (B, H, W, 3), uint8 or float in [0, 1]"
+    wanted = IMAGE_CHANNELS if channels is None else (channels,)
+    numbers = " or ".join(map(str, wanted))
+    expected = f"images of shape (B, H, W, {numbers}), uint8 or float in [0, 1]"
     if not hasattr(images, "shape") or not hasattr(images, "dtype"):
         refuse(argument, describe(images), expected)
     shape, dtype = tuple(images.shape), _dtype_name(images)
-    if len(shape) != 4 or shape[-1] != 3 or 0 in shape:
+    if len(shape) != 4 or shape[-1] not in wanted or 0 in shape:
         refuse(argument, describe(images), expected)
     if dtype != "uint8" and not dtype.startswith(("float", "bfloat")):
         refuse(argument, describe(images), expected)
@@ -68,7 +75,7 @@ def check_image_shape_and_dtype(argument, images, factor=1):
         refuse(argument, describe(images), f"{expected}, with H and W multiples of {factor}")
 
 
-def check_images(argument, images, factor=1):
+def check_images(argument, images, factor=1, channels=3):
     """Check concrete images and return them as a NumPy array: uint8, or float in [0, 1].
 
     Raises:
@@ -76,7 +83,7 @@ def check_images(argument, images, factor=1):
     """
     if not hasattr(images, "shape"):
         images = np.asarray(images)
-    check_image_shape_and_dtype(argument, images, factor)
+    check_image_shape_and_dtype(argument, images, factor, channels)
     images = keras.ops.convert_to_numpy(images)
     if images.dtype != np.uint8:
         images = images.astype("float32")
@@ -140,3 +147,10 @@ def unit_float(images):
     if keras.backend.standardize_dtype(images.dtype) == "uint8":
         return keras.ops.cast(images, "float32") / 255.0
     return images
+
+
+def rgb(images):
+    """What networks that know RGB see: grey three times, and RGB without its opacity."""
+    if images.shape[-1] == 1:
+        return keras.ops.repeat(images, 3, axis=-1)
+    return images[..., :3]

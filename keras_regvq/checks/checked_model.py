@@ -17,15 +17,19 @@ _NOT_COMPILED = ("loss", "loss_weights", "metrics", "weighted_metrics")
 class CheckedModel:
     """Mixin before keras.Model: data are checked batch by batch, and nothing is ignored in silence.
 
-    A subclass has `batch_loss(inputs, outputs, training)`, the scalar to minimize of one batch, and
-    what `FitData` needs of a model. It is all that the model is trained by: losses and metrics are
-    not taken by `compile`, nor targets and weights of examples by `fit`.
+    A subclass has `batch_loss(inputs, outputs, training)`, the scalar to minimize of one batch. It
+    is all that the model is trained by: `compile` takes no losses and metrics, and `fit` no targets
+    and weights of examples. It also has what `FitData` needs of a model; that runs beside the
+    training step, and may not look at variables, whose values are elsewhere then on JAX.
     """
 
     expected_inputs = "a batch of inputs"
     bare_inputs = None
     ignores_targets = False  # labels beside the inputs of a data set: dropped or refused
     looks_first = True  # whether `fit` reads a tf.data set's first batch before it starts
+
+    def check_ready(self):
+        """Refuse to work on data as long as the model lacks something."""
 
     def select_inputs(self, argument, batch):
         """What the model takes of a batch, of arrays, tensors or specs."""
@@ -93,6 +97,7 @@ class CheckedModel:
         refuse_weights(given.get("sample_weight"), given.get("class_weight"))
         if given.get("y") is not None:
             refuse("y", f"a {type(given['y']).__name__}", "None: the inputs are all that is needed")
+        self.check_ready()
         checks = []
         for argument in ("x", "validation_data"):
             if given.get(argument) is not None:

@@ -27,7 +27,7 @@ class FitData:
             say in errors; and `bare_inputs`, what to call inputs that are no dict.
 
     Attributes:
-        refusal: the ValueError that a batch was refused with. Backends wrap what happens while they
+        refusal: the error that a batch was refused with. Backends wrap what happens while they
             read data in errors of their own: raise this one instead.
     """
 
@@ -67,7 +67,7 @@ class FitData:
         argument = f"{bare}` of `{self.argument}" if bare else self.argument
         try:
             return self._arrays(split_batch(self.argument, batch, self.model), argument)
-        except ValueError as error:
+        except Exception as error:
             self.refusal = error
             raise
 

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from keras_regvq.validation import check_images, describe, refuse, unit_float
+from keras_regvq.validation import check_images, describe, refuse, rgb, unit_float
 
 
 class ImageFeatures(keras.metrics.Metric):
@@ -41,7 +41,8 @@ class ImageFeatures(keras.metrics.Metric):
         """Add images to one set or to both.
 
         Args:
-            y_true: real images, (B, H, W, 3), uint8 or float in [0, 1], or None.
+            y_true: real images, (B, H, W, 3), uint8 or float in [0, 1], or None. Grey images
+                count as RGB, and a fourth channel does not count.
             y_pred: generated images, likewise; their number and size may differ.
             sample_weight: None; Keras passes it along, but these sets have no weights.
 
@@ -91,7 +92,7 @@ class ImageFeatures(keras.metrics.Metric):
                 expected = "features (B, F), or images and a feature_extractor"
                 refuse(argument, describe(features), expected)
             return features
-        images = unit_float(check_images(argument, images))
+        images = rgb(unit_float(check_images(argument, images, channels=None)))
         features = self.feature_extractor(keras.ops.cast(images, "float32"))
         if isinstance(features, (list, tuple)) and features:
             features = features[-1]

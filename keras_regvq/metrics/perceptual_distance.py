@@ -4,7 +4,7 @@ import keras
 
 from keras_regvq.losses.perceptual import layer_distances
 from keras_regvq.metrics.image_pairs import unit_image_pair
-from keras_regvq.validation import describe, refuse
+from keras_regvq.validation import describe, refuse, rgb
 
 
 @keras.saving.register_keras_serializable(package="keras_regvq")
@@ -37,6 +37,6 @@ class PerceptualDistance(keras.metrics.Mean):
         if self.feature_extractor is None:
             refuse("feature_extractor", describe(None), "a function of images to feature maps")
         y_true, y_pred = unit_image_pair(y_true, y_pred, 1.0)
-        features = [self.feature_extractor(images) for images in (y_true, y_pred)]
+        features = [self.feature_extractor(rgb(images)) for images in (y_true, y_pred)]
         weights = getattr(self.feature_extractor, "channel_weights", None)
         super().update_state(sum(layer_distances(*features, weights)), sample_weight)

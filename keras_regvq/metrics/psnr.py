@@ -52,6 +52,10 @@ class PSNR(keras.metrics.Mean):
     def update_state(self, y_true, y_pred, sample_weight=None):
         """Add images (B, H, W, C); `sample_weight` (B,) weighs them."""
         values = peak_signal_to_noise_ratio(y_true, y_pred, self.max_value)
+        self.update_values(values, sample_weight)
+
+    def update_values(self, values, sample_weight=None):
+        """Add what `peak_signal_to_noise_ratio` gave, (B,)."""
         super().update_state(values, sample_weight)
 
     def get_config(self):

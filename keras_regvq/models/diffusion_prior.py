@@ -168,11 +168,7 @@ class DiffusionPrior(TokenPrior):
         """The process's losses by name."""
         return self.process.losses(inputs["tokens"], outputs)
 
-    def check_inputs(self, argument, inputs):
-        super().check_inputs(argument, inputs)
-        self._check_codebook()
-
-    def _check_codebook(self):
+    def check_ready(self):
         if self.settings["process"] == "gaussian" and not ops.any(self.process.codebook != 0):
             refuse("codebook", "none yet", "set_codebook(tokenizer.quantizer.codebook) first")
 
@@ -221,7 +217,7 @@ class DiffusionPrior(TokenPrior):
         Raises:
             ValueError: for an argument that does not fit.
         """
-        self._check_codebook()
+        self.check_ready()
         methods, discrete = self.process.methods, self.settings["process"] == "discrete"
         method = check_choice("method", methods[0] if method is None else method, methods)
         num_steps = check_positive_integer("num_steps", num_steps)

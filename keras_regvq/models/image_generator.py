@@ -13,7 +13,6 @@ from keras_regvq.models.token_cache import tokenize_batches
 from keras_regvq.models.token_prior import TokenPrior
 from keras_regvq.validation import (
     check_image_shape_and_dtype,
-    check_images,
     check_mask,
     describe,
     refuse,
@@ -68,7 +67,8 @@ class ImageGenerator(TrainsPrior, PresetModel):
         return {"tokens": tokens, "prior": outputs}
 
     def _tokens_of(self, images):
-        check_image_shape_and_dtype("images", images, self.tokenizer.downsampling_factor)
+        factor, channels = self.tokenizer.downsampling_factor, self.tokenizer.image_channels
+        check_image_shape_and_dtype("images", images, factor, channels)
         images = ops.cast(unit_float(images), "float32")
         features = self.tokenizer.encoder(images * 2.0 - 1.0, training=False)
         return ops.stop_gradient(self.tokenizer.quantizer.best_tokens(features))
@@ -92,7 +92,7 @@ class ImageGenerator(TrainsPrior, PresetModel):
         if "tokens" in inputs:
             self.prior.check_token_grid("tokens", inputs["tokens"])
         else:
-            images = check_images("images", inputs["images"])
+            images = self.tokenizer.check_images("images", inputs["images"])
             if images.shape[1:3] != self.tokenizer.image_size:
                 expected = f"{self.tokenizer.image_size}, the tokenizer's"
                 refuse("images", f"images of {images.shape[1:3]} pixels", expected)

@@ -12,6 +12,8 @@ from keras_regvq.models.preset_model import PresetBackbone
 from keras_regvq.models.serving import export_tokenizer
 from keras_regvq.quantizers import Quantizer
 from keras_regvq.validation import (
+    IMAGE_CHANNELS,
+    check_image_shape_and_dtype,
     check_images,
     check_number,
     check_positive_integer,
@@ -29,8 +31,9 @@ class ImageTokenizer(PresetBackbone):
     The defaults are the paper's size: 256-pixel images to 16 x 16 tokens (f16). Any image whose
     height and width are multiples of `downsampling_factor` will do, not only `image_size`.
 
-    As a layer, `tokenizer(images)` maps float images (B, H, W, 3) in [0, 1] to a dict of "images"
-    in [0, 1] and "tokens" int32 (B, h, w). Train it with `keras_regvq.training.TokenizerTrainer`.
+    As a layer, `tokenizer(images)` maps images (B, H, W, 3), uint8 or float in [0, 1], to a dict of
+    "images" in [0, 1] and "tokens" int32 (B, h, w). Train it with
+    `keras_regvq.training.TokenizerTrainer`.
 
     Args:
         image_size: int or (height, width) it is made for; places the attention.
@@ -44,6 +47,7 @@ class ImageTokenizer(PresetBackbone):
         dropout: rate inside the residual blocks.
         middle_attention: whether attention works at the lowest resolution, between encoder and
             decoder, too.
+        image_channels: 3 for RGB, 1 for grey, 4 for RGB and opacity.
         dtype: policy of encoder and decoder, e.g. "bfloat16"; default the global policy. The
             quantizer and the last convolution stay float32.
 
@@ -70,6 +74,7 @@ class ImageTokenizer(PresetBackbone):
         dtype=None,
         name=None,
         trainable=True,
+        image_channels=3,
     ):
         if not isinstance(quantizer, Quantizer):
             refuse("quantizer", describe(quantizer), "a keras_regvq.quantizers.Quantizer")
@@ -89,12 +94,13 @@ class ImageTokenizer(PresetBackbone):
             "latent_channels": check_positive_integer("latent_channels", latent_channels),
             "dropout": check_number("dropout", dropout, 0, 1),
             "middle_attention": bool(middle_attention),
+            "image_channels": check_image_channels(image_channels),
             "dtype": keras.dtype_policies.get(dtype or keras.config.dtype_policy()),
         }
         encoder = build_encoder(embedding_channels=quantizer.embedding_dim, **architecture)
         decoder = build_decoder(embedding_dim=quantizer.embedding_dim, **architecture)
 
-        inputs = keras.Input((None, None, 3), name="images", dtype="float32")
+        inputs = keras.Input((None, None, image_channels), name="images", dtype="float32")
         quantized = quantizer(encoder(inputs * 2.0 - 1.0))
         decoded = decoder(quantized["embeddings"])["images"]
         outputs = {"images": to_unit_range(decoded), "tokens": quantized["tokens"]}
@@ -102,8 +108,30 @@ class ImageTokenizer(PresetBackbone):
 
         self.encoder, self.quantizer, self.decoder = encoder, quantizer, decoder
         self.image_size = image_size
+        self.image_channels = image_channels
         self.architecture = architecture
         self.downsampling_factor = factor
+
+    def __call__(self, inputs, *args, **kwargs):
+        if isinstance(inputs, np.ndarray):  # tensors may have no values yet
+            inputs = self.check_images("images", inputs)
+        return super().__call__(inputs, *args, **kwargs)
+
+    def call(self, inputs, training=None, mask=None):
+        images = inputs["images"] if isinstance(inputs, dict) else inputs
+        factor, channels = self.downsampling_factor, self.image_channels
+        check_image_shape_and_dtype("images", images, factor, channels)
+        return super().call(unit_float(images), training=training, mask=mask)
+
+    def predict(self, x, *args, **kwargs):
+        """`keras.Model.predict`; arrays are checked as `encode` checks them."""
+        if hasattr(x, "dtype"):
+            x = self.check_images("x", x)
+        return super().predict(x, *args, **kwargs)
+
+    def check_images(self, argument, images):
+        """Images of any multiple of the downsampling factor, as NumPy: uint8 or in [0, 1]."""
+        return check_images(argument, images, self.downsampling_factor, self.image_channels)
 
     @property
     def codebook_size(self):
@@ -118,7 +146,7 @@ class ImageTokenizer(PresetBackbone):
         """Turn images into tokens.
 
         Args:
-            images: (B, H, W, 3), uint8, or float in [0, 1]; H and W multiples of
+            images: (B, H, W, image_channels), uint8, or float in [0, 1]; H and W multiples of
                 `downsampling_factor`.
             batch_size: images worked on at once.
 
@@ -128,11 +156,13 @@ class ImageTokenizer(PresetBackbone):
         Raises:
             ValueError: for a wrong shape, dtype or value range.
         """
-        images = check_images("images", images, self.downsampling_factor)
+        images = self.check_images("images", images)
         return self._encode(images, batch_size)
 
     def decode(self, tokens, batch_size=32):
-        """Turn tokens, integers (B, h, w), into images, NumPy float32 (B, f h, f w, 3) in [0, 1].
+        """Turn tokens, integers (B, h, w), into images, float32 in [0, 1].
+
+        They are a NumPy array (B, f h, f w, image_channels).
 
         Raises:
             ValueError: for a wrong shape or dtype, or a token outside the codebook.
@@ -192,3 +222,11 @@ def check_image_size(image_size, factor):
     if len(sides) != 2 or any(check_positive_integer("image_size", s) % factor for s in sides):
         refuse("image_size", repr(image_size), f"one or two multiples of {factor}")
     return tuple(int(side) for side in sides)
+
+
+def check_image_channels(image_channels):
+    """Return a number of channels that images can have."""
+    check_positive_integer("image_channels", image_channels)
+    if image_channels not in IMAGE_CHANNELS:
+        refuse("image_channels", image_channels, "1 (grey), 3 (RGB) or 4 (RGB and opacity)")
+    return int(image_channels)

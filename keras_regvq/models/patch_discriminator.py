@@ -5,7 +5,7 @@ from keras import layers
 
 from keras_regvq.models.blocks import Convolution
 from keras_regvq.models.group_norm import GroupNorm
-from keras_regvq.validation import check_positive_integer
+from keras_regvq.validation import check_image_shape_and_dtype, check_positive_integer, unit_float
 
 
 @keras.saving.register_keras_serializable(package="keras_regvq")
@@ -15,20 +15,29 @@ class PatchDiscriminator(keras.Model):
     4x4 convolutions with 64, 128, 256 (stride 2) and 512 (stride 1) channels and leaky ReLU 0.2;
     256-pixel images give 30 x 30 logits. GroupNorm stands where the original has BatchNorm: no
     batch statistics, so real and generated images need not share a batch. The logits are raw
-    scores, for hinge losses. Isola et al., "Image-to-Image Translation with Conditional
-    Adversarial Networks" (2017).
+    scores, for hinge losses; uint8 images are scaled. Isola et al., "Image-to-Image Translation
+    with Conditional Adversarial Networks" (2017).
 
     Args:
         base_channels: channels of the first convolution.
         num_layers: convolutions with stride 2.
         dtype: policy; the last convolution stays float32.
+        image_channels: those of the images, 1, 3 or 4.
     """
 
-    def __init__(self, base_channels=64, num_layers=3, dtype=None, name=None, trainable=True):
+    def __init__(
+        self,
+        base_channels=64,
+        num_layers=3,
+        dtype=None,
+        name=None,
+        trainable=True,
+        image_channels=3,
+    ):
         base_channels = check_positive_integer("base_channels", base_channels)
         num_layers = check_positive_integer("num_layers", num_layers)
         policy = {"dtype": keras.dtype_policies.get(dtype or keras.config.dtype_policy())}
-        inputs = keras.Input((None, None, 3), name="images", dtype="float32")
+        inputs = keras.Input((None, None, image_channels), name="images", dtype="float32")
 
         x = inputs * 2.0 - 1.0
         for layer in range(num_layers + 1):
@@ -50,7 +59,12 @@ class PatchDiscriminator(keras.Model):
         logits = Convolution(1, 4, name="conv_out", dtype="float32")(x)
         super().__init__(inputs, logits, name=name, trainable=trainable)
         self.base_channels, self.num_layers = base_channels, num_layers
+        self.image_channels = image_channels
         self.policy = policy["dtype"]
+
+    def call(self, inputs, training=None, mask=None):
+        check_image_shape_and_dtype("images", inputs, channels=self.image_channels)
+        return super().call(unit_float(inputs), training=training, mask=mask)
 
     def get_config(self):
         return {
@@ -58,6 +72,7 @@ class PatchDiscriminator(keras.Model):
             "trainable": self.trainable,
             "base_channels": self.base_channels,
             "num_layers": self.num_layers,
+            "image_channels": self.image_channels,
             "dtype": keras.dtype_policies.serialize(self.policy),
         }
 

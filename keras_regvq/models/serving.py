@@ -35,7 +35,12 @@ def export_tokenizer(tokenizer, directory, format="onnx", batch_size=1):
         check_positive_integer("batch_size", batch_size)
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    images = keras.Input((*tokenizer.image_size, 3), batch_size, dtype="float32", name="images")
+    images = keras.Input(
+        (*tokenizer.image_size, tokenizer.image_channels),
+        batch_size,
+        dtype="float32",
+        name="images",
+    )
     features = tokenizer.encoder(images * 2.0 - 1.0)
     tokens = keras.Input(tokenizer.token_grid, batch_size, dtype="int32", name="tokens")
     decoded = tokenizer.decoder(_Lookup(tokenizer.quantizer)(tokens))["images"]

@@ -14,10 +14,10 @@ def images_of(batch):
     return batch
 
 
-def check_image_batches(argument, images, factor):
+def check_image_batches(argument, images, factor, channels=3):
     """`check_images` of many: a slice at a time, since floats are copied."""
     if not hasattr(images, "shape"):
         refuse(argument, describe(images), "images of shape (B, H, W, 3) or a dataset of them")
-    check_image_shape_and_dtype(argument, images, factor)
+    check_image_shape_and_dtype(argument, images, factor, channels)
     for start in range(0, len(images), 1024):
-        check_images(argument, images[start : start + 1024], factor)
+        check_images(argument, images[start : start + 1024], factor, channels)

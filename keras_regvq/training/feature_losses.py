@@ -8,6 +8,7 @@ from keras_regvq.losses import (
     perceptual_loss,
     probabilistic_contrastive_loss,
 )
+from keras_regvq.validation import rgb
 
 
 class FeatureLosses:
@@ -44,7 +45,7 @@ class FeatureLosses:
         Returns:
             dict of "features", and one list entry a layer in "positions" and "weights".
         """
-        features = [ops.stop_gradient(layer) for layer in self.feature_extractor(originals)]
+        features = [ops.stop_gradient(layer) for layer in self.feature_extractor(rgb(originals))]
         prepared = {"features": features, "positions": [], "weights": []}
         if self.contrastive is None:
             return prepared
@@ -68,7 +69,7 @@ class FeatureLosses:
 
         The contrastive loss is the mean over the layers.
         """
-        features = self.feature_extractor(reconstruction)
+        features = self.feature_extractor(rgb(reconstruction))
         losses = {}
         if self.perceptual_weight > 0:
             weights = getattr(self.feature_extractor, "channel_weights", None)

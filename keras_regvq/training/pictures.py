@@ -12,14 +12,15 @@ def image_grid(rows, scale=1, gap=2):
     """Lay out equally large images, one list of images a row.
 
     Args:
-        rows: list of arrays (n, H, W, 3), uint8 or float in [0, 1].
+        rows: list of arrays (n, H, W, 3), uint8 or float in [0, 1]; grey, (n, H, W, 1), is shown as
+            such, and of four channels the first three.
         scale: integer enlargement, by nearest neighbour.
         gap: white pixels between images.
 
     Returns:
         PIL.Image.
     """
-    rows = [check_images("rows", row) for row in rows]
+    rows = [check_images("rows", row, channels=None) for row in rows]
     if len({row.shape[1:] for row in rows}) != 1:
         refuse("rows", f"shapes {[row.shape for row in rows]}", "images of one size")
     height, width = (side * scale for side in rows[0].shape[1:3])
@@ -30,6 +31,7 @@ def image_grid(rows, scale=1, gap=2):
         for x, image in enumerate(row):
             if image.dtype != np.uint8:
                 image = np.round(np.clip(image, 0, 1) * 255).astype("uint8")
+            image = image[..., 0] if image.shape[-1] == 1 else image[..., :3]
             tile = Image.fromarray(image).resize((width, height), Image.Resampling.NEAREST)
             grid.paste(tile, (x * (width + gap), y * (height + gap)))
     return grid

@@ -6,6 +6,7 @@ from keras import ops
 from keras_regvq.checks.checked_model import CheckedModel
 from keras_regvq.losses import hinge_discriminator_loss, hinge_generator_loss
 from keras_regvq.metrics import PSNR, CodebookPerplexity, CodebookUsage
+from keras_regvq.metrics.psnr import peak_signal_to_noise_ratio
 from keras_regvq.models import ImageTokenizer
 from keras_regvq.random_state import SavesRandomState
 from keras_regvq.training.adversarial_step import adaptive_weight, surrogate
@@ -53,7 +54,8 @@ class TokenizerTrainer(CheckedModel, SavesRandomState, TwoPlayerModel):
         discriminator: maps images in [0, 1] to logits, e.g. `models.PatchDiscriminator()`;
             None trains without an adversary.
         feature_extractor: e.g. `models.VGG19Features("imagenet")`; None trains without
-            perceptual and contrastive loss.
+            perceptual and contrastive loss. It sees RGB: grey three times, and of four channels
+            the first three.
         l1_weight: factor of the mean absolute difference of images in [0, 1].
         perceptual_weight: factor of the perceptual loss.
         contrastive_weight: factor of the contrastive loss.
@@ -95,6 +97,10 @@ class TokenizerTrainer(CheckedModel, SavesRandomState, TwoPlayerModel):
         super().__init__(**{"autocast": False, **kwargs})
         if not isinstance(tokenizer, ImageTokenizer):
             refuse("tokenizer", describe(tokenizer), "a keras_regvq.models.ImageTokenizer")
+        channels = getattr(discriminator, "image_channels", tokenizer.image_channels)
+        if channels != tokenizer.image_channels:
+            expected = f"image_channels={tokenizer.image_channels}, the tokenizer's"
+            refuse("discriminator", f"one of images of {channels} channels", expected)
         self.tokenizer = tokenizer
         self.discriminator = discriminator
         self.feature_extractor = feature_extractor
@@ -148,7 +154,9 @@ class TokenizerTrainer(CheckedModel, SavesRandomState, TwoPlayerModel):
         return images_of(batch)
 
     def check_inputs(self, argument, inputs):
-        check_image_batches(argument, inputs, self.tokenizer.downsampling_factor)
+        tokenizer = self.tokenizer
+        factor, channels = tokenizer.downsampling_factor, tokenizer.image_channels
+        check_image_batches(argument, inputs, factor, channels)
 
     def call(self, inputs, training=False):
         """Reconstruct a batch.
@@ -162,7 +170,8 @@ class TokenizerTrainer(CheckedModel, SavesRandomState, TwoPlayerModel):
             input.
         """
         images = images_of(inputs)
-        check_image_shape_and_dtype("images", images, self.tokenizer.downsampling_factor)
+        factor, channels = self.tokenizer.downsampling_factor, self.tokenizer.image_channels
+        check_image_shape_and_dtype("images", images, factor, channels)
         if None in tuple(images.shape[1:3]):
             refuse("images", f"shape {tuple(images.shape)}", "images of one known size")
         originals = ops.cast(unit_float(images), "float32")
@@ -242,12 +251,20 @@ class TokenizerTrainer(CheckedModel, SavesRandomState, TwoPlayerModel):
     def _update_metrics(self, outputs, losses):
         for name, loss in losses.items():
             self.loss_trackers[name].update_state(loss)
-        # NaN too: a float16 step that overflows is skipped, and a metric must not stop it.
-        reconstruction = ops.nan_to_num(self._unit_range(outputs["decoded"]))
-        reconstruction = ops.clip(reconstruction, 0.0, 1.0)
-        self.psnr.update_state(outputs["originals"], ops.stop_gradient(reconstruction))
+        self.psnr.update_values(self._psnr_of(outputs))
         self.usage.update_state(outputs["best_tokens"])
         self.perplexity.update_state(outputs["best_tokens"])
+
+    def _psnr_of(self, outputs):
+        """dB, (B,), of the clipped reconstructions; NaN for one that is not finite.
+
+        A NaN must not raise here: a float16 step that overflows is skipped, and no more.
+        """
+        decoded = ops.stop_gradient(self._unit_range(outputs["decoded"]))
+        finite = ops.all(ops.isfinite(decoded), axis=(1, 2, 3))
+        images = ops.clip(ops.nan_to_num(decoded), 0.0, 1.0)
+        values = peak_signal_to_noise_ratio(outputs["originals"], images)
+        return ops.where(finite, values, float("nan"))
 
     def get_config(self):
         serialize = keras.saving.serialize_keras_object

@@ -264,3 +264,15 @@ def test_on_batch_methods_check_too(models):
         with pytest.raises(ValueError, match="`condition`.*to 77"):
             use(wrong)
     assert np.isfinite(model.train_on_batch(GOOD[autoregressive_prior], return_dict=True)["loss"])
+
+
+@pytest.mark.parametrize("kind", ["arrays", "tf.data"])
+def test_a_gaussian_prior_needs_its_codebook_and_then_trains(kind):
+    sizes = (8, (1,), 1, (), 1)
+    prior = DiffusionPrior(CODES, 2, "gaussian", *sizes, embedding_dim=4)
+    prior.compile()
+    with pytest.raises(ValueError, match="set_codebook"):
+        prior.fit(KINDS[kind]({"tokens": TOKENS}), verbose=0)
+    prior.set_codebook(np.random.default_rng(0).normal(size=(CODES, 4)))
+    history = prior.fit(KINDS[kind]({"tokens": TOKENS}), epochs=2, verbose=0).history
+    assert np.isfinite(history["loss"]).all()

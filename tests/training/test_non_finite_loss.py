@@ -107,3 +107,12 @@ def test_a_float16_training_that_is_nan_for_good_is_an_error(float16_trainer, im
     expected = "Epoch 1, (step 1: .*All steps were skipped|at its end: the weight .* not finite)"
     with pytest.raises(NonFiniteLossError, match=expected):
         trainer.fit(images, batch_size=4, verbose=0, callbacks=[ruined, NonFiniteLoss()])
+
+
+def test_no_metric_is_a_fine_number_where_reconstructions_are_nan(images):
+    trainer = make_trainer(discriminator=False, features=False)
+    trainer.compile("sgd")
+    weight = trainer.tokenizer.decoder.trainable_variables[-1]
+    weight.assign(np.full(weight.shape, np.nan, "float32"))
+    result = trainer.evaluate(images, batch_size=4, verbose=0, return_dict=True)
+    assert all(np.isnan(result[name]) for name in ("l1", "loss", "psnr"))

@@ -66,7 +66,7 @@ class ReconstructionGrid(EpochPicture):
 
     def __init__(self, images, directory, every=1, log_dir=None):
         super().__init__(directory, "reconstructions", every, log_dir)
-        self.images = check_images("images", images)
+        self.images = check_images("images", images, channels=None)
 
     def picture(self):
         return image_grid([self.images, self.tokenizer.reconstruct(self.images)])
@@ -82,7 +82,7 @@ class CodebookHistogram(EpochPicture):
 
     def __init__(self, images, directory, every=1, log_dir=None):
         super().__init__(directory, "codebook", every, log_dir)
-        self.images = check_images("images", images)
+        self.images = check_images("images", images, channels=None)
 
     def picture(self):
         tokenizer = self.tokenizer
