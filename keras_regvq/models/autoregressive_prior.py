@@ -183,7 +183,7 @@ class AutoregressivePrior(TokenPrior):
     def _replace_some(self, tokens):
         if self.settings["keep_probability"] == 1:
             return tokens
-        uniform = keras.random.uniform(ops.shape(tokens), seed=self.seed_generator)
+        uniform = keras.random.uniform(ops.shape(tokens), dtype="float32", seed=self.seed_generator)
         others = keras.random.randint(
             ops.shape(tokens), 0, self.codebook_size, dtype="int32", seed=self.seed_generator
         )

@@ -142,7 +142,7 @@ class DiffusionPrior(TokenPrior):
         tokens = ops.reshape(ops.cast(inputs["tokens"], "int32"), (-1, self.length))
         batch = ops.shape(tokens)[0]
         # Spread evenly over the batch, which varies the loss less than independent times do.
-        offset = keras.random.uniform((1,), seed=self.seed_generator)
+        offset = keras.random.uniform((1,), dtype="float32", seed=self.seed_generator)
         spread = ops.cast(ops.arange(batch), "float32") / ops.cast(batch, "float32")
         times = 1.0 - (offset + spread) % 1.0
         corrupted = self.process.corrupt(tokens, times, self.seed_generator)

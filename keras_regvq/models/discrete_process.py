@@ -86,7 +86,7 @@ class DiscreteProcess(layers.Layer):
     def corrupt(self, tokens, times, seed):
         """Noised tokens int32 (B, L) at times (B,) in (0, 1], and the times of their steps."""
         step = ops.ceil(times * self.chain.num_timesteps)
-        uniform = keras.random.uniform(ops.shape(tokens), seed=seed)
+        uniform = keras.random.uniform(ops.shape(tokens), dtype="float32", seed=seed)
         others = keras.random.randint(
             ops.shape(tokens), 0, self.codebook_size, dtype="int32", seed=seed
         )

@@ -81,7 +81,7 @@ class GaussianProcess(layers.Layer):
     def corrupt(self, tokens, times, seed):
         """Noised latents of tokens (B, L) at times (B,), and the v to be predicted."""
         latents = self.latents(tokens)
-        noise = keras.random.normal(ops.shape(latents), seed=seed)
+        noise = keras.random.normal(ops.shape(latents), dtype="float32", seed=seed)
         noised, velocity = add_noise(latents, noise, times)
         return {"noised": noised, "times": times, "velocity": velocity}
 

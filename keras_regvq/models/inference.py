@@ -47,7 +47,8 @@ class BatchedFunction:
 
 class _FunctionModel(keras.Model):
     def __init__(self, owner, function):
-        super().__init__(name=f"{owner.name}_function")
+        # Not cast to half precision: random numbers and images are what they are.
+        super().__init__(name=f"{owner.name}_function", autocast=False)
         self.owner, self.function = owner, function
         self.built = True
 

@@ -90,7 +90,7 @@ class LabelMapTokenizer(CheckedModel, PresetModel):
         self.num_classes, self.image_size, self.sizes = num_classes, image_size, sizes
         self.codebook_size = quantizer.codebook_size
         self.token_grid = tuple(side // factor for side in image_size)
-        self.accuracy = keras.metrics.Mean("pixel_accuracy")
+        self.accuracy = keras.metrics.Mean("pixel_accuracy", dtype="float32")
         self.built = True
 
     def compile(self, optimizer="rmsprop", loss=None, **kwargs):

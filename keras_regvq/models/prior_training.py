@@ -18,7 +18,7 @@ class TrainsPrior(CheckedModel):
 
     def create_trackers(self, names):
         """Log the means of the losses of these names, besides Keras's own of "loss"."""
-        self.loss_trackers = {name: keras.metrics.Mean(name) for name in names}
+        self.loss_trackers = {name: keras.metrics.Mean(name, dtype="float32") for name in names}
 
     def compile(self, optimizer=None, **kwargs):
         """Configure training.

@@ -85,7 +85,7 @@ class TokenPrior(TrainsPrior, SavesRandomState, PresetModel):
         """bool (B,) drawn while training, True where the condition is to be hidden; or None."""
         if self.no_condition is None:
             return None
-        uniform = keras.random.uniform((batch,), seed=self.seed_generator)
+        uniform = keras.random.uniform((batch,), dtype="float32", seed=self.seed_generator)
         return uniform < self.settings["condition_dropout"]
 
     def embed_condition(self, values, hidden=None):

@@ -94,7 +94,7 @@ class RegularizedQuantizer(SamplingQuantizer):
         sampled_count = rounded_share(self.mask_ratio, length)
         # A random order of each image's positions: the first sampled_count are the mask. The
         # order's own inverse puts the results back, and marks the mask, with exact counts.
-        uniform = keras.random.uniform((batch, length), seed=self.seed_generator)
+        uniform = keras.random.uniform((batch, length), dtype="float32", seed=self.seed_generator)
         order = ops.argsort(uniform, axis=-1)
         rank = ops.argsort(order, axis=-1)
         shuffled = ops.take_along_axis(features, order[..., None], axis=1)

@@ -147,7 +147,7 @@ class DrawnSeed(keras.random.SeedGenerator):
 
 def draw_gumbel(shape, seed_generator):
     """Standard Gumbel noise -log(-log u), float32."""
-    uniform = keras.random.uniform(shape, seed=seed_generator)
+    uniform = keras.random.uniform(shape, dtype="float32", seed=seed_generator)
     # Some backends draw an exact 0; the largest float32 below 1 bounds the other side.
     uniform = ops.clip(uniform, 1e-20, 1.0 - 2.0**-24)
     return -ops.log(-ops.log(uniform))

@@ -61,7 +61,9 @@ class FeatureLosses:
         """`self.positions` different indices below count, or all of them: int32 (L,)."""
         if count <= self.positions:
             return ops.arange(count, dtype="int32")
-        order = ops.argsort(keras.random.uniform((count,), seed=self.seed_generator))
+        order = ops.argsort(
+            keras.random.uniform((count,), dtype="float32", seed=self.seed_generator)
+        )
         return ops.cast(order[: self.positions], "int32")
 
     def __call__(self, reconstruction, prepared):

@@ -137,7 +137,9 @@ class TokenizerTrainer(CheckedModel, SavesRandomState, TwoPlayerModel):
         self.psnr = PSNR(name="psnr")
         self.usage = CodebookUsage(tokenizer.codebook_size, name="codebook_usage")
         self.perplexity = CodebookPerplexity(tokenizer.codebook_size, name="codebook_perplexity")
-        self.loss_trackers = {name: keras.metrics.Mean(name) for name in self._logged_losses()}
+        self.loss_trackers = {
+            name: keras.metrics.Mean(name, dtype="float32") for name in self._logged_losses()
+        }
         convolve_without_copies(self)
         self.built = True
 
