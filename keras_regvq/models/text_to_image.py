@@ -66,6 +66,10 @@ class TextToImage(ImageGenerator):
         encode = self.text_encoder.encode
         return map_texts(dataset, "captions", encode, condition.values_dtype, condition.shape)
 
+    def encode_captions(self, data):
+        """A dict of arrays or a tf.data set, its captions encoded if they are strings."""
+        return self.encode_inputs(data) if isinstance(data, dict) else self.encode_dataset(data)
+
     def check_condition(self, values):
         if _are_texts(values):  # `tokenize` keeps them
             check_texts("captions", values)

@@ -35,7 +35,8 @@ def prior():
 
 def label_maps():
     model = LabelMapTokenizer(3, 8, VectorQuantizer(8, 4), 4, (1, 2), 1, 4)
-    return model, rng.integers(0, 3, (4, 8, 8))
+    maps = rng.integers(0, 3, (4, 8, 8))
+    return model, tf.data.Dataset.from_tensor_slices(maps).batch(4)
 
 
 def tokenizer():
@@ -56,9 +57,10 @@ for make in (prior, label_maps, tokenizer):
     one, _ = run(make, tf.distribute.get_strategy().scope())
     one.set_weights(two.get_weights())
     before = [v.numpy() for v in one.trainable_variables]
-    results = [model.fit(data, batch_size=4, shuffle=False, verbose=0) for model in (one, two)]
+    size = {} if isinstance(data, tf.data.Dataset) else {"batch_size": 4}
+    results = [model.fit(data, **size, shuffle=False, verbose=0) for model in (one, two)]
     losses = [result.history["loss"][0] for result in results]
-    losses += [model.evaluate(data, batch_size=4, verbose=0, return_dict=True)["loss"]
+    losses += [model.evaluate(data, **size, verbose=0, return_dict=True)["loss"]
                for model in (one, two)]
     pairs = zip(before, one.trainable_variables, two.trainable_variables)
     moves = [(a.numpy() - old, b.numpy() - old) for old, a, b in pairs]
