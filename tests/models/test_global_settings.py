@@ -22,7 +22,6 @@ from keras_regvq.training import TokenizerTrainer
 SETTINGS = {
     "channels_first": lambda: keras.config.set_image_data_format("channels_first"),
     "float64": lambda: set_floatx("float64"),
-    "float16": lambda: set_floatx("float16"),
 }
 
 
@@ -57,8 +56,8 @@ def test_a_preset_gives_the_tokens_that_it_gives_without(setting):
     SETTINGS[setting]()
     tokens = keras_regvq.from_preset("regvq_scenes_64").encode(images)
     agreement = (tokens == expected).mean()
-    # float16 rounds: a few of the tokens that lie between two codes change.
-    assert agreement == 1 if setting != "float16" else agreement > 0.9
+    # A position right between two codes may round to the other one in more precise arithmetic.
+    assert agreement == 1 if setting == "channels_first" else agreement > 0.99
 
 
 def test_a_tokenizer_is_built_and_trained(setting):
@@ -76,14 +75,10 @@ def test_a_tokenizer_is_built_and_trained(setting):
 
 
 def test_features_are_what_they_are_without(setting):
-    if setting == "float16":
-        tolerance = 2e-2
-    else:
-        tolerance = 1e-4
     expected = [_features(make) for make in _NETWORKS]
     SETTINGS[setting]()
     for before, make in zip(expected, _NETWORKS, strict=True):
-        np.testing.assert_allclose(_features(make), before, rtol=tolerance, atol=tolerance)
+        np.testing.assert_allclose(_features(make), before, rtol=1e-4, atol=1e-4)
 
 
 _NETWORKS = (
