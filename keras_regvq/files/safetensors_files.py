@@ -75,7 +75,8 @@ def write_safetensors(tensors, path):
     with replacing(path) as part, open(part, "wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for array in tensors.values():
-            file.write(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).data)
+            array = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+            file.write(array.reshape(-1).view("uint8").data)
 
 
 def _without_repetition(pairs):
