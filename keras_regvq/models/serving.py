@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from keras_regvq.backend.onnx_packages import missing_onnx_packages
 from keras_regvq.files.updating import updating_directory
 from keras_regvq.validation import check_choice, check_positive_integer
 
@@ -35,6 +36,11 @@ def export_tokenizer(tokenizer, directory, format="onnx", batch_size=1):
     check_choice("format", format, tuple(SUFFIXES))
     if batch_size is not None:
         check_positive_integer("batch_size", batch_size)
+    # Without them Keras fails in another way on each backend.
+    missing = missing_onnx_packages() if format == "onnx" else []
+    if missing:
+        needed = 'the packages of the extra "onnx": pip install "keras_regvq[onnx]"'
+        raise ImportError(f"export(format='onnx') needs {needed}. Missing: {', '.join(missing)}.")
     with updating_directory(directory) as part:
         for name, model in _graphs(_in_float32(tokenizer), batch_size).items():
             path = part / (name + SUFFIXES[format])
@@ -72,13 +78,7 @@ def _in_float32(tokenizer):
 
 def _write(model, path, format):
     signature = [keras.InputSpec(shape=x.shape, dtype=x.dtype, name=x.name) for x in model.inputs]
-    try:
-        model.export(str(path), format=format, verbose=False, input_signature=signature)
-    except ImportError as error:
-        if format != "onnx":
-            raise
-        needed = 'the packages of the extra "onnx": pip install "keras_regvq[onnx]"'
-        raise ImportError(f"export(format='onnx') needs {needed} ({error})") from error
+    model.export(str(path), format=format, verbose=False, input_signature=signature)
 
 
 def _remove(path):

@@ -92,6 +92,8 @@ def read_index(path):
             if Path(file).name != file or not file.endswith((".safetensors", ".bin")):
                 raise ValueError(f"it names {file!r:.80}, which is no file of tensors beside it")
             files.setdefault(file, set()).add(name)
+        if not files:
+            raise ValueError("it names no file")
     return files
 
 

@@ -109,6 +109,9 @@ def check_diffusers(tokenizer, model):
         tokens = model.quantize(latents)[2][2].reshape(2, *latents.shape[2:])
 
     def decode(tokens):
+        if model.config.lookup_from_codebook:  # tokens themselves are decoded
+            shape = (*tokens.shape, latents.shape[1])
+            return model.decode(tokens, force_not_quantize=True, shape=shape).sample
         codes = model.quantize.embedding(tokens).permute(0, 3, 1, 2)
         return model.decode(codes, force_not_quantize=True).sample
 

@@ -34,7 +34,7 @@ class ScriptedDraws:
         self.uniform = rng.uniform(1e-3, 1 - 1e-3, size=(batch, sampled_count, codes))
         self.uniform = self.uniform.astype("float32")
 
-    def __call__(self, shape, seed):
+    def __call__(self, shape, dtype=None, seed=None):
         if len(shape) == 2:
             assert tuple(shape) == self.order.shape
             return keras.ops.convert_to_tensor(self.order)
