@@ -7,8 +7,8 @@ import re
 import shutil
 import uuid
 
+import keras_regvq
 from keras_regvq.files.replacing import write_text
-from keras_regvq.training import Backup, NonFiniteLossError
 
 HELP = """
 An interrupted training loses at most the epoch it was in: the same command with --resume goes on
@@ -88,7 +88,9 @@ class RunFolder:
             shutil.rmtree(self._backups, ignore_errors=True)
             self._state.unlink(missing_ok=True)
             (self.path / "log.csv").unlink(missing_ok=True)
-        self._backup = Backup(self._backups, self.path / "log.csv", self.run, self._state)
+        self._backup = keras_regvq.training.Backup(
+            self._backups, self.path / "log.csv", self.run, self._state
+        )
         if not self._backup.epoch and self.pictures.exists():
             for picture in self.pictures.iterdir():
                 if _PICTURES.fullmatch(picture.name):
@@ -108,14 +110,14 @@ class RunFolder:
     def backup_of_part(self, name):
         """A `Backup` for a part of the model that is trained first."""
         self.start()
-        return Backup(self._backups / name, run=self.run)
+        return keras_regvq.training.Backup(self._backups / name, run=self.run)
 
     @contextlib.contextmanager
     def training(self):
         """Around `fit`: losses that are not finite end the recipe with a line on how to go on."""
         try:
             yield
-        except NonFiniteLossError as error:
+        except keras_regvq.training.NonFiniteLossError as error:
             rate = self.args.learning_rate / 4
             raise SystemExit(f"{error} Here: --resume --learning-rate {rate:g}") from error
 

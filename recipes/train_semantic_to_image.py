@@ -12,20 +12,8 @@ trains, and at the end a preset and a report (index.html).
 
 import math
 
-import keras
-
 import keras_regvq
-from keras_regvq.models import (
-    AutoregressivePrior,
-    LabelMapCondition,
-    LabelMapTokenizer,
-    SemanticToImage,
-    TokenizedMapCondition,
-)
-from keras_regvq.quantizers import VectorQuantizer
-from keras_regvq.training import NonFiniteLoss
-from keras_regvq.training.pictures import image_grid, label_palette
-from prior_recipe import Options, compile_model, held_out, load_data, train
+from prior_options import Options
 from run_folder import RunFolder
 from running import ON_RESUME, run
 
@@ -63,12 +51,17 @@ def parse_arguments(arguments=None):
 
 def build_condition(args, num_classes, folder):
     if args.condition == "patches":
-        return LabelMapCondition(num_classes, args.image_size, args.prefix_grid)
+        return keras_regvq.models.LabelMapCondition(num_classes, args.image_size, args.prefix_grid)
+
+    import keras
+
+    from prior_recipe import load_data
+
     levels = int(math.log2(args.label_factor))
-    tokenizer = LabelMapTokenizer(
+    tokenizer = keras_regvq.models.LabelMapTokenizer(
         num_classes,
         args.image_size,
-        VectorQuantizer(args.label_codes, 64),
+        keras_regvq.quantizers.VectorQuantizer(args.label_codes, 64),
         channel_multipliers=(1,) + (2,) * levels,
     )
     folder.start()
@@ -90,17 +83,21 @@ def build_condition(args, num_classes, folder):
                 maps.map(lambda batch: batch["labels"]),
                 steps_per_epoch=steps,
                 epochs=args.label_steps // steps,
-                callbacks=[NonFiniteLoss(), backup],
+                callbacks=[keras_regvq.training.NonFiniteLoss(), backup],
             )
         tokenizer.save_to_preset(str(folder.label_tokenizer))
     # What is drawn from here on is the same whether it was trained now or before.
     keras.utils.set_random_seed(args.seed)
-    return TokenizedMapCondition(LabelMapTokenizer.from_preset(folder.label_tokenizer))
+    return keras_regvq.models.TokenizedMapCondition(
+        keras_regvq.models.LabelMapTokenizer.from_preset(folder.label_tokenizer)
+    )
 
 
 def build_model(args, num_classes, folder):
+    from prior_recipe import compile_model
+
     tokenizer = keras_regvq.from_preset(args.tokenizer)
-    prior = AutoregressivePrior(
+    prior = keras_regvq.models.AutoregressivePrior(
         tokenizer.codebook_size,
         tuple(args.image_size // tokenizer.downsampling_factor for _ in range(2)),
         args.layers,
@@ -113,7 +110,7 @@ def build_model(args, num_classes, folder):
         gradient_checkpointing=args.checkpointing,
         seed=args.seed,
     )
-    model = SemanticToImage(tokenizer, prior)
+    model = keras_regvq.models.SemanticToImage(tokenizer, prior)
     compile_model(args, model)
     return model
 
@@ -121,7 +118,7 @@ def build_model(args, num_classes, folder):
 def palette_of(source, num_classes):
     if source == "scenes":
         return keras_regvq.data.SCENE_PALETTE
-    return label_palette(num_classes)
+    return keras_regvq.training.pictures.label_palette(num_classes)
 
 
 def main(arguments=None):
@@ -132,6 +129,12 @@ def main(arguments=None):
     folder = RunFolder(args, "train_semantic_to_image")
     if folder.is_finished:
         return folder.say_finished()
+
+    import keras
+
+    from keras_regvq.training.pictures import image_grid
+    from prior_recipe import held_out, train
+
     keras.utils.set_random_seed(args.seed)
     keras.config.set_dtype_policy(args.precision)
     model = build_model(args, num_classes, folder)

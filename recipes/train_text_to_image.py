@@ -11,17 +11,8 @@ KerasHub loads, frozen. A config is a TOML file of these options; what the comma
 first. Writes samples while it trains, and at the end a preset and a report (index.html).
 """
 
-import keras
-
 import keras_regvq
-from keras_regvq.models import (
-    DiffusionPrior,
-    PretrainedTextEncoder,
-    TextToImage,
-    VocabularyEncoder,
-)
-from keras_regvq.training.pictures import image_grid
-from prior_recipe import Options, compile_model, held_out, load_data, train
+from prior_options import Options
 from run_folder import RunFolder
 from running import ON_RESUME, run
 
@@ -74,20 +65,27 @@ def parse_arguments(arguments=None):
 
 def build_text_encoder(args):
     if args.text_encoder != "words":
-        return PretrainedTextEncoder(args.text_encoder, args.text_length or 64)
+        return keras_regvq.models.PretrainedTextEncoder(args.text_encoder, args.text_length or 64)
+
+    from prior_recipe import load_data
+
     print("Reading the captions ...", flush=True)
     batches = load_data(args, ("captions",), "train", args.num_examples).as_numpy_iterator()
     captions = [caption for batch in batches for caption in batch["captions"]]
-    return VocabularyEncoder.from_captions(captions, args.text_length, args.min_count)
+    return keras_regvq.models.VocabularyEncoder.from_captions(
+        captions, args.text_length, args.min_count
+    )
 
 
 def build_model(args):
+    from prior_recipe import compile_model
+
     if args.start is not None:
-        model = TextToImage.from_preset(args.start, dtype=args.precision)
+        model = keras_regvq.models.TextToImage.from_preset(args.start, dtype=args.precision)
         compile_model(args, model)
         return model
     tokenizer = keras_regvq.from_preset(args.tokenizer)
-    start = None if args.unet is None else TextToImage.from_preset(args.unet)
+    start = None if args.unet is None else keras_regvq.models.TextToImage.from_preset(args.unet)
     encoder = build_text_encoder(args) if start is None else start.text_encoder
     words = {"num_layers": args.text_layers} if args.text_encoder == "words" else {}
     if args.process == "discrete":
@@ -97,7 +95,7 @@ def build_model(args):
         }
     else:
         process = {"embedding_dim": tokenizer.quantizer.embedding_dim}
-    prior = DiffusionPrior(
+    prior = keras_regvq.models.DiffusionPrior(
         tokenizer.codebook_size,
         tuple(args.image_size // tokenizer.downsampling_factor for _ in range(2)),
         args.process,
@@ -115,7 +113,7 @@ def build_model(args):
     if start is not None:
         prior.unet.set_weights(start.prior.unet.get_weights())
         prior.condition.set_weights(start.prior.condition.get_weights())
-    model = TextToImage(tokenizer, prior, encoder)
+    model = keras_regvq.models.TextToImage(tokenizer, prior, encoder)
     compile_model(args, model)
     return model
 
@@ -125,6 +123,12 @@ def main(arguments=None):
     folder = RunFolder(args, "train_text_to_image")
     if folder.is_finished:
         return folder.say_finished()
+
+    import keras
+
+    from keras_regvq.training.pictures import image_grid
+    from prior_recipe import held_out, train
+
     keras.utils.set_random_seed(args.seed)
     keras.config.set_dtype_policy(args.precision)
     model = build_model(args)

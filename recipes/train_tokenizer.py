@@ -13,23 +13,11 @@ import itertools
 import math
 from pathlib import Path
 
-import keras
 import numpy as np
 
 import keras_regvq
-from evaluation import evaluate, write_report
-from keras_regvq.models import ImageTokenizer, PatchDiscriminator, VGG19Features
-from keras_regvq.quantizers import GumbelQuantizer, RegularizedQuantizer, VectorQuantizer
-from keras_regvq.training import (
-    CodebookHistogram,
-    LowUsageWarning,
-    NonFiniteLoss,
-    ReconstructionGrid,
-    TemperatureSchedule,
-    TokenizerTrainer,
-)
 from run_folder import HELP, RunFolder, add_options
-from running import ON_RESUME, run
+from running import ON_RESUME, one_line, run
 
 
 def parse_arguments(arguments=None):
@@ -106,10 +94,14 @@ def parse_arguments(arguments=None):
 def build_quantizer(args):
     size = (args.codebook_size, args.embedding_dim)
     if args.quantizer == "vqgan":
-        return VectorQuantizer(*size, commitment_weight=args.commitment_weight)
+        return keras_regvq.quantizers.VectorQuantizer(
+            *size, commitment_weight=args.commitment_weight
+        )
     if args.quantizer == "gumbelvq":
-        return GumbelQuantizer(*size, kl_weight=args.kl_weight, seed=args.seed)
-    return RegularizedQuantizer(
+        return keras_regvq.quantizers.GumbelQuantizer(
+            *size, kl_weight=args.kl_weight, seed=args.seed
+        )
+    return keras_regvq.quantizers.RegularizedQuantizer(
         *size,
         mask_ratio=args.mask_ratio,
         prior_weight=args.prior_weight,
@@ -123,7 +115,7 @@ def build_trainer(args):
     if args.preset:
         tokenizer = keras_regvq.from_preset(args.preset, image_size=args.image_size)
     else:
-        tokenizer = ImageTokenizer(
+        tokenizer = keras_regvq.models.ImageTokenizer(
             args.image_size,
             build_quantizer(args),
             base_channels=args.base_channels,
@@ -132,10 +124,10 @@ def build_trainer(args):
             attention_resolutions=args.attention_resolutions,
             latent_channels=args.latent_channels,
         )
-    trainer = TokenizerTrainer(
+    trainer = keras_regvq.training.TokenizerTrainer(
         tokenizer,
-        PatchDiscriminator() if args.discriminator else None,
-        VGG19Features(args.features) if args.features else None,
+        keras_regvq.models.PatchDiscriminator() if args.discriminator else None,
+        load_features(args.features),
         l1_weight=args.l1_weight,
         perceptual_weight=args.perceptual_weight,
         contrastive_weight=args.contrastive_weight,
@@ -149,7 +141,19 @@ def build_trainer(args):
     return trainer
 
 
+def load_features(name):
+    """The VGG-19 of the perceptual and the contrastive loss, or None."""
+    if name is None:
+        return None
+    try:
+        return keras_regvq.models.VGG19Features(name)
+    except (ValueError, OSError, ImportError) as error:
+        raise SystemExit(f"error: --features {name}: {one_line(error)}") from error
+
+
 def build_optimizer(args):
+    import keras
+
     updates = math.ceil(args.steps / args.accumulate)
     return keras.optimizers.Adam(
         keras.optimizers.schedules.CosineDecay(args.learning_rate, updates, alpha=0.05),
@@ -181,6 +185,8 @@ def held_out_images(args, count=256):
 
 def settings(args, trainer):
     """dict of what a report says: of the model what it is, of the options those that counted."""
+    import keras
+
     tokenizer = trainer.tokenizer.get_config()
     quantizer = tokenizer["quantizer"]
     model = {**tokenizer, "quantizer": quantizer["class_name"], **quantizer["config"]}
@@ -195,7 +201,7 @@ def settings(args, trainer):
     facts = {name: getattr(args, name) for name in (*shown, *losses)}
     unsaid = ("name", "trainable", "dtype", "seed", "codebook_initializer", "block_size")
     facts |= {name: value for name, value in model.items() if name not in unsaid}
-    facts["backend"] = keras.backend.backend()
+    facts["backend"] = keras.config.backend()
     return {name: str(value) for name, value in facts.items()}
 
 
@@ -204,11 +210,23 @@ def main(arguments=None):
     folder = RunFolder(args, "train_tokenizer")
     if folder.is_finished:
         return folder.say_finished()
+
+    import keras
+
+    from evaluation import evaluate, write_report
+    from keras_regvq.training import (
+        CodebookHistogram,
+        LowUsageWarning,
+        NonFiniteLoss,
+        ReconstructionGrid,
+        TemperatureSchedule,
+    )
+
     keras.utils.set_random_seed(args.seed)
     keras.config.set_dtype_policy(args.precision)
 
+    trainer = build_trainer(args)  # before the data: what it needs may be missing
     test = held_out_images(args)
-    trainer = build_trainer(args)
     callbacks = [
         NonFiniteLoss(),
         ReconstructionGrid(test[:8], folder.pictures),

@@ -64,13 +64,13 @@ def test_train_tokenizer_goes_on_where_it_was_interrupted(monkeypatch):
 
     options = [*SMALL, "--quantizer", "vqgan", "--steps", "6"]
 
-    class Interrupt(recipe.LowUsageWarning):
+    class Interrupt(keras_regvq.training.LowUsageWarning):
         def on_epoch_begin(self, epoch, logs=None):
             if epoch == 2:
                 raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(recipe, "LowUsageWarning", Interrupt)
+        patch.setattr(keras_regvq.training, "LowUsageWarning", Interrupt)
         with pytest.raises(KeyboardInterrupt):
             recipe.main(options)
     with pytest.raises(SystemExit, match="--resume"):

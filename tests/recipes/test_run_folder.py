@@ -58,15 +58,15 @@ def test_a_kill_anywhere_loses_nothing(recipe, monkeypatch, place):
     whole = train(recipe, "--steps", "6", "--output", "runs/whole")
     folders = importlib.import_module("run_folder")
     where = {
-        "fit": (recipe.TokenizerTrainer, "fit"),
-        "preset": (recipe.ImageTokenizer, "save_to_preset"),
-        "measuring": (recipe, "evaluate"),
-        "report": (recipe, "write_report"),
+        "fit": (keras_regvq.training.TokenizerTrainer, "fit"),
+        "preset": (keras_regvq.models.ImageTokenizer, "save_to_preset"),
+        "measuring": (importlib.import_module("evaluation"), "evaluate"),
+        "report": (importlib.import_module("evaluation"), "write_report"),
         "end": (folders.RunFolder, "_write"),
     }[place]
     if place == "end":
         train(recipe, "--steps", "4")
-        where = (folders.Backup, "finish")
+        where = (keras_regvq.training.Backup, "finish")
         kill(monkeypatch, recipe, *where, "--steps", "6", "--resume")
     else:
         kill(monkeypatch, recipe, *where, "--steps", "6")
@@ -116,7 +116,7 @@ def test_more_steps_than_the_state_allows_are_refused_in_one_line(recipe):
     ],
 )
 def test_resuming_with_other_settings_is_refused_by_name(recipe, monkeypatch, options):
-    kill(monkeypatch, recipe, recipe.TokenizerTrainer, "fit", "--steps", "4")
+    kill(monkeypatch, recipe, keras_regvq.training.TokenizerTrainer, "fit", "--steps", "4")
     with pytest.raises(SystemExit, match=f"{options[0]} .*not {options[1]}"):
         train(recipe, "--steps", "4", *options, "--resume")
 
@@ -152,7 +152,7 @@ def test_overwriting_starts_anew_and_removes_what_is_stale(recipe):
 
 
 def test_losses_that_are_nan_end_in_one_line_and_leave_the_good_backup(recipe, monkeypatch):
-    original = recipe.TokenizerTrainer.compute_loss
+    original = keras_regvq.training.TokenizerTrainer.compute_loss
 
     def ruined(self, *args, **kwargs):
         return original(self, *args, **kwargs) * float("nan")
@@ -161,7 +161,7 @@ def test_losses_that_are_nan_end_in_one_line_and_leave_the_good_backup(recipe, m
     kept = list((RUN / "backup").iterdir())
     (RUN / "preset" / "config.json").unlink()
     with monkeypatch.context() as patch:
-        patch.setattr(recipe.TokenizerTrainer, "compute_loss", ruined)
+        patch.setattr(keras_regvq.training.TokenizerTrainer, "compute_loss", ruined)
         with pytest.raises(SystemExit, match="loss is nan.*--resume --learning-rate 0.0005") as e:
             train(recipe, "--steps", "6", "--resume")
     assert "\n" not in str(e.value)

@@ -64,7 +64,6 @@ def test_training_goes_on_where_it_was_interrupted(train, monkeypatch):
 
 
 def test_a_run_killed_between_its_two_trainings_ends_as_if_nothing_had_happened(train, monkeypatch):
-    recipe = importlib.import_module("train_semantic_to_image")
     options = ["--condition", "tokens", "--label-steps", "4", "--steps", "4", "--dropout", "0.1"]
     whole = train(*options, "--output", "runs/whole")
 
@@ -72,9 +71,9 @@ def test_a_run_killed_between_its_two_trainings_ends_as_if_nothing_had_happened(
         raise KeyboardInterrupt
 
     for where, name in (
-        (recipe.LabelMapTokenizer, "save_to_preset"),
-        (recipe, "TokenizedMapCondition"),
-        (recipe.SemanticToImage, "fit"),
+        (keras_regvq.models.LabelMapTokenizer, "save_to_preset"),
+        (keras_regvq.models, "TokenizedMapCondition"),
+        (keras_regvq.models.SemanticToImage, "fit"),
     ):
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
             patch.setattr(where, name, killed)
