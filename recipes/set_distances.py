@@ -19,8 +19,9 @@ def feature_networks(name):
     if name == "none":
         return None
     weights = "imagenet" if name == "efficientnet" else None
-    sets = EfficientNetLite0Features(weights, ("head",))
-    return EfficientNetLite0Features(weights), lambda images: sets(images)[0]
+    # Random weights are the same in every run, so that its numbers can be compared.
+    sets = EfficientNetLite0Features(weights, ("head",), seed=0)
+    return EfficientNetLite0Features(weights, seed=0), lambda images: sets(images)[0]
 
 
 def distances(features, real, made):

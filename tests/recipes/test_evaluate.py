@@ -171,7 +171,7 @@ def test_distances_between_too_few_images_are_left_out_and_the_rest_is_kept(reci
 def test_missing_features_are_named_before_anything_is_loaded(recipe, monkeypatch):
     sets = importlib.import_module("set_distances")
 
-    def missing(*args):
+    def missing(*args, **options):
         raise ImportError("pip install x")
 
     monkeypatch.setattr(sets, "EfficientNetLite0Features", missing)
