@@ -157,7 +157,7 @@ def test_losses_that_are_nan_end_in_one_line_and_leave_the_good_backup(recipe, m
     def ruined(self, *args, **kwargs):
         return original(self, *args, **kwargs) * float("nan")
 
-    kill(monkeypatch, recipe, recipe, "evaluate", "--steps", "2")
+    kill(monkeypatch, recipe, importlib.import_module("evaluation"), "evaluate", "--steps", "2")
     kept = list((RUN / "backup").iterdir())
     (RUN / "preset" / "config.json").unlink()
     with monkeypatch.context() as patch:
