@@ -18,8 +18,8 @@ from keras import ops
 
 import keras_regvq
 from keras_regvq import losses, quantizers
+from keras_regvq.backend.autodiff import losses_and_gradient
 from keras_regvq.training.adversarial_step import surrogate
-from keras_regvq.training.autodiff import losses_and_gradient
 
 keras.utils.set_random_seed(0)
 rng = np.random.default_rng(0)

@@ -5,11 +5,16 @@ on zeros or NaN instead, and only PyTorch may fail. So every batch is looked at 
 is fed, whatever it comes from, and all backends refuse the same data with the same words.
 """
 
-import sys
-
 import keras
 import numpy as np
 
+from keras_regvq.backend.datasets import (
+    data_loader_of,
+    dataset_with_look,
+    is_data_loader,
+    is_dataset,
+    to_numpy,
+)
 from keras_regvq.refusal import refuse
 
 KINDS = "a tf.data.Dataset, keras PyDataset, PyTorch DataLoader or generator"
@@ -50,8 +55,8 @@ class FitData:
             if look_first and data.num_batches:
                 self(data[0])
             return _CheckedPyDataset(data, self)
-        if _is_data_loader(data):
-            return _checked_loader(data, self)
+        if is_data_loader(data):
+            return data_loader_of(data, self)
         if hasattr(data, "__next__"):
             return ((self(batch),) for batch in data)
         if type(data).__module__.split(".")[0] == "grain" and hasattr(data, "map"):
@@ -81,31 +86,18 @@ class FitData:
         return inputs if encoded is arrays else encoded
 
     def _dataset(self, data, look_first):
-        import tensorflow as tf
-
         data = self.model.encode_dataset(data)
 
-        @tf.autograph.experimental.do_not_convert
-        def checked(*parts):
-            batch = parts if len(parts) > 1 else parts[0]
+        def select(batch):
             batch = split_batch(self.argument, batch, self.model)
-            inputs = self.model.select_inputs(self.argument, batch)
-
-            def look(*values):
-                self(tf.nest.pack_sequence_as(inputs, values))
-                return True
-
-            seen = tf.numpy_function(look, tf.nest.flatten(inputs), tf.bool)
-            with tf.control_dependencies([seen]):
-                return tf.nest.map_structure(tf.identity, inputs)
+            return self.model.select_inputs(self.argument, batch)
 
         if look_first:
             first = next(data.take(1).as_numpy_iterator(), None)
             if first is None:
                 refuse(self.argument, "an empty dataset", "at least one batch")
             self(first)
-        # In parallel and ahead of the device, so that no step waits for it; in the same order.
-        return data.map(checked, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+        return dataset_with_look(data, select, self)
 
 
 class _CheckedPyDataset(keras.utils.PyDataset):
@@ -125,25 +117,6 @@ class _CheckedPyDataset(keras.utils.PyDataset):
 
     def on_epoch_end(self):
         self._dataset.on_epoch_end()
-
-
-def _checked_loader(loader, check):
-    """A DataLoader over the batches of another one, each a tuple of tensors as Keras needs it."""
-    import torch
-
-    class CheckedLoader(torch.utils.data.DataLoader):
-        def __init__(self):
-            # Nothing of its own: workers and samplers are the loader's.
-            self.__dict__.update(dataset=loader.dataset, batch_size=loader.batch_size)
-
-        def __iter__(self):
-            for batch in loader:
-                yield (_map(torch.as_tensor, check(batch)),)
-
-        def __len__(self):
-            return len(loader)
-
-    return CheckedLoader()
 
 
 def split_batch(argument, batch, model):
@@ -170,25 +143,6 @@ def refuse_weights(sample_weight=None, class_weight=None):
         if value is not None:
             received = f"a {type(value).__name__}"
             refuse(name, received, "None: all examples of a batch count the same")
-
-
-def is_dataset(data):
-    """Whether data are a tf.data set or a strategy's distributed one, TensorFlow being loaded."""
-    return "tensorflow" in sys.modules and hasattr(data, "element_spec")
-
-
-def _is_data_loader(data):
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(data, torch.utils.data.DataLoader)
-
-
-def to_numpy(values):
-    """Values of any backend, or a list, as a NumPy array."""
-    if isinstance(values, np.ndarray):
-        return values
-    if hasattr(values, "detach") and keras.backend.backend() != "torch":
-        return values.detach().cpu().numpy()
-    return keras.ops.convert_to_numpy(values) if hasattr(values, "dtype") else np.asarray(values)
 
 
 def _listed(values):

@@ -9,7 +9,7 @@ kernel: the convolution's own backward pass, applied to the two image gradients.
 
 from keras import ops
 
-from keras_regvq.training.autodiff import losses_and_gradient
+from keras_regvq.backend.autodiff import losses_and_gradient
 
 
 def last_kernel_gradient(hidden, kernel, image_gradient):

@@ -10,8 +10,8 @@ import keras
 import numpy as np
 import pytest
 
+from keras_regvq.backend.autodiff import losses_and_gradient
 from keras_regvq.quantizers import GumbelQuantizer, RegularizedQuantizer, VectorQuantizer
-from keras_regvq.training.autodiff import losses_and_gradient
 from tests.gradients import assert_close, layer_gradients, layer_outputs
 from tests.quantizers.reference import make
 

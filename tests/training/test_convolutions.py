@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_regvq.training.autodiff import convolve_without_copies
+from keras_regvq.backend.autodiff import convolve_without_copies
 from tests.gradients import BACKEND, assert_close, layer_gradients
 from tests.training.conftest import make_trainer
 

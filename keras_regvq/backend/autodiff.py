@@ -1,4 +1,4 @@
-"""The only file of the package that knows which backend runs."""
+"""Gradients of tensors, and convolutions as each backend likes them."""
 
 import keras
 
