@@ -95,9 +95,11 @@ PACKAGES = {"torch": ("onnx", "onnxscript"), "tensorflow": ("tf2onnx",), "jax": 
 def test_without_the_packages_the_extra_is_named(tmp_path, package):
     code = (
         f"import sys; sys.modules[{package!r}] = None\n"
-        "from tests.models.test_serving import make_tokenizer\n"
+        "from keras_regvq import models, quantizers\n"
+        "quantizer = quantizers.RegularizedQuantizer(8, 4)\n"
+        "tokenizer = models.ImageTokenizer(8, quantizer, 8, (1,), 1, (), 4)\n"
         "try:\n"
-        f"    make_tokenizer('regvq').export({str(tmp_path / 'served')!r})\n"
+        f"    tokenizer.export({str(tmp_path / 'served')!r})\n"
         "except ImportError as error:\n"
         "    assert 'pip install \"keras_regvq[onnx]\"' in str(error), error\n"
         "else:\n"
