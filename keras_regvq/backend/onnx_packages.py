@@ -14,4 +14,8 @@ _PACKAGES = {
 def missing_onnx_packages():
     """Names of the packages that are needed on this backend and not installed."""
     packages = _PACKAGES[keras.backend.backend()]
-    return [name for name in packages if importlib.util.find_spec(name) is None]
+    return [name for name in packages if is_missing(name)]
+
+
+def is_missing(package):
+    return importlib.util.find_spec(package) is None
