@@ -12,7 +12,7 @@ SPLITS = ("test", "train", "all")
 FEW_IMAGES, FEW_FOR_SETS = 50, 1000
 
 
-def load_part(source, split, size, fields, count):
+def load_part(source, split, size, fields, count, channels=3):
     """The first examples of a part of a data set.
 
     Args:
@@ -20,13 +20,14 @@ def load_part(source, split, size, fields, count):
         size: (height, width).
         fields: names.
         count: at most so many.
+        channels: of the images.
 
     Returns:
         dict of arrays (n, ...), 1 <= n <= count.
     """
     data = keras_regvq.data.load(
         source, split=split, image_size=_side(size), batch_size=1, fields=fields, shuffle=False,
-        num_examples=count, drop_remainder=False,
+        num_examples=count, drop_remainder=False, channels=channels,
     )  # fmt: skip
     batches = list(data.as_numpy_iterator())
     return {name: np.concatenate([batch[name] for batch in batches]) for name in fields}

@@ -51,7 +51,8 @@ def measure(preset, model, args, networks):
 def _measure_tokenizer(tokenizer, args, networks):
     """Numbers, and pictures of reconstructions from the best to the worst."""
     size = args.image_size or tokenizer.image_size
-    images = load_part(args.data, args.split, size, ("images",), args.count)["images"]
+    channels = tokenizer.image_channels
+    images = load_part(args.data, args.split, size, ("images",), args.count, channels)["images"]
     numbers, tokens = evaluate(tokenizer, images)
     made = tokenizer.decode(tokens)
     if networks is not None:
@@ -86,7 +87,8 @@ def _measure_generator(preset, model, args, networks):
     # Distances are to other real images: those of the same conditions would be nearer than any
     # new picture. Where there are not twice as many, it is half against half.
     wanted = args.count if networks is None else 2 * args.count
-    data = load_part(args.data, args.split, size, ("images", field), wanted)
+    channels = model.tokenizer.image_channels
+    data = load_part(args.data, args.split, size, ("images", field), wanted, channels)
     there = len(data["images"])
     others = data["images"][:0]
     if networks is not None:

@@ -39,12 +39,15 @@ def parse_arguments(arguments=None):
     option(data, "--image-size", 64, "side in pixels")
     option(data, "--batch-size", 16, "images a step")
     option(data, "--num-examples", None, "use at most so many training images", type=int)
+    option(data, "--flip", False, "mirror half of the training images", action="store_true")
 
     model = parser.add_argument_group("tokenizer")
     option(
         model, "--preset", None, "start from a preset; the options of this group are then unused",
         type=str,
     )  # fmt: skip
+    option(model, "--image-channels", 3, "1 for grey, 3 for RGB, 4 for RGB and opacity",
+           choices=(1, 3, 4))  # fmt: skip
     option(model, "--base-channels", 32, "channels at full resolution")
     option(model, "--channel-multipliers", [1, 1, 2, 4], "one a level", nargs="+", type=int)
     option(model, "--num-res-blocks", 1, "residual blocks a level")
@@ -123,6 +126,7 @@ def build_trainer(args):
             num_res_blocks=args.num_res_blocks,
             attention_resolutions=args.attention_resolutions,
             latent_channels=args.latent_channels,
+            image_channels=args.image_channels,
         )
     trainer = keras_regvq.training.TokenizerTrainer(
         tokenizer,
@@ -165,7 +169,7 @@ def build_optimizer(args):
     )
 
 
-def load_data(args, split, num_examples, batch_size, from_step=None):
+def load_data(args, split, channels, num_examples, batch_size, from_step=None):
     return keras_regvq.data.load(
         args.data,
         split=split,
@@ -174,12 +178,14 @@ def load_data(args, split, num_examples, batch_size, from_step=None):
         num_examples=num_examples,
         seed=args.seed,
         from_step=from_step,
+        flip=args.flip and split == "train",
+        channels=channels,
     )
 
 
-def held_out_images(args, count=256):
+def held_out_images(args, channels, count=256):
     """At most `count` test images as one array."""
-    batches = load_data(args, "test", count, 1).as_numpy_iterator()
+    batches = load_data(args, "test", channels, count, 1).as_numpy_iterator()
     return np.concatenate([batch["images"] for batch in itertools.islice(batches, count)])
 
 
@@ -190,7 +196,7 @@ def settings(args, trainer):
     tokenizer = trainer.tokenizer.get_config()
     quantizer = tokenizer["quantizer"]
     model = {**tokenizer, "quantizer": quantizer["class_name"], **quantizer["config"]}
-    shown = ("data", "image_size", "batch_size", "num_examples", "preset", "features")
+    shown = ("data", "image_size", "batch_size", "num_examples", "flip", "preset", "features")
     shown += ("discriminator", "final_temperature", "steps", "learning_rate", "ema", "precision")
     shown += ("accumulate", "preset_dtype", "seed")
     losses = ["l1_weight"]
@@ -226,7 +232,8 @@ def main(arguments=None):
     keras.config.set_dtype_policy(args.precision)
 
     trainer = build_trainer(args)  # before the data: what it needs may be missing
-    test = held_out_images(args)
+    channels = trainer.tokenizer.image_channels
+    test = held_out_images(args, channels)
     callbacks = [
         NonFiniteLoss(),
         ReconstructionGrid(test[:8], folder.pictures),
@@ -240,7 +247,7 @@ def main(arguments=None):
     backup.restore(trainer)  # before TemperatureSchedule asks for the step
     with folder.training():
         trainer.fit(
-            load_data(args, "train", args.num_examples, args.batch_size, folder.step),
+            load_data(args, "train", channels, args.num_examples, args.batch_size, folder.step),
             steps_per_epoch=args.epoch_steps,
             epochs=folder.epochs,
             validation_data=test[:64],

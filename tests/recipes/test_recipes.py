@@ -88,3 +88,14 @@ def test_help_names_every_option_with_its_default(capsys):
     text = capsys.readouterr().out
     for expected in ("--data", "[scenes]", "--mask-ratio", "[0.4]", "--resume", "--precision"):
         assert expected in text
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_train_tokenizer_takes_images_of_other_channels_and_mirrors_them(channels):
+    recipe = importlib.import_module("train_tokenizer")
+    options = ["--image-channels", str(channels), "--flip", "--steps", "2"]
+    recipe.main([*SMALL, *options])
+    assert keras_regvq.from_preset("runs/tokenizer/preset").image_channels == channels
+    evaluate = importlib.import_module("evaluate")
+    results = evaluate.main(["--preset", "runs/tokenizer/preset", "--count", "4"])
+    assert np.isfinite(results["runs/tokenizer/preset"]["psnr"])
