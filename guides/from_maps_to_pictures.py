@@ -38,7 +38,7 @@ def save(rows, number, name, scale=2):
 # ## 1. The folder
 #
 # A folder has `images/` and `labels/`. A label map is a PNG of the same name and size, whose pixels
-# are label numbers; or colours, with `label_palette=` a file that has the colour of each label.
+# are label numbers, or colours that a file given as `label_palette=` lists, one for each label.
 # Here the folder is made from procedural scenes, of which the package knows the labels; ADE20K and
 # CelebAMask-HQ are read as they come, with `ade20k:DIR` and `celebamask_hq:DIR`. For training,
 # `flip=True` mirrors half of the images and their maps.

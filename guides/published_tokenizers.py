@@ -49,8 +49,8 @@ print(checkpoint.name, f"{checkpoint.stat().st_size / 1e6:.1f} MB")
 # ## 2. Load it
 #
 # `from_preset` sees what a file or folder is. What a checkpoint cannot say, its image size, you
-# may: it only places the attention, and weights do not depend on it. Nothing in a pickle is looked
-# up or ever runs. Names may be wrapped (`module.`, `_orig_mod.`), and what only training needs,
+# may: it only places the attention, and weights do not depend on it. Nothing in a pickle is
+# imported or run. Names may be wrapped (`module.`, `_orig_mod.`), and what only training needs,
 # such as loss networks, optimizers and an averaged codebook's counts, is left aside; tensors that
 # are missing, left over, of another shape or not finite are an error that names them. A folder of
 # diffusers may have its weights as `.safetensors` or `.bin`, in float16 or in several files, and be
@@ -107,5 +107,5 @@ except ValueError as error:
 #
 # A Net2Net checkpoint of taming-transformers has a transformer, too.
 # `presets.load_net2net("last.ckpt", num_heads=16)` gives the tokenizer and an `AutoregressivePrior`
-# that is told of label maps, of a class, or of nothing; `models.SemanticToImage(tokenizer, prior)`
+# conditioned on label maps, on a class or on nothing; `models.SemanticToImage(tokenizer, prior)`
 # paints with the first kind.

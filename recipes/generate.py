@@ -43,16 +43,16 @@ def parse_arguments(arguments=None):
     option("--prompt", None, "captions", type=str, nargs="+")
     option("--negative-prompt", None, "what to be guided away from", type=str)
     option("--map", None, "picture files of label maps", type=Path, nargs="+")
-    option("--data", "scenes", "whose captions or maps to take without these")
-    option("--split", "test", "which of them", choices=SPLITS)
-    option("--count", 8, "at most so many of them", type=integer(1))
+    option("--data", "scenes", "data whose captions or maps are used without --prompt and --map")
+    option("--split", "test", "part of the data; all: every image", choices=SPLITS)
+    option("--count", 8, "how many captions or maps of the data at most", type=integer(1))
     option("--samples", 3, "pictures a caption or map", type=integer(1))
     option("--num-steps", None, "diffusion: sampling steps", type=integer(1))
     option("--method", None, "diffusion: sampler of the prior", type=str)
-    option("--temperature", 1.0, "above 1 bolder, 0 the likeliest token", type=number(0))
+    option("--temperature", 1.0, "higher varies more; 0: the likeliest token", type=number(0))
     option("--top-k", None, "draw from the k likeliest tokens only", type=integer(1))
     option("--top-p", None, "draw from the likeliest tokens of this probability", type=number(0, 1))
-    option("--guidance-scale", None, "above 1 clings to what is asked for", type=number(0))
+    option("--guidance-scale", None, "guidance; 4 for captions if not given", type=number(0))
     option("--seed", 0, "random seed", type=integer(0))
     option("--output", Path("runs/generated.png"), "picture to write")
     parser.add_argument("--colours", action="store_true", help="print the scenes' labels and stop")
@@ -70,7 +70,7 @@ def problem_of_output(path):
     try:  # some kinds Pillow only reads, or not in colour
         Image.new("RGB", (32, 32)).save(io.BytesIO(), kind)
     except (KeyError, ValueError, OSError):
-        return "is no picture that can be written, as .png is"
+        return "needs the extension of an image format that Pillow can write, such as .png"
     if path.is_dir():
         return "is a folder"
     try:

@@ -56,7 +56,7 @@ def describe_part(source, split, size, measured, count):
         text += (
             ": it has no folders for splits, so about a tenth, by name, is set aside for testing"
         )
-    return f"{text}; --split all measures every image"
+    return f"{text}; --split all uses every image"
 
 
 def warnings_of(measured, sets):

@@ -30,14 +30,14 @@ def read_map(path, size, palette):
         labels = read_labels(path, palette=palette)
     except UnknownLabelError as error:
         hint = " JPEG changes colours: save a PNG." if format in ("JPEG", "MPO") else ""
-        message = f"{error}: save label numbers, or see --colours.{hint}"
+        message = f"{error}: save label numbers, or the labels' colours.{hint}"
         raise ValueError(message) from None
     unknown = (labels < 0) | (labels >= len(palette))
     if unknown.any():
         row, column = np.argwhere(unknown)[0]
         raise ValueError(
             f"{path} has label {labels[row, column]} at row {row}, column {column}; labels are 0 "
-            f"to {len(palette) - 1}, or their colours: see --colours."
+            f"to {len(palette) - 1}, or their colours (those of scenes: see --colours)."
         )
     rows, columns = nearest_pixels(*labels.shape, *size)
     return labels[np.ix_(rows, columns)]
@@ -50,5 +50,5 @@ def check_shape(path, found, size):
     if abs(width * size[0] - height * size[1]) > max(size):
         raise ValueError(
             f"{path} has {width} x {height} pixels (width x height), which is not the shape of "
-            f"{size[1]} x {size[0]}: crop it, or fill it up."
+            f"{size[1]} x {size[0]}: crop or pad it."
         )

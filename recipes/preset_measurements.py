@@ -108,7 +108,8 @@ def _measured(args, size, numbers, networks, real, made, pictures, there=None):
     count = len(made)
     warnings = warnings_of(count, networks is not None)
     if networks is not None and min(len(real), count) < FEWEST_IMAGES:
-        warnings.append("That is too few for distances between sets: these are left out.")
+        few = f"Fewer than {FEWEST_IMAGES} are too few for distances between sets"
+        warnings.append(f"{few}: these are left out.")
     elif networks is not None:
         numbers = {**numbers, **distances(networks[1], real, made)}
     words = describe_part(args.data, args.split, size, there or count, args.count)

@@ -42,7 +42,7 @@ class Options:
             ("test-examples", 256, "held-out images that are measured after each report"),
             ("learning-rate", 5e-4, "AdamW's, after a warm-up, decayed by a cosine"),
             ("weight-decay", 0.01, "AdamW's, of the matrices"),
-            ("ema", 0.0, "momentum of an average of the weights; 0: none"),
+            ("ema", 0.0, "decay of the averaged weights that are kept; 0 for none"),
         ):
             add(f"--{name}", defaults.get(name.replace("-", "_"), default), help)
         precisions = ("float32", "mixed_bfloat16", "mixed_float16")

@@ -59,8 +59,8 @@ class RunFolder:
         self.fresh = not goes_on
         if self.finished_epochs and not self.is_finished and not self._state.exists():
             raise SystemExit(
-                f"{self._state} is gone, without which a finished run cannot be trained further: "
-                "name another --output."
+                f"error: {self._state} is gone, without which a finished run cannot be trained "
+                "further: name another --output."
             )
 
     @property
@@ -119,7 +119,8 @@ class RunFolder:
             yield
         except keras_regvq.training.NonFiniteLossError as error:
             rate = self.args.learning_rate / 4
-            raise SystemExit(f"{error} Here: --resume --learning-rate {rate:g}") from error
+            line = f"error: {error} Here: --resume --learning-rate {rate:g}"
+            raise SystemExit(line) from error
 
     def finish(self):
         """Once preset and report are there: keep the state, remove the backups."""
@@ -157,7 +158,9 @@ class RunFolder:
         except (ValueError, KeyError, TypeError, RecursionError):
             valid = False
         if not valid and not self.args.overwrite:
-            raise SystemExit(f"{self._index} is damaged: name another --output, or --overwrite.")
+            raise SystemExit(
+                f"error: {self._index} is damaged: name another --output, or --overwrite."
+            )
         return facts if valid else None
 
     def _write(self, finished):
@@ -171,13 +174,14 @@ class RunFolder:
     def _refuse_to_overwrite(self, facts):
         if facts is None and self.args.resume:
             raise SystemExit(
-                f"{self.path} holds a run of another version, which --resume cannot go on with: "
-                "--overwrite starts anew, or name another --output."
+                f"error: {self.path} holds a run without its run.json (or of another version), "
+                "which --resume cannot go on with: --overwrite starts anew, or name another "
+                "--output."
             )
         kind = "a finished" if facts is None or facts["finished"] else "an unfinished"
         raise SystemExit(
-            f"{self.path} holds {kind} run: add --resume to go on with it, --overwrite to start "
-            "anew, or name another --output."
+            f"error: {self.path} holds {kind} run: add --resume to go on with it, --overwrite to "
+            "start anew, or name another --output."
         )
 
     def _check_settings(self, settings):
@@ -186,8 +190,9 @@ class RunFolder:
                 continue
             option = "recipe" if name == "recipe" else "--" + name.replace("_", "-")
             raise SystemExit(
-                f"{self.path} holds a run with {option} {settings[name]}, not {value}: --resume "
-                "goes on with the settings that it has. Name another --output for another run."
+                f"error: {self.path} holds a run with {option} {settings[name]}, not {value}: "
+                "--resume goes on with the settings that it has. Name another --output for another "
+                "run."
             )
 
 

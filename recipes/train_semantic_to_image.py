@@ -1,4 +1,4 @@
-"""Train a prior that paints pictures from label maps.
+"""Train a prior that generates images from label maps.
 
     python recipes/train_semantic_to_image.py --config recipes/configs/scenes.toml
 
@@ -33,7 +33,7 @@ def parse_arguments(arguments=None):
 
     model = options.group("model")
     model("--tokenizer", "regvq_scenes_64", "preset of the image tokenizer")
-    model("--condition", "patches", "how the map is told", choices=("patches", "tokens"))
+    model("--condition", "patches", "how the map is given", choices=("patches", "tokens"))
     model("--prefix-grid", None, "patches: side of the prefix's grid", type=int)
     model("--label-codes", 64, "tokens: codes of the map's own tokenizer")
     model("--label-factor", 4, "tokens: pixels a side of a map token, a power of 2")
@@ -125,7 +125,9 @@ def main(arguments=None):
     args = parse_arguments(arguments)
     num_classes = args.num_classes or keras_regvq.data.label_classes(args.data)
     if num_classes is None:
-        raise SystemExit(f"--num-classes is needed: {args.data} does not say how many there are.")
+        raise SystemExit(
+            f"error: --num-classes is needed: {args.data} does not say how many there are."
+        )
     folder = RunFolder(args, "train_semantic_to_image")
     if folder.is_finished:
         return folder.say_finished()
@@ -145,7 +147,7 @@ def main(arguments=None):
         return image_grid([palette[maps], painted, examples["images"]])
 
     title = f"Pictures from label maps of {args.data}"
-    caption = "Held-out maps, painted, and the real images"
+    caption = "Held-out maps, generated images, real images"
     return train(args, FIELDS, model, paint, title, caption, folder)
 
 

@@ -1,4 +1,4 @@
-"""Train a prior that paints pictures from captions.
+"""Train a prior that generates images from captions.
 
     python recipes/train_text_to_image.py --config recipes/configs/scenes_text.toml
 
@@ -33,10 +33,10 @@ def parse_arguments(arguments=None):
     model(
         "--start",
         None,
-        "go on with this painter's weights and sizes instead of fresh ones",
+        "continue from this preset's weights and sizes instead of fresh ones",
         type=str,
     )
-    model("--unet", None, "start with the U-Net and the words of this painter", type=str)
+    model("--unet", None, "start with the U-Net and the words of this preset", type=str)
     model("--text-encoder", "words", '"words", or a language model: a name, a directory, hf://...')
     model(
         "--text-length", None, "positions of a caption; default the longest one's, or 64", type=int
@@ -140,7 +140,7 @@ def main(arguments=None):
         return image_grid([painted, examples["images"]])
 
     title = f"Pictures from captions of {args.data}"
-    caption = "Painted from held-out captions; real images"
+    caption = "Generated from held-out captions; real images"
     return train(args, FIELDS, model, paint, title, caption, folder)
 
 

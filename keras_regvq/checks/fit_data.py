@@ -133,7 +133,7 @@ def split_batch(argument, batch, model):
     inputs, targets, weights = (*batch, None, None)[:3]
     refuse_weights(weights)
     if targets is not None and not model.ignores_targets:
-        refuse("y", f"targets in {argument}", f"None: {model.expected_inputs} is all")
+        refuse("y", f"targets in {argument}", f"None: only {model.expected_inputs}")
     return inputs
 
 
@@ -142,7 +142,7 @@ def refuse_weights(sample_weight=None, class_weight=None):
     for name, value in (("sample_weight", sample_weight), ("class_weight", class_weight)):
         if value is not None:
             received = f"a {type(value).__name__}"
-            refuse(name, received, "None: all examples of a batch count the same")
+            refuse(name, received, "None: all examples of a batch have the same weight")
 
 
 def _listed(values):

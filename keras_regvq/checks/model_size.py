@@ -36,7 +36,7 @@ def limited_size(numbers, weights):
             left[0] -= math.prod(shape) if isinstance(shape, (tuple, list)) else 1
             left[1] -= 1
             if min(left) < 0:
-                raise ModelTooLarge(f"it is a model of more than {numbers} numbers in {weights}")
+                raise ModelTooLarge(f"it has more than {numbers} numbers or {weights} weights")
         return original(layer, *args, **kwargs)
 
     with _one_at_a_time:

@@ -76,7 +76,7 @@ def open_npz(path, split, image_size, fields, limit=None, channels=3):
     except ValueError as error:
         if shown_name(path) in str(error):
             raise
-        raise ValueError(f"{error} It is of {shown_name(path)}.") from error
+        raise ValueError(f"{error} File: {shown_name(path)}.") from error
 
 
 def _of_split(arrays, path, split, fields, limit):

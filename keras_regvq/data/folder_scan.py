@@ -111,7 +111,7 @@ def _problem(path, relative, reason):
             return reason or "of a kind that is not read"
         if suffix in _NO_PICTURES or reason or is_hidden(path.name) or not _looks_like_one(path):
             return ""
-        return "without the ending of a picture"
+        return "without an image file extension"
     if reason or is_hidden(path.name):
         return reason or "hidden"
     try:

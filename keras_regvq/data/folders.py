@@ -35,11 +35,11 @@ class FolderExamples:
     without suffix has a CRC-32 that 10 divides are the test split, so an image stays in its split
     whatever is added. Split "all" is every image.
 
-    Every file's header is looked at beforehand. What is left out is told with its reason in one
+    Every file's header is looked at beforehand. What is left out is listed with its reason in one
     warning: images that are unreadable, too large, smaller than `min_size`, or without a label map
     or caption that is asked for, what lies in hidden folders (.ipynb_checkpoints, @eaDir) or in
     those of label maps. An image that turns out broken while it is decoded is replaced by the next
-    one that is not, so that no run breaks and the number of examples stays; one warning tells.
+    one that is not, so that no run breaks and the number of examples stays; one warning names it.
     `verify` decodes all of them beforehand instead, which takes as long as one pass.
 
     Data sets with a layout of their own are subclasses, which say what differs. Where they know how
@@ -161,7 +161,7 @@ class FolderExamples:
         beside = ((root.images / file).with_suffix(".txt") for file in files)
         if not tables and not any(path.is_file() for path in beside):
             received = f"{shown_name(root.folder)} without captions.jsonl"
-            refuse("source", received, 'it, or a text beside each image, for the field "captions"')
+            refuse("source", received, 'this file, or a text beside each image, for "captions"')
         return tables
 
     def _captions_of(self, root, file):
@@ -202,7 +202,7 @@ class FolderExamples:
         except UnknownLabelError as error:
             if type(self).classes is not None:
                 return f"with labels above {self.classes - 1}", ""
-            return "with labels that are none", f": {error.label}"
+            return "with unknown labels", f": {error.label}"
         except Exception:  # whatever a decoder raises on a broken file
             return "unreadable", ""
         return None, ""

@@ -45,7 +45,7 @@ def open_picture(path, max_pixels=MAX_PIXELS):
         with open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
             if size > max(4 * max_pixels, 2**24):
-                raise ValueError(f"{size} bytes are more than pictures have")
+                raise ValueError(f"{size} bytes are too many for max_pixels={max_pixels}")
             with Image.open(file, formats=_formats()) as image:
                 _check_pixels(image, max_pixels)
                 yield image
@@ -81,5 +81,5 @@ def _check_pixels(image, max_pixels):
 
 def _message(name, error):
     if "cannot identify image file" in str(error):
-        return f"{name} is no picture that is read: {', '.join(FORMATS)}."
+        return f"{name} is not an image in a supported format: {', '.join(FORMATS)}."
     return f"{name} cannot be read as a picture: {str(error) or type(error).__name__}."

@@ -51,7 +51,7 @@ class NpzFile:
             size = sum(info.file_size for info in infos.values())
             packed = sum(info.compress_size for info in infos.values())
             if size > max(_HARMLESS, _MOST_PACKING * packed):
-                raise ValueError(f"{size} bytes packed into {packed}; numpy.savez does not pack")
+                raise ValueError(f"its arrays expand from {packed} to {size} bytes")
             return {name: self._read_array(info) for name, info in infos.items()}
         except Exception as error:  # whatever zipfile, zlib or NumPy raise on a damaged file
             self._refuse(error)

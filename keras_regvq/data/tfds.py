@@ -131,7 +131,7 @@ def _builder(name, data_dir, download):
         except (OSError, tensorflow_datasets.core.download.util.DownloadError) as error:
             reason = str(error).strip().splitlines()[:1]
             received = f'"tfds:{name}", which cannot be fetched ({"".join(reason)[:200]})'
-            refuse("source", received, "a network, or download=False and the data_dir it is in")
+            refuse("source", received, "a network connection, or download=False and a data_dir")
     if not builder.is_prepared():
         received = f'"tfds:{name}" with download=False, not prepared in {builder.data_path}'
         refuse("source", received, "a prepared dataset, its data_dir, or download=True")

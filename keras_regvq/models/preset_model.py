@@ -71,7 +71,7 @@ class Preset:
         try:
             config = safe_config(saved, _may_be_in_preset, custom_objects)
         except ValueError as error:
-            refuse("preset", f"{name!r}: {error}", "only classes of keras_regvq, and safe ones")
+            refuse("preset", f"{name!r}: {error}", "only classes that are safe to load")
         paths = [] if load_weights is False else files.weights()
         if not paths and (load_weights or load_weights is None and location == name):
             expected = f"a preset with {WEIGHTS}, or load_weights=False"
@@ -222,7 +222,7 @@ def _check_finite(model, dtype):
     for weight in model.weights:
         values = keras.ops.convert_to_numpy(weight)
         if not is_finite(values):
-            refuse("model", f"weights {weight.path!r} that are not finite", "a model to be saved")
+            refuse("model", f"weights {weight.path!r} that are not finite", "finite weights")
         with np.errstate(over="ignore"):  # which is what this looks for
             rounded = values.astype(dtype) if values.dtype == "float32" else values
         if not is_finite(rounded):

@@ -58,7 +58,7 @@ def load_net2net(location, num_heads=None, num_classes=None, image_size=None, co
     maps = None
     if any(name.startswith("cond_stage_model.encoder.") for name in rest):
         if num_classes is not None:
-            refuse("num_classes", num_classes, f"None: {source} is told of label maps")
+            refuse("num_classes", num_classes, f"None: the condition of {source} is a label map")
         maps = _load_map_tokenizer(checkpoint, state.outer, tokenizer.image_size, source)
     vocabulary, width = transformer["tok_emb.weight"].shape
     needed = max(tokenizer.codebook_size, num_classes or 0, maps.codebook_size if maps else 0)
@@ -97,7 +97,7 @@ def _load_map_tokenizer(checkpoint, outer, image_size, source):
         refuse("checkpoint", f"{source}, whose label maps have no labels", "at least one")
     check_size(architecture, tensors, source, classes)
     if not architecture.pop("middle_attention"):
-        refuse("checkpoint", f"{source}, whose label maps have none", "attention in the middle")
+        refuse("checkpoint", f"{source}, without that for label maps", "attention in the middle")
     levels = architecture.pop("attention_levels")
     codes = architecture.pop("codebook_size"), architecture.pop("embedding_dim")
     maps = LabelMapTokenizer(
@@ -121,7 +121,7 @@ def _check_room(transformer, tokenizer, condition, width, blocks, source):
         received = (
             f"{source} with {positions[1]} positions and {'no' if head is None else 'a'} head"
         )
-        refuse("checkpoint", received, f"{needed} positions of an image this size")
+        refuse("checkpoint", received, f"a head, and {needed} positions or more")
     there = sum(tensor.size for tensor in transformer.values())
     if 12 * width * width * blocks > 4 * there + 10**6:
         received = f"{source}, whose transformer has {there:,} numbers"

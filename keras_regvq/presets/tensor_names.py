@@ -158,7 +158,7 @@ def assign_all(wanted, tensors, source):
         for tensor in wanted
         if tensor.name in tensors and tuple(tensors[tensor.name].shape) != tensor.shape
     ]
-    kinds = {"lacks": missing, "has besides": extra, "has": misshapen}
+    kinds = {"lacks": missing, "has in addition": extra, "has": misshapen}
     if not any(kinds.values()):
         kinds["has, with NaN or infinity,"] = [
             name for name in names if not _is_number(tensors[name])

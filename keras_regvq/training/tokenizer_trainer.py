@@ -100,7 +100,7 @@ class TokenizerTrainer(CheckedModel, SavesRandomState, TwoPlayerModel):
         channels = getattr(discriminator, "image_channels", tokenizer.image_channels)
         if channels != tokenizer.image_channels:
             expected = f"image_channels={tokenizer.image_channels}, the tokenizer's"
-            refuse("discriminator", f"one of images of {channels} channels", expected)
+            refuse("discriminator", f"one for images of {channels} channels", expected)
         self.tokenizer = tokenizer
         self.discriminator = discriminator
         self.feature_extractor = feature_extractor

@@ -40,7 +40,7 @@ def write_state(model, arrays):
 
 
 def _refuse(received, expected):
-    refuse("model", received, f"{expected}, as the model and optimizer had whose state was kept")
+    refuse("model", received, f"{expected}, as in the model and optimizer that were saved")
 
 
 def frozen_checksum(model):

@@ -90,7 +90,7 @@ def test_pictures_that_are_not_read_are_named(tmp_path):
         assert len(read_all(f"folder:{tmp_path}", "all")) == 1
     message = str(caught[0].message)
     assert "3 of a kind that is not read (b.HEIC, c.svg, d.psd)" in message
-    assert "1 without the ending of a picture (e.jpg_large)" in message
+    assert "1 without an image file extension (e.jpg_large)" in message
     assert "README" not in message and "notes" not in message
 
 

@@ -47,7 +47,7 @@ def test_kinds_that_run_programs_or_are_rare_are_not_opened(tmp_path, monkeypatc
     heads = {"EPS": EPS, "PDF": b"%PDF-1.4\n", "WMF": b"\xd7\xcd\xc6\x9a" + bytes(60)}
     heads |= {"PSD": b"8BPS\0\1" + bytes(60), "FITS": b"SIMPLE  =                    T" + bytes(60)}
     (tmp_path / "x.png").write_bytes(heads[kind])
-    with pytest.raises(ValueError, match="x.png is no picture that is read: PNG, JPEG"):
+    with pytest.raises(ValueError, match="x.png is not an image in a supported format: PNG, JPEG"):
         with open_picture(tmp_path / "x.png") as image:
             image.load()
     assert not started
@@ -86,7 +86,7 @@ def test_what_decoding_raises_names_the_file(tmp_path):
         with open_picture(path) as image:
             image.load()
     os.truncate(path, 0)
-    with pytest.raises(ValueError, match="half.png is no picture"):
+    with pytest.raises(ValueError, match="half.png is not an image"):
         with open_picture(path):
             pytest.fail("it was opened")
 

@@ -80,7 +80,7 @@ def test_a_label_above_the_palette_is_skipped_too(folder):
     write(folder / "test" / "images" / "b.png", flat(8))
     Image.fromarray(IDS.astype(np.uint8)).save(label_path(folder))
     Image.fromarray((IDS + 1).astype(np.uint8)).save(label_path(folder, "b"))
-    with pytest.warns(UserWarning, match=r"1 with labels that are none \(b.png: label 4\)"):
+    with pytest.warns(UserWarning, match=r"1 with unknown labels \(b.png: label 4\)"):
         only(folder, fields=("labels",), label_palette=PALETTE, verify=True)
 
 

@@ -45,7 +45,7 @@ def test_zipped_zeros_of_gigabytes_are_not_unpacked(tmp_path):
             member.write(npy_header((100, 2000, 1000, 3)))
             for _ in range(600):
                 member.write(bytes(10**6))
-    refused(path, "600000128 bytes packed into")
+    refused(path, "expand from .* to 600000128 bytes")
 
 
 def test_a_header_that_says_more_than_there_is_allocates_nothing(tmp_path):

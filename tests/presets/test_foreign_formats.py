@@ -101,9 +101,9 @@ def change(tensors, how):
     "how, named",
     [
         ("missing", r"lacks 1 tensors \(decoder.conv_in.weight\)"),
-        ("extra", r"has besides 1 tensors \(decoder.more.weight\)"),
+        ("extra", r"has in addition 1 tensors \(decoder.more.weight\)"),
         ("misshapen", r"decoder.conv_in.weight of shape \(64, 3, 3, 3\) instead of"),
-        ("renamed", "lacks 1 .*decoder.conv_in.*has besides 1 .*decoder.conv_im"),
+        ("renamed", "lacks 1 .*decoder.conv_in.*has in addition 1 .*decoder.conv_im"),
     ],
 )
 def test_a_file_with_other_tensors_is_refused(tmp_path, how, named):

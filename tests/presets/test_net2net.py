@@ -157,7 +157,7 @@ def test_a_wrapped_net2net_is_the_same(tmp_path, prefix):
     "options, lacking, named",
     [
         ({"num_heads": 5}, None, "num_heads.*divisor of the transformer's width 16"),
-        ({"num_classes": 3}, None, "num_classes.*told of label maps"),
+        ({"num_classes": 3}, None, "num_classes.*condition of .* is a label map"),
         ({"image_size": 32}, None, "128 positions"),
         ({}, "transformer.head.weight", "no head"),
         ({}, "transformer.blocks.1.ln2.bias", "blocks.1.ln2.bias"),

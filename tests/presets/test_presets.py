@@ -131,7 +131,7 @@ def test_a_config_that_names_code_is_refused_before_anything_is_built(preset, mo
                 codebook_initializer=initializer
             ),
         )
-        with pytest.raises(ValueError, match="preset.*only classes of keras_regvq"):
+        with pytest.raises(ValueError, match="preset.*only classes that are safe"):
             keras_regvq.from_preset(preset)
 
 

@@ -87,7 +87,7 @@ def test_a_kill_anywhere_loses_nothing(recipe, monkeypatch, place):
 def test_a_finished_run_is_left_alone_and_goes_on_with_more_steps(recipe, capsys):
     train(recipe, "--steps", "4")
     before = weights()
-    with pytest.raises(SystemExit, match="finished run: add --resume.*--overwrite"):
+    with pytest.raises(SystemExit, match="error: .*finished run: add --resume.*--overwrite"):
         train(recipe, "--steps", "4")
     capsys.readouterr()
     train(recipe, "--steps", "4", "--resume")
@@ -101,7 +101,7 @@ def test_a_finished_run_is_left_alone_and_goes_on_with_more_steps(recipe, capsys
 def test_more_steps_than_the_state_allows_are_refused_in_one_line(recipe):
     train(recipe, "--steps", "2")
     (RUN / "state.npz").unlink()
-    with pytest.raises(SystemExit, match="state.npz is gone"):
+    with pytest.raises(SystemExit, match="error: .*state.npz is gone"):
         train(recipe, "--steps", "4", "--resume")
 
 
@@ -117,7 +117,7 @@ def test_more_steps_than_the_state_allows_are_refused_in_one_line(recipe):
 )
 def test_resuming_with_other_settings_is_refused_by_name(recipe, monkeypatch, options):
     kill(monkeypatch, recipe, keras_regvq.training.TokenizerTrainer, "fit", "--steps", "4")
-    with pytest.raises(SystemExit, match=f"{options[0]} .*not {options[1]}"):
+    with pytest.raises(SystemExit, match=f"error: .*{options[0]} .*not {options[1]}"):
         train(recipe, "--steps", "4", *options, "--resume")
 
 
@@ -130,14 +130,14 @@ def test_a_run_of_an_older_version_is_neither_overwritten_nor_resumed(recipe):
     (RUN / "preset").mkdir(parents=True)
     with pytest.raises(SystemExit, match="--overwrite"):
         train(recipe, "--steps", "2")
-    with pytest.raises(SystemExit, match="another version"):
+    with pytest.raises(SystemExit, match="error: .*without its run.json"):
         train(recipe, "--steps", "2", "--resume")
 
 
 def test_a_damaged_index_is_named(recipe):
     RUN.mkdir(parents=True)
     (RUN / "run.json").write_text("[")
-    with pytest.raises(SystemExit, match="run.json is damaged"):
+    with pytest.raises(SystemExit, match="error: .*run.json is damaged"):
         train(recipe, "--steps", "2")
 
 
@@ -162,7 +162,9 @@ def test_losses_that_are_nan_end_in_one_line_and_leave_the_good_backup(recipe, m
     (RUN / "preset" / "config.json").unlink()
     with monkeypatch.context() as patch:
         patch.setattr(keras_regvq.training.TokenizerTrainer, "compute_loss", ruined)
-        with pytest.raises(SystemExit, match="loss is nan.*--resume --learning-rate 0.0005") as e:
+        with pytest.raises(
+            SystemExit, match="error: .*loss is nan.*--resume --learning-rate 0.0005"
+        ) as e:
             train(recipe, "--steps", "6", "--resume")
     assert "\n" not in str(e.value)
     assert list((RUN / "backup").iterdir()) == kept

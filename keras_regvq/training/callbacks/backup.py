@@ -86,8 +86,8 @@ class Backup(keras.callbacks.Callback):
             return 0
         try:
             if self._frozen != frozen_checksum(model):
-                expected = "the weights that those parts had which are not trained"
-                refuse("model", "other weights in a frozen part", expected)
+                expected = "the weights that they had when the backup was made"
+                refuse("model", "frozen layers with other weights", expected)
             state = {n: a for n, a in self._arrays.items() if not n.startswith(_RANDOM)}
             write_state(model, state)
         except ValueError as error:
@@ -165,10 +165,9 @@ class Backup(keras.callbacks.Callback):
                 self._path, self._rows, self._frozen, self._arrays = path, rows, frozen, arrays
                 break
         if damage and self._arrays is None:
-            expected = "a whole backup; without the file the run starts anew"
-            refuse(
-                "directory", f"{damage[0]}, of which no older one is whole ({damage[1]})", expected
-            )
+            expected = "an intact backup; delete this file to start the run from the beginning"
+            received = f"{damage[0]}, damaged ({damage[1]}) and with no older one"
+            refuse("directory", received, expected)
         if damage:
             warnings.warn(
                 f"The backup {damage[0]} cannot be read ({damage[1]}). The run goes on after epoch "
