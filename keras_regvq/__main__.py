@@ -123,7 +123,7 @@ def _is_used(directory):
 
 def _write(args, tokenizer, prior):
     directory = Path(args.directory)
-    if _is_used(directory):  # file by file: other files there stay
+    if directory.is_dir():  # it may be a mount point or the working directory, and stays
         _write_into(directory, args, tokenizer, prior)
     else:
         with replacing_directory(directory) as part:

@@ -15,7 +15,7 @@ from keras_regvq.models import (
     VGG19Features,
 )
 from keras_regvq.quantizers import GumbelQuantizer, RegularizedQuantizer, VectorQuantizer
-from keras_regvq.training import TokenizerTrainer
+from keras_regvq.training import NonFiniteLoss, TokenizerTrainer
 from keras_regvq.training.pictures import image_grid
 from set_distances import distances, feature_networks
 
@@ -110,7 +110,8 @@ def _fit(model, data, steps, batch_size, at_last=None):
     count = len(next(iter(data.values())) if isinstance(data, dict) else data)
     epochs = max(1, round(steps * batch_size / count))
     first = epochs if at_last is None else epochs - max(1, epochs // 3)
-    model.fit(data, batch_size=batch_size, epochs=first, verbose=2)
+    options = {"batch_size": batch_size, "verbose": 2, "callbacks": [NonFiniteLoss()]}
+    model.fit(data, epochs=first, **options)
     if at_last is not None:
         quantizer = model.tokenizer.quantizer
         for name, value in at_last.items():
@@ -119,7 +120,7 @@ def _fit(model, data, steps, batch_size, at_last=None):
             else:
                 setattr(quantizer, name, value)
         model.make_train_function(force=True)  # most are constants of the compiled step
-        model.fit(data, batch_size=batch_size, initial_epoch=first, epochs=epochs, verbose=2)
+        model.fit(data, initial_epoch=first, epochs=epochs, **options)
 
 
 def run_cell(settings, scale, features, seed, train, test):

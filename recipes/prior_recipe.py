@@ -28,6 +28,7 @@ def load_data(
         seed=args.seed,
         num_examples=num_examples,
         from_step=from_step,
+        drop_remainder=None if shuffle or from_step is not None else False,
     )
 
 

@@ -40,7 +40,7 @@ def train_tokenizer(tokenizer, train, test, callbacks=()):
         epochs=EPOCHS,
         validation_data=test[:64],
         validation_batch_size=BATCH_SIZE,
-        callbacks=list(callbacks),
+        callbacks=[keras_regvq.training.NonFiniteLoss(), *callbacks],
     ).history
 
 

@@ -125,6 +125,7 @@ class RunFolder:
     def finish(self):
         """Once preset and report are there: keep the state, remove the backups."""
         self.backup.finish(keep=self._state)
+        shutil.rmtree(self._backups, ignore_errors=True)
         self._write(max(self.backup.epoch, self.finished_epochs or 0))
 
     @property

@@ -130,7 +130,7 @@ def build_trainer(args):
         )
     trainer = keras_regvq.training.TokenizerTrainer(
         tokenizer,
-        keras_regvq.models.PatchDiscriminator() if args.discriminator else None,
+        build_discriminator(tokenizer) if args.discriminator else None,
         load_features(args.features),
         l1_weight=args.l1_weight,
         perceptual_weight=args.perceptual_weight,
@@ -143,6 +143,10 @@ def build_trainer(args):
     )
     trainer.compile(build_optimizer(args), build_optimizer(args) if args.discriminator else None)
     return trainer
+
+
+def build_discriminator(tokenizer):
+    return keras_regvq.models.PatchDiscriminator(image_channels=tokenizer.image_channels)
 
 
 def load_features(name):

@@ -75,11 +75,12 @@ def without_early_lines(text, level):
 def _filtered_stderr(keep):
     """Hold back what is written to file descriptor 2, by C++ too; then write keep(text) there."""
     try:
+        held = tempfile.TemporaryFile()
         stderr = os.dup(2)
-    except OSError:  # it is closed: nothing is seen of what is written there
+    except OSError:  # nowhere to hold it back, or it is closed and nothing is seen of it
         yield
         return
-    with tempfile.TemporaryFile() as held:
+    with held:
         sys.stderr.flush()
         os.dup2(held.fileno(), 2)
         try:

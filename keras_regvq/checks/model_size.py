@@ -27,8 +27,7 @@ def limited_size(numbers, weights):
     Raises:
         ModelTooLarge: before the weight is allocated that is too much.
     """
-    original, thread = keras.layers.Layer.add_weight, threading.get_ident()
-    left = [numbers, weights]
+    thread, left = threading.get_ident(), [numbers, weights]
 
     def add_weight(layer, *args, **kwargs):
         if threading.get_ident() == thread:
@@ -40,6 +39,7 @@ def limited_size(numbers, weights):
         return original(layer, *args, **kwargs)
 
     with _one_at_a_time:
+        original = keras.layers.Layer.add_weight
         keras.layers.Layer.add_weight = add_weight
         try:
             yield

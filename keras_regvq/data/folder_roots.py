@@ -103,10 +103,12 @@ def find_label_map(root, file):
         found.sort(key=lambda path: _LABEL_SUFFIXES.index(path.suffix.lower()), reverse=True)
         root._label_files = {path.with_suffix(""): path for path in found}
     stem = file.with_suffix("")
+    if stem in root._label_files:
+        return root.labels / root._label_files[stem]
     # Beside labels/ the folder of images may have any name: DIR/photos/a.jpg, DIR/labels/a.png.
-    for path in (stem, Path(*stem.parts[1:])):
-        if path in root._label_files:
-            return root.labels / root._label_files[path]
+    inner = Path(*stem.parts[1:])
+    if root.images == root.folder and inner in root._label_files:
+        return root.labels / root._label_files[inner]
     return None
 
 

@@ -104,7 +104,8 @@ def _resolve(names, allowed, custom_objects, to_be_given):
     registry = keras.saving.get_custom_objects()
     if registered in registry:
         found = registry[registered]
-        if inspect.isclass(found) and allowed(found):
+        named = class_name in (None, registered, getattr(found, "__name__", None))
+        if named and inspect.isclass(found) and allowed(found):
             return {"module": None, "class_name": registered, "registered_name": registered}
     elif registered is None and names["module"] in _SAFE_MODULES:
         # In this order: a class has one public name, and that is the shortest.

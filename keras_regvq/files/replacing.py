@@ -73,23 +73,28 @@ def replacing_directory(path):
         elif not _exchange(part, path):
             old = part.with_name(f"{part.name}.old")
             os.rename(path, old)
-            os.rename(part, path)
+            try:
+                os.rename(part, path)
+            except OSError:
+                os.rename(old, path)
+                raise
             os.rename(old, part)  # to be removed
 
 
 @contextlib.contextmanager
 def beside(path):
     """A temporary name beside `path`, where nothing is left in the end."""
+    part = path.with_name(f".part-{_HOST}-{os.getpid()}-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(path)
-        part = path.with_name(f".part-{_HOST}-{os.getpid()}-{path.name}")
         try:
             yield part
         finally:
             remove(part)
     except OSError as error:
-        if error.filename is not None and str(path) in str(error.filename):
+        theirs = error.filename is not None and part.name not in str(error.filename)
+        if theirs and str(path.parent) != str(error.filename):
             raise
         reason = error.strerror or str(error)
         # With a number, OSError makes itself the subclass that callers look for.
@@ -101,7 +106,11 @@ def _remove_leftovers(path):
     pattern = re.compile(rf"\.part-{_HOST}-(\d+)-{re.escape(path.name)}(\.old)?")
     for name in os.listdir(path.parent):
         match = pattern.fullmatch(name)
-        if match and not _is_running(int(match[1])):
+        if not match or _is_running(int(match[1])):
+            continue
+        if match[2] and not path.exists():  # killed between moving the old away and the new here
+            os.rename(path.with_name(name), path)
+        else:
             remove(path.with_name(name))
 
 
@@ -126,7 +135,8 @@ def remove(path):
 
 
 def _bring_to_disk(path):
-    with open(path, "rb+") as file:
+    # Windows needs it open for writing; elsewhere a file may be one that only can be read.
+    with open(path, "rb+" if sys.platform == "win32" else "rb") as file:
         os.fsync(file.fileno())
 
 

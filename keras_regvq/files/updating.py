@@ -9,34 +9,31 @@ from keras_regvq.files.replacing import beside, remove, replacing_directory
 
 
 @contextlib.contextmanager
-def updating_directory(path):
-    """Give a temporary folder for new files of the folder `path`, which take their places as one.
+def updating_directory(path, names):
+    """Give an empty temporary folder for files of the folder `path`, which then take their places.
 
-    For files that belong together, such as a config and its weights: after a kill all are old, or
-    all are new. What the body does not write stays as it was. A folder that cannot be exchanged,
-    since it is the working directory or a mount point, gets its new files one after the other.
-
-    The temporary folder has the old files, too, as links where the file system can: the body must
-    replace a file and not write into it.
+    For files that belong together, such as a config and its weights. If nothing else is in the
+    folder, it is exchanged, so that after a kill all are old or all are new. Where others have
+    files there, or it is the working directory or a mount point, it stays, and gets its files one
+    after the other in the end, each whole.
 
     Args:
         path: the folder; made if missing.
+        names: of all that the body writes.
 
     Raises:
         OSError: naming `path`, such as for a full disk.
     """
     path = Path(path).resolve()
-    if path.is_dir() and _must_stay(path):
-        with beside(path / "update") as part:
-            part.mkdir()
+    if not path.exists() or not _must_stay(path) and {p.name for p in path.iterdir()} <= {*names}:
+        with replacing_directory(path) as part:
             yield part
-            for file in part.iterdir():
-                put_in_place(file, path / file.name)
         return
-    with replacing_directory(path) as part:
-        if path.exists():
-            shutil.copytree(path, part, symlinks=True, copy_function=_link, dirs_exist_ok=True)
+    with beside(path / "update") as part:
+        part.mkdir()
         yield part
+        for file in part.iterdir():
+            put_in_place(file, path / file.name)
 
 
 def put_in_place(source, target):
@@ -53,7 +50,8 @@ def put_in_place(source, target):
 
 def _must_stay(path):
     working = Path.cwd()
-    return path == working or path in working.parents or path.is_mount()
+    stays = path == working or path in working.parents or path.is_mount()
+    return stays or not os.access(path.parent, os.W_OK)
 
 
 def _link(source, target):

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 from keras_hub.models import VGGBackbone
 
+from keras_regvq.checks.finite import is_finite
 from keras_regvq.files.hdf5 import read_arrays, read_legacy_keras
 from keras_regvq.files.preset_files import load_hub_model
 from keras_regvq.files.safetensors_files import read_safetensors
@@ -220,6 +221,8 @@ def checked_tensor(tensors, name, shape, path, network, argument="weights"):
     if tensors[name].shape != shape:
         received = f"the file {path!r} with {name!r} of shape {tensors[name].shape}"
         refuse(argument, received, expected)
+    if not is_finite(tensors[name]):
+        refuse(argument, f"the file {path!r}, where {name!r} is not finite", "finite weights")
     return tensors[name].astype("float32")
 
 

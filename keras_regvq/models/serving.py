@@ -1,6 +1,5 @@
 """A tokenizer's two halves as graphs that other programs run: images to tokens, and back."""
 
-import shutil
 from pathlib import Path
 
 import keras
@@ -41,12 +40,11 @@ def export_tokenizer(tokenizer, directory, format="onnx", batch_size=1):
     if missing:
         needed = 'the packages of the extra "onnx": pip install "keras_regvq[onnx]"'
         raise ImportError(f"export(format='onnx') needs {needed}. Missing: {', '.join(missing)}.")
-    with updating_directory(directory) as part:
+    files = {name: name + SUFFIXES[format] for name in ("encode", "decode")}
+    with updating_directory(directory, files.values()) as part:
         for name, model in _graphs(_in_float32(tokenizer), batch_size).items():
-            path = part / (name + SUFFIXES[format])
-            _remove(path)
-            _write(model, path, format)
-    return {name: Path(directory) / (name + SUFFIXES[format]) for name in ("encode", "decode")}
+            _write(model, part / files[name], format)
+    return {name: Path(directory) / file for name, file in files.items()}
 
 
 def _graphs(tokenizer, batch_size):
@@ -79,13 +77,6 @@ def _in_float32(tokenizer):
 def _write(model, path, format):
     signature = [keras.InputSpec(shape=x.shape, dtype=x.dtype, name=x.name) for x in model.inputs]
     model.export(str(path), format=format, verbose=False, input_signature=signature)
-
-
-def _remove(path):
-    """Remove what an earlier export has left: a file, or the folder of a SavedModel."""
-    if path.is_dir():
-        shutil.rmtree(path)
-    path.unlink(missing_ok=True)
 
 
 class _BestTokens(layers.Layer):

@@ -119,6 +119,6 @@ def export_diffusers(tokenizer, directory):
         name: np.ascontiguousarray(tensor.to_file().reshape(shape))
         for name, tensor, shape in _diffusers_tensors(tokenizer)
     }
-    with updating_directory(directory) as part:
+    with updating_directory(directory, (CONFIG, WEIGHTS)) as part:
         write_text(part / CONFIG, json.dumps(config, indent=2) + "\n")
         write_safetensors(tensors, part / WEIGHTS)

@@ -86,6 +86,9 @@ def export(tokenizer, directory, format):
         OSError: naming the file, such as for a full disk; what was there stays.
     """
     check_choice("format", format, FORMATS)
+    if tokenizer.image_channels != 3:
+        received = f"one for images of {tokenizer.image_channels} channels"
+        refuse("tokenizer", received, "3 channels, which is all that these projects read")
     directory = Path(directory)
     if format == "diffusers":
         diffusers.export_diffusers(tokenizer, directory)

@@ -56,6 +56,10 @@ HOSTILE = {
     "a registered function": named(None, "function", "tests_of_configs>own_function"),
     "a function of keras": named("keras.initializers", "get"),
     "a lambda": {"class_name": "__lambda__", "config": {"value": "x"}},
+    "a lambda under the name of a class": {
+        **named("keras_regvq", "__lambda__", "keras_regvq>VectorQuantizer"),
+        "config": {"value": "x"},
+    },
     "an array": {"class_name": "__numpy__", "config": {"value": [0], "dtype": "float32"}},
     "a tensor": {"class_name": "__tensor__", "config": {"value": [0], "dtype": "float32"}},
     "a type": {"class_name": "__typespec__", "spec_name": "x", "module": "os", "config": []},

@@ -119,3 +119,20 @@ for number in itertools.count():
         process.communicate()
         a, b = ((tmp_path / "preset" / name).read_text() for name in "ab")
         assert a == b
+
+
+def test_a_folder_that_was_moved_away_when_its_process_was_killed_comes_back(tmp_path):
+    with replacing_directory(tmp_path / "preset") as part:
+        dead = part.name.replace(str(os.getpid()), FOREVER)
+        (part / "a").write_text("old")
+    (tmp_path / "preset").rename(tmp_path / f"{dead}.old")
+    with pytest.raises(ZeroDivisionError), replacing_directory(tmp_path / "preset"):
+        raise ZeroDivisionError
+    assert (tmp_path / "preset" / "a").read_text() == "old" and os.listdir(tmp_path) == ["preset"]
+
+
+def test_an_error_of_another_file_keeps_its_name(tmp_path):
+    with pytest.raises(FileNotFoundError, match="missing.txt") as error:
+        with replacing(tmp_path / "a.txt"):
+            open(tmp_path / "missing.txt")
+    assert "a.txt" not in str(error.value)

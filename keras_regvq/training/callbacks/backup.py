@@ -1,9 +1,9 @@
 """Backups of a training run, from which it goes on as if it had never stopped."""
 
+import contextlib
 import csv
 import io
 import json
-import shutil
 import warnings
 from pathlib import Path
 
@@ -127,12 +127,11 @@ class Backup(keras.callbacks.Callback):
         path = self.directory / f"epoch_{self.epoch:06d}.npz"
         write_npz(path, {"facts": text, **arrays, **random})
         self._write_log()
-        for old in self._files():
-            if old not in (path, self.directory / f"epoch_{self.epoch - 1:06d}.npz"):
-                old.unlink(missing_ok=True)
+        for old in self._files()[2:]:
+            old.unlink(missing_ok=True)
 
     def finish(self, keep=None):
-        """Remove the backups, once what was trained is saved.
+        """Remove the backups, once what was trained is saved; other files in the folder stay.
 
         Args:
             keep: path to keep the newest one at, as `start` of a run that goes on later; or None.
@@ -142,7 +141,8 @@ class Backup(keras.callbacks.Callback):
             path.unlink(missing_ok=True)
         if keep is not None and newest is not None:
             newest.replace(keep)
-        shutil.rmtree(self.directory, ignore_errors=True)
+        with contextlib.suppress(OSError):  # it holds something else
+            self.directory.rmdir()
 
     def _files(self):
         """Newest first."""
