@@ -73,7 +73,7 @@ def test_errors_of_the_system_have_no_traceback(error, tokenizer, tmp_path, monk
         raise error
 
     monkeypatch.setattr(keras_regvq.presets, "export", fail)
-    with pytest.raises(SystemExit, match="^error: .*(target: No space left|no onnx)"):
+    with pytest.raises(SystemExit, match="^error: .*(f: No space left|no onnx)"):
         command(["convert", tokenizer, str(tmp_path / "target"), "--to", "diffusers"])
     assert not (tmp_path / "target").exists()
 

@@ -122,7 +122,7 @@ class CodebookPerplexity(CodeCounts):
         # 0 log 0 = 0, and NaN must not be hidden by the guard.
         logarithms = ops.log(ops.where(frequencies == 0, 1.0, frequencies))
         perplexity = ops.exp(-ops.sum(frequencies * logarithms))
-        any_token = ops.where(ops.sum(frequencies) == 0, 0.0, 1.0)
+        any_token = ops.cast(ops.sum(frequencies) != 0, perplexity.dtype)
         return ops.cast(perplexity * any_token, self.dtype)
 
 

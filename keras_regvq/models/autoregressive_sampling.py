@@ -80,7 +80,7 @@ class CachedDecoder:
         self.rows = self.copies * size
         if guided:
             condition = ops.concatenate([condition, condition])
-            hidden = ops.arange(2 * size) >= size
+            hidden = ops.arange(2 * size, dtype="int32") >= size
         prefix, aligned, _ = prior.embed_condition(condition, hidden)
         self.inputs = prior.positions.vectors()[None]
         if aligned is not None:

@@ -95,7 +95,7 @@ class DecoderBlock(TransformerDecoder):
             ops.cast(ops.matmul(query, ops.transpose(keys, (0, 1, 3, 2))), "float32")
             for keys, _ in (settled, recent)
         ]
-        scores[1] = ops.where(ops.arange(length) <= index, scores[1], -1e9)
+        scores[1] = ops.where(ops.arange(length, dtype="int32") <= index, scores[1], -1e9)
         shares = ops.softmax(ops.concatenate(scores, axis=-1))
         shares = ops.cast(shares, self.compute_dtype)
         split = settled[0].shape[2]

@@ -143,7 +143,7 @@ class DiffusionPrior(TokenPrior):
         batch = ops.shape(tokens)[0]
         # Spread evenly over the batch, which varies the loss less than independent times do.
         offset = keras.random.uniform((1,), dtype="float32", seed=self.seed_generator)
-        spread = ops.cast(ops.arange(batch), "float32") / ops.cast(batch, "float32")
+        spread = ops.cast(ops.arange(batch, dtype="int32"), "float32") / ops.cast(batch, "float32")
         times = 1.0 - (offset + spread) % 1.0
         corrupted = self.process.corrupt(tokens, times, self.seed_generator)
         hidden = self.hide_some(batch) if training else None
@@ -273,7 +273,7 @@ class DiffusionPrior(TokenPrior):
             other = batch.get("negative_condition", condition)
             condition = ops.concatenate([condition, other])
             if "negative_condition" not in batch:
-                hidden = ops.arange(2 * size) >= size
+                hidden = ops.arange(2 * size, dtype="int32") >= size
         embedded = self.embed_condition(condition, hidden)
 
         def denoise(noised, times):

@@ -80,7 +80,7 @@ class DiscreteProcess(layers.Layer):
         """
         logits = ops.reshape(self.head(features), (-1, self.length, self.codebook_size))
         own = self.chain.log_likelihood_ratio(times[:, None] * self.chain.num_timesteps)
-        same = noised[..., None] == ops.arange(self.codebook_size)
+        same = noised[..., None] == ops.arange(self.codebook_size, dtype="int32")
         return ops.where(same, logits + own[..., None], logits)
 
     def corrupt(self, tokens, times, seed):

@@ -170,7 +170,8 @@ class MaskAndReplace:
         g_off = ops.where(masked, gamma, beta)
         g_code = ops.where(masked, gamma, alpha + beta)
         g_clean = ops.where(same, g_code, g_off)
-        elsewhere = ops.where(same, 0.0, 1.0)  # the noised code is another than the clean one
+        # 1 where the noised code is another than the clean one
+        elsewhere = ops.cast(ops.logical_not(same), g_off.dtype)
         log_others = g_off * (log_all - log_clean - elsewhere * log_code)
         log_others = log_others + elsewhere * g_code * log_code
         g_others = g_off * (self.codebook_size - 1 - elsewhere) + elsewhere * g_code

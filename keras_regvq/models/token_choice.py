@@ -56,7 +56,7 @@ def choose_tokens(logits, uniform, temperature, top_k=None, top_p=None):
     if top_p is not None:
         before = ops.cumsum(probabilities, axis=-1) - probabilities
         # The likeliest always stays, whatever rounding does.
-        kept = (before < top_p[:, None]) | (ops.arange(logits.shape[-1]) == 0)
+        kept = (before < top_p[:, None]) | (ops.arange(logits.shape[-1], dtype="int32") == 0)
         probabilities = ops.where(kept, probabilities, 0.0)
     rank = _first_above(probabilities, uniform)
     return ops.cast(ops.take_along_axis(tokens, rank[:, None], axis=-1)[:, 0], "int32")

@@ -60,7 +60,9 @@ class TokenCondition(Condition):
         first = ops.pad(embedded[:, -1:], [[0, 0], [0, self.length - 1], [0, 0]])
         if self.positions is None:
             return None, first
-        return embedded[:, :-1] + self.positions(ops.arange(self.prefix_length)), first
+        return embedded[:, :-1] + self.positions(
+            ops.arange(self.prefix_length, dtype="int32")
+        ), first
 
     @property
     def metrics(self):

@@ -261,7 +261,7 @@ def _put(chunked, index, chunk):
     """Replace chunked[index]."""
     if chunked.shape[0] == 1:
         return chunk[None]
-    here = ops.arange(chunked.shape[0]) == index
+    here = ops.arange(chunked.shape[0], dtype="int32") == index
     here = ops.reshape(here, (-1, *(1,) * len(chunk.shape)))
     return ops.where(here, chunk[None], chunked)
 

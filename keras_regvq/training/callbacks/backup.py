@@ -127,8 +127,10 @@ class Backup(keras.callbacks.Callback):
         path = self.directory / f"epoch_{self.epoch:06d}.npz"
         write_npz(path, {"facts": text, **arrays, **random})
         self._write_log()
-        for old in self._files()[2:]:
-            old.unlink(missing_ok=True)
+        self._kept = [path, *(kept for kept in self._kept if kept != path)][:2]
+        for old in self._files():
+            if old not in self._kept:
+                old.unlink(missing_ok=True)
 
     def finish(self, keep=None):
         """Remove the backups, once what was trained is saved; other files in the folder stay.
@@ -139,7 +141,9 @@ class Backup(keras.callbacks.Callback):
         newest, *older = self._files() or [None]
         for path in older:
             path.unlink(missing_ok=True)
-        if keep is not None and newest is not None:
+        if newest is not None and keep is None:
+            newest.unlink(missing_ok=True)
+        elif newest is not None:
             newest.replace(keep)
         with contextlib.suppress(OSError):  # it holds something else
             self.directory.rmdir()
@@ -150,7 +154,7 @@ class Backup(keras.callbacks.Callback):
 
     def _find(self):
         """Read the newest file of this run that is whole."""
-        damage, self._rows = None, []
+        damage, self._rows, self._kept = None, [], []
         for path in (*self._files(), self.start):
             if path is None or not path.exists():
                 continue
@@ -163,6 +167,7 @@ class Backup(keras.callbacks.Callback):
                 continue
             if run == self.run:
                 self._path, self._rows, self._frozen, self._arrays = path, rows, frozen, arrays
+                self._kept = [path]
                 break
         if damage and self._arrays is None:
             expected = "an intact backup; delete this file to start the run from the beginning"
