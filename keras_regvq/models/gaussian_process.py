@@ -39,6 +39,7 @@ class GaussianProcess(layers.Layer):
             name="codebook",
             shape=(codebook_size, embedding_dim),
             initializer="zeros",
+            dtype="float32",
             trainable=False,
             autocast=False,
         )
