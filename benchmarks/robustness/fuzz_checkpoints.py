@@ -19,6 +19,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import yaml
 
 from benchmarks.robustness import fuzzing
 from benchmarks.robustness.damage import (
@@ -36,7 +37,6 @@ WEIGHTS = "diffusion_pytorch_model"
 def write_originals(root):
     """A small file or folder of each kind."""
     import torch
-    import yaml
 
     from keras_regvq import models, presets, quantizers
     from keras_regvq.presets.llamagen import llamagen_state_dict
@@ -86,8 +86,6 @@ def _yaml(value):
 
 def make_case(number, root):
     """Write the case of a number; a folder of a kind's name holds it."""
-    import yaml
-
     rng = random.Random(number)
     kind = KINDS[number % len(KINDS)]
     original = next(root.glob(f"{kind}*"))
