@@ -22,7 +22,7 @@ import keras
 import numpy as np
 
 import keras_regvq
-from keras_regvq.training.pictures import usage_histogram
+from keras_regvq.pictures import usage_histogram
 
 root = Path(__file__).resolve().parent.parent
 sys.path.append(str(root / "recipes"))

@@ -22,7 +22,7 @@ from PIL import Image
 import keras_regvq
 from keras_regvq import models
 from keras_regvq.data import SCENE_CLASSES, SCENE_PALETTE
-from keras_regvq.training.pictures import image_grid
+from keras_regvq.pictures import image_grid
 
 keras.utils.set_random_seed(0)
 pictures = Path(os.environ.get("GUIDE_PICTURES", "guides/pictures"))

@@ -20,7 +20,7 @@ import numpy as np
 import keras_regvq
 from keras_regvq import presets
 from keras_regvq.__main__ import main as command
-from keras_regvq.training.pictures import image_grid
+from keras_regvq.pictures import image_grid
 
 pictures = Path(os.environ.get("GUIDE_PICTURES", "guides/pictures"))
 folder = Path(tempfile.mkdtemp())

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import keras_regvq  # its parts are imported when they are first used: --help is quick
 from keras_regvq.backend.tensorflow_logs import quiet_tensorflow
+from keras_regvq.checks.arguments import refuse
 from keras_regvq.files.replacing import replacing_directory
-from keras_regvq.refusal import refuse
 
 
 def main(arguments=None):
@@ -61,7 +61,7 @@ def _convert(args):
     start, presets, prior = time.perf_counter(), keras_regvq.presets, None
     heads = args.num_heads
     if heads is None and args.config is not None:
-        from keras_regvq.presets.taming_config import read_taming_config
+        from keras_regvq.presets.formats.taming_config import read_taming_config
 
         heads = read_taming_config(args.config).num_heads
     _check_options(args, heads)

@@ -14,9 +14,9 @@ from keras_regvq.models import (
     PatchDiscriminator,
     VGG19Features,
 )
+from keras_regvq.pictures import image_grid
 from keras_regvq.quantizers import GumbelQuantizer, RegularizedQuantizer, VectorQuantizer
 from keras_regvq.training import NonFiniteLoss, TokenizerTrainer
-from keras_regvq.training.pictures import image_grid
 from set_distances import distances, feature_networks
 
 

@@ -5,7 +5,7 @@ from ablation_studies import COLUMNS
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from keras_regvq.data.pictures import open_picture
+from keras_regvq.data.decoding import open_picture
 from keras_regvq.files.replacing import replacing, write_text
 
 PANELS = ("psnr", "codebook_usage", "reconstruction_kernel_distance", "generation_kernel_distance")

@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 import keras_regvq
-from keras_regvq.data.pictures import open_picture
+from keras_regvq.data.decoding import open_picture
 from keras_regvq.files.replacing import replacing, write_text
 from options import integer
 from running import run
@@ -148,7 +148,7 @@ def main(arguments=None):
 
     import quickstart
     from evaluation import evaluate
-    from keras_regvq.training.pictures import image_grid
+    from keras_regvq.pictures import image_grid
 
     train, test = quickstart.load_scenes(IMAGES)
     images = image_grid([test[:10]], scale=2)

@@ -69,7 +69,7 @@ def main(arguments=None):
 
     import keras
 
-    from keras_regvq.training.pictures import image_grid
+    from keras_regvq.pictures import image_grid
     from replaced_results import say_what_is_replaced
     from scene_segmenter import load_segmenter, measure
 

@@ -161,7 +161,7 @@ def main(arguments=None):
 
     import keras
 
-    from keras_regvq.training.pictures import image_grid
+    from keras_regvq.pictures import image_grid
     from replaced_results import say_what_is_replaced
     from scene_classifier import found_facts, kernel_distance, load_classifier
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_regvq.files.replacing import write_text
 from keras_regvq.metrics import PSNR, SSIM, CodebookPerplexity, CodebookUsage
-from keras_regvq.training.pictures import codebook_picture, curves, image_grid, usage_histogram
+from keras_regvq.pictures import codebook_picture, curves, image_grid, usage_histogram
 
 
 def evaluate(tokenizer, images, batch_size=32):

@@ -122,7 +122,7 @@ def maps_to_sample(args, model):
     """Label maps (n, H, W), and the colours (num_classes, 3) that they are shown in."""
     condition, size = model.prior.condition, model.tokenizer.image_size
     num_classes = getattr(getattr(condition, "tokenizer", None) or condition, "num_classes", 256)
-    palette = keras_regvq.training.pictures.label_palette(num_classes)
+    palette = keras_regvq.pictures.label_palette(num_classes)
     if num_classes == len(SCENE_CLASSES):
         palette = SCENE_PALETTE
     if args.map is None:
@@ -189,7 +189,7 @@ def main(arguments=None):
     rows = generate_rows(args, model)
     scale = max(1, 128 // model.tokenizer.image_size[0])
     with replacing(args.output) as part:
-        keras_regvq.training.pictures.image_grid(rows, scale=scale).save(part)
+        keras_regvq.pictures.image_grid(rows, scale=scale).save(part)
     print(f"Picture: {args.output.resolve()}")
     return rows
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 import keras_regvq
-from keras_regvq.data.folder_roots import find_roots
+from keras_regvq.data.sources.folder_roots import find_roots
 
 SPLITS = ("test", "train", "all")
 FEW_IMAGES, FEW_FOR_SETS = 50, 1000

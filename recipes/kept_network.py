@@ -4,8 +4,8 @@ from pathlib import Path
 
 import keras
 
+from keras_regvq.checks.arguments import refuse
 from keras_regvq.files.replacing import replacing
-from keras_regvq.refusal import refuse
 
 
 def kept_network(path, build, train):

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from keras_regvq.data.decoding import nearest_pixels, open_picture
 from keras_regvq.data.label_maps import UnknownLabelError, read_labels
-from keras_regvq.data.pictures import nearest_pixels, open_picture
 
 
 def read_map(path, size, palette):

@@ -8,11 +8,11 @@ import numpy as np
 import keras_regvq
 from evaluation import write_page
 from keras_regvq.backend.autodiff import convolve_without_copies
+from keras_regvq.backend.fit_state import synchronize
 from keras_regvq.data.order import array_batches
-from keras_regvq.fit_state import synchronize
+from keras_regvq.pictures import curves
 from keras_regvq.training import NonFiniteLoss
 from keras_regvq.training.callbacks import EpochPicture
-from keras_regvq.training.pictures import curves
 
 
 def load_data(

@@ -8,7 +8,7 @@ from keras import layers, ops
 
 import keras_regvq
 from kept_network import kept_network
-from keras_regvq.data.scene_plan import COLOURS, GROUNDS, KINDS, TIMES
+from keras_regvq.data.procedural.plan import COLOURS, GROUNDS, KINDS, TIMES
 from keras_regvq.metrics import KernelDistance
 
 # Of split "test", which has the pairs that "train" never shows, far from the seeds that are asked.

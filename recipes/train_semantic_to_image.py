@@ -118,7 +118,7 @@ def build_model(args, num_classes, folder):
 def palette_of(source, num_classes):
     if source == "scenes":
         return keras_regvq.data.SCENE_PALETTE
-    return keras_regvq.training.pictures.label_palette(num_classes)
+    return keras_regvq.pictures.label_palette(num_classes)
 
 
 def main(arguments=None):
@@ -134,7 +134,7 @@ def main(arguments=None):
 
     import keras
 
-    from keras_regvq.training.pictures import image_grid
+    from keras_regvq.pictures import image_grid
     from prior_recipe import held_out, train
 
     keras.utils.set_random_seed(args.seed)

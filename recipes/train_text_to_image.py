@@ -126,7 +126,7 @@ def main(arguments=None):
 
     import keras
 
-    from keras_regvq.training.pictures import image_grid
+    from keras_regvq.pictures import image_grid
     from prior_recipe import held_out, train
 
     keras.utils.set_random_seed(args.seed)

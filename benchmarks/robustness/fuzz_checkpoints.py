@@ -39,8 +39,8 @@ def write_originals(root):
     import torch
 
     from keras_regvq import models, presets, quantizers
-    from keras_regvq.presets.llamagen import llamagen_state_dict
-    from keras_regvq.presets.taming import taming_state_dict
+    from keras_regvq.presets.formats.llamagen import llamagen_state_dict
+    from keras_regvq.presets.formats.taming import taming_state_dict
 
     def tokenizer(**options):
         quantizer = quantizers.VectorQuantizer(16, 4, **options)

@@ -97,8 +97,8 @@ class CaseMaker:
 def read(path):
     """Reads a case: as part of its folder, then what is damaged alone."""
     from keras_regvq.data import SCENE_PALETTE, load
+    from keras_regvq.data.decoding import read_image
     from keras_regvq.data.label_maps import read_labels
-    from keras_regvq.data.pictures import read_image
 
     case = next(parent for parent in path.parents if parent.name.startswith("case_"))
     options = {"fields": ("images", "labels", "captions"), "batch_size": None, "cache": False}

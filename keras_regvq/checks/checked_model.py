@@ -5,10 +5,10 @@ import inspect
 
 import keras
 
+from keras_regvq.backend.fit_state import fitting, keeping_values
 from keras_regvq.backend.replicas import replica_count
+from keras_regvq.checks.arguments import refuse
 from keras_regvq.checks.fit_data import FitData, refuse_weights
-from keras_regvq.fit_state import fitting, keeping_values
-from keras_regvq.refusal import refuse
 
 _LOOPS = {"fit": fitting, "evaluate": keeping_values, "predict": keeping_values}
 _NOT_COMPILED = ("loss", "loss_weights", "metrics", "weighted_metrics")

@@ -15,7 +15,7 @@ from keras_regvq.backend.datasets import (
     is_dataset,
     to_numpy,
 )
-from keras_regvq.refusal import refuse
+from keras_regvq.checks.arguments import refuse
 
 KINDS = "a tf.data.Dataset, keras PyDataset, PyTorch DataLoader or generator"
 

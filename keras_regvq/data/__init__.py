@@ -6,10 +6,8 @@ Datasets and arrays as `tf.data`; `label_classes` says how many classes a source
 dataset is made, not before.
 """
 
-from keras_regvq.data.ade20k import ADE20K_CLASSES
-from keras_regvq.data.celebamask_hq import CELEBAMASK_HQ_CLASSES
 from keras_regvq.data.loading import from_arrays, label_classes, load
-from keras_regvq.data.scenes import (
+from keras_regvq.data.procedural.scenes import (
     HELD_OUT,
     SCENE_CLASSES,
     SCENE_PALETTE,
@@ -17,6 +15,8 @@ from keras_regvq.data.scenes import (
     scene,
     scenes,
 )
+from keras_regvq.data.sources.ade20k import ADE20K_CLASSES
+from keras_regvq.data.sources.celebamask_hq import CELEBAMASK_HQ_CLASSES
 
 __all__ = [
     "ADE20K_CLASSES",

@@ -5,11 +5,11 @@ import re
 
 import numpy as np
 
+from keras_regvq.checks.arguments import refuse
+from keras_regvq.data.decoding import bands, nearest_pixels
 from keras_regvq.data.image_files import MAX_PIXELS, open_picture
-from keras_regvq.data.pictures import bands, nearest_pixels
-from keras_regvq.data.scenes import SCENE_PALETTE
+from keras_regvq.data.procedural.scenes import SCENE_PALETTE
 from keras_regvq.files.regular_files import open_regular, shown_name
-from keras_regvq.refusal import refuse
 
 _ID_MODES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")
 _COLOUR_MODES = ("P", "PA", "RGB", "RGBA", "RGBX")

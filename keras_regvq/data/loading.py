@@ -2,16 +2,16 @@
 
 import numpy as np
 
-from keras_regvq.data.ade20k import Ade20kExamples
-from keras_regvq.data.arrays import ArrayExamples, open_npz
-from keras_regvq.data.celebamask_hq import CelebAMaskHQExamples
-from keras_regvq.data.cub import CubExamples
-from keras_regvq.data.emoji import EmojiExamples
-from keras_regvq.data.folders import FolderExamples
+from keras_regvq.checks.arguments import check_choice, check_integer, check_size, refuse
 from keras_regvq.data.pipeline import FIELDS, batch_dataset, example_dataset
-from keras_regvq.data.scenes import SCENE_CLASSES, SceneExamples
-from keras_regvq.data.tfds import open_tfds
-from keras_regvq.refusal import check_choice, check_integer, check_size, refuse
+from keras_regvq.data.procedural.scenes import SCENE_CLASSES, SceneExamples
+from keras_regvq.data.sources.ade20k import Ade20kExamples
+from keras_regvq.data.sources.arrays import ArrayExamples, open_npz
+from keras_regvq.data.sources.celebamask_hq import CelebAMaskHQExamples
+from keras_regvq.data.sources.cub import CubExamples
+from keras_regvq.data.sources.emoji import EmojiExamples
+from keras_regvq.data.sources.folders import FolderExamples
+from keras_regvq.data.sources.tfds import open_tfds
 
 _FOLDERS = {
     kind.kind: kind

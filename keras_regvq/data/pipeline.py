@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from keras_regvq.checks.arguments import refuse
 from keras_regvq.data.order import endless_passes, one_pass, tensorflow
-from keras_regvq.refusal import refuse
 
 FIELDS = ("images", "labels", "captions")
 

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from keras_regvq.checks.arguments import refuse
 from keras_regvq.files.preset_files import check_path
-from keras_regvq.refusal import refuse
 
 BUILTIN_DIRECTORY = Path(__file__).parent.parent / "presets" / "builtin"
 

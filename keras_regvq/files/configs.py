@@ -12,8 +12,8 @@ import os
 
 import keras
 
+from keras_regvq.checks.arguments import refuse
 from keras_regvq.files.settings_files import read_json
-from keras_regvq.refusal import refuse
 
 _MAX_DEPTH, _MAX_INTEGER = 64, 2**31
 _KERAS = {"keras", "keras_hub", "keras_cv", "keras_nlp", "keras_rs", "keras_tuner", "builtins"}

@@ -11,7 +11,7 @@ import stat
 
 import h5py
 
-from keras_regvq.refusal import refuse
+from keras_regvq.checks.arguments import refuse
 
 # Of a compressed file: how many times its own size its values may take.
 MAX_EXPANSION = 64

@@ -14,10 +14,10 @@ import ml_dtypes
 import numpy as np
 from keras.src.saving import saving_lib  # private: `save_weights` takes no file in memory
 
+from keras_regvq.checks.arguments import refuse
 from keras_regvq.checks.finite import is_finite
 from keras_regvq.files.hdf5 import open_hdf5
 from keras_regvq.files.replacing import write_bytes
-from keras_regvq.refusal import refuse
 
 # Attributes that a model has only once it is compiled; files of the time before may hold them.
 _COMPILED = ("optimizer", "_loss_tracker", "_compile_metrics", "_compile_loss")

@@ -11,11 +11,11 @@ import keras
 import keras_hub
 from keras_hub.src.utils.preset_utils import get_file, get_preset_saver
 
+from keras_regvq.checks.arguments import refuse
 from keras_regvq.files.configs import package_of, read_config, safe_config
 from keras_regvq.files.hdf5 import open_hdf5
 from keras_regvq.files.keras_weights import weights_in_memory
 from keras_regvq.files.preset_folder import current_folder
-from keras_regvq.refusal import refuse
 
 CONFIG, WEIGHTS, SHARDS = "config.json", "model.weights.h5", "model.weights.json"
 _SHARD = re.compile(r"[\w-]+\.weights\.h5")

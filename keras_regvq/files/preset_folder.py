@@ -5,9 +5,9 @@ import os
 import re
 from pathlib import Path
 
+from keras_regvq.checks.arguments import refuse
 from keras_regvq.files.replacing import beside, remove, replacing_directory
 from keras_regvq.files.updating import put_in_place
-from keras_regvq.refusal import refuse
 
 NEXT = ".replacing"  # a folder in the preset's own: the new preset, whole, until it is in place
 # What a preset consists of: what the new one does not have goes with the old one.

@@ -3,8 +3,8 @@
 import contextlib
 import os
 
+from keras_regvq.checks.arguments import refuse
 from keras_regvq.files.regular_files import open_regular
-from keras_regvq.refusal import refuse
 
 _LONGEST_REASON = 300
 

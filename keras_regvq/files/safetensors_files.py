@@ -9,10 +9,10 @@ import math
 
 import numpy as np
 
+from keras_regvq.checks.arguments import refuse
 from keras_regvq.files.reading import file_size, reading
 from keras_regvq.files.regular_files import open_regular
 from keras_regvq.files.replacing import replacing
-from keras_regvq.refusal import refuse
 
 _LARGEST_HEADER = 2**24  # bytes; the format allows 10^8, and a hundred thousand tensors take 10^7
 _DTYPES = {

@@ -2,8 +2,8 @@
 
 from keras import ops
 
+from keras_regvq.checks.arrays import check_number, refuse
 from keras_regvq.losses.perceptual import shapes_agree, unit_normalize
-from keras_regvq.validation import check_number, refuse
 
 
 def contrastive_loss(original, reconstructed, temperature=0.07):

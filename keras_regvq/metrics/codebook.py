@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_regvq.validation import check_positive_integer, describe, refuse
+from keras_regvq.checks.arrays import check_positive_integer, describe, refuse
 
 
 class CodeCounts(keras.metrics.Metric):

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from keras_regvq.validation import check_images, describe, refuse, rgb, unit_float
+from keras_regvq.checks.arrays import check_images, describe, refuse, rgb, unit_float
 
 
 class ImageFeatures(keras.metrics.Metric):

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_regvq.validation import check_number, describe, refuse
+from keras_regvq.checks.arrays import check_number, describe, refuse
 
 
 def check_max_value(max_value):

@@ -2,9 +2,9 @@
 
 import keras
 
+from keras_regvq.checks.arrays import describe, refuse, rgb
 from keras_regvq.losses.perceptual import layer_distances
 from keras_regvq.metrics.image_pairs import unit_image_pair
-from keras_regvq.validation import describe, refuse, rgb
 
 
 @keras.saving.register_keras_serializable(package="keras_regvq")

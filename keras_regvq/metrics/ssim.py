@@ -5,8 +5,8 @@ import math
 import keras
 from keras import ops
 
+from keras_regvq.checks.arrays import refuse
 from keras_regvq.metrics.image_pairs import check_max_value, unit_image_pair
-from keras_regvq.validation import refuse
 
 WINDOW_SIZE, SIGMA = 11, 1.5
 K1, K2 = 0.01, 0.03

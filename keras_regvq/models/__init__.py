@@ -1,26 +1,26 @@
 """Models: tokenizers, the networks of their loss, token priors and what paints with them."""
 
-from keras_regvq.models.autoregressive_prior import AutoregressivePrior
-from keras_regvq.models.conditions import (
+from keras_regvq.models.conditions.caption_words import TextFeatureCondition, WordCondition
+from keras_regvq.models.conditions.condition import (
     ClassCondition,
     Condition,
     LabelMapCondition,
     TokenizedMapCondition,
 )
-from keras_regvq.models.diffusion_prior import DiffusionPrior
-from keras_regvq.models.efficientnet_lite0 import EfficientNetLite0Features
-from keras_regvq.models.fid_inception import FIDInception
-from keras_regvq.models.image_tokenizer import ImageTokenizer
-from keras_regvq.models.label_map_tokenizer import LabelMapTokenizer
-from keras_regvq.models.lpips_features import LPIPSFeatures
-from keras_regvq.models.patch_discriminator import PatchDiscriminator
-from keras_regvq.models.pretrained_text_encoder import PretrainedTextEncoder
-from keras_regvq.models.semantic_to_image import SemanticToImage
-from keras_regvq.models.text_conditions import TextFeatureCondition, WordCondition
-from keras_regvq.models.text_encoders import TextEncoder, VocabularyEncoder
-from keras_regvq.models.text_to_image import TextToImage
-from keras_regvq.models.token_condition import TokenCondition
-from keras_regvq.models.vgg19_features import FeatureExtractor, VGG19Features
+from keras_regvq.models.conditions.tokens import TokenCondition
+from keras_regvq.models.features.efficientnet_lite0 import EfficientNetLite0Features
+from keras_regvq.models.features.fid_inception import FIDInception
+from keras_regvq.models.features.lpips import LPIPSFeatures
+from keras_regvq.models.features.vgg import FeatureExtractor, VGG19Features
+from keras_regvq.models.generators.semantic_to_image import SemanticToImage
+from keras_regvq.models.generators.text_to_image import TextToImage
+from keras_regvq.models.priors.autoregressive.prior import AutoregressivePrior
+from keras_regvq.models.priors.diffusion.prior import DiffusionPrior
+from keras_regvq.models.text_encoders.pretrained import PretrainedTextEncoder
+from keras_regvq.models.text_encoders.vocabulary import TextEncoder, VocabularyEncoder
+from keras_regvq.models.tokenizers.image_tokenizer import ImageTokenizer
+from keras_regvq.models.tokenizers.label_map_tokenizer import LabelMapTokenizer
+from keras_regvq.models.tokenizers.patch_discriminator import PatchDiscriminator
 
 __all__ = [
     "AutoregressivePrior",

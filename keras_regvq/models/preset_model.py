@@ -6,6 +6,7 @@ import keras
 import keras_hub
 import numpy as np
 
+from keras_regvq.checks.arrays import check_choice, refuse
 from keras_regvq.checks.finite import is_finite
 from keras_regvq.checks.model_size import limited_size
 from keras_regvq.files.builtin_presets import locate
@@ -22,7 +23,6 @@ from keras_regvq.files.preset_files import (
 from keras_regvq.files.preset_folder import replacing_preset
 from keras_regvq.models.quantized_layers import quantize_again, quantized_layers
 from keras_regvq.quantizers import Quantizer
-from keras_regvq.validation import check_choice, refuse
 
 # What a model without weights to compare it with may have: 40 GB of float32.
 _MAX_NUMBERS, _MAX_WEIGHTS = 10**10, 10**5
@@ -171,8 +171,8 @@ class PresetModel(Preset, keras.Model):
 
 def _may_be_in_preset(cls):
     """Whether a registered class may be named by a preset's config."""
-    from keras_regvq.models.conditions import Condition  # these modules import this one
-    from keras_regvq.models.text_encoders import TextEncoder
+    from keras_regvq.models.conditions.condition import Condition  # these modules import this one
+    from keras_regvq.models.text_encoders.vocabulary import TextEncoder
 
     parts = (Preset, Quantizer, Condition, TextEncoder)
     if package_of(cls) == "keras_regvq":

@@ -2,10 +2,16 @@
 
 from pathlib import Path
 
+from keras_regvq.checks.arrays import refuse
 from keras_regvq.files.preset_files import first_line
 from keras_regvq.files.settings_files import read_json
-from keras_regvq.presets.diffusers_folder import CONFIG, LAYOUTS, PIPELINE, WEIGHTS, read_index
-from keras_regvq.validation import refuse
+from keras_regvq.presets.formats.diffusers_folder import (
+    CONFIG,
+    LAYOUTS,
+    PIPELINE,
+    WEIGHTS,
+    read_index,
+)
 
 PREFIX = "hf://"
 

@@ -1,7 +1,7 @@
 """Quantizers: features (B, h, w, C) in, codebook entries and tokens out."""
 
-from keras_regvq.quantizers.base import Quantizer
 from keras_regvq.quantizers.gumbel import GumbelQuantizer
+from keras_regvq.quantizers.quantizer import Quantizer
 from keras_regvq.quantizers.regularized import RegularizedQuantizer
 from keras_regvq.quantizers.vector import VectorQuantizer
 

@@ -5,9 +5,9 @@ import math
 import keras
 from keras import ops
 
-from keras_regvq.quantizers.codebook_scan import softmax_statistics
+from keras_regvq.checks.arrays import check_number
+from keras_regvq.quantizers.chunked import softmax_statistics
 from keras_regvq.quantizers.sampling import SamplingQuantizer
-from keras_regvq.validation import check_number
 
 
 @keras.saving.register_keras_serializable(package="keras_regvq")

@@ -3,10 +3,10 @@
 import keras
 from keras import ops
 
+from keras_regvq.checks.arrays import check_choice, check_number
 from keras_regvq.losses.prior import kl_to_uniform
-from keras_regvq.quantizers.codebook_scan import softmax_statistics
+from keras_regvq.quantizers.chunked import softmax_statistics
 from keras_regvq.quantizers.sampling import SamplingQuantizer
-from keras_regvq.validation import check_choice, check_number
 
 
 @keras.saving.register_keras_serializable(package="keras_regvq")

@@ -3,8 +3,9 @@
 import keras
 from keras import ops
 
-from keras_regvq.quantizers.base import Quantizer
-from keras_regvq.quantizers.codebook_scan import (
+from keras_regvq.backend.random_state import SavesRandomState
+from keras_regvq.checks.arrays import check_number, refuse
+from keras_regvq.quantizers.chunked import (
     best_codes,
     chunk_count,
     chunk_length,
@@ -12,8 +13,7 @@ from keras_regvq.quantizers.codebook_scan import (
     sample_codes,
     straight_through_lookup,
 )
-from keras_regvq.random_state import SavesRandomState
-from keras_regvq.validation import check_number, refuse
+from keras_regvq.quantizers.quantizer import Quantizer
 
 
 class SamplingQuantizer(SavesRandomState, Quantizer):

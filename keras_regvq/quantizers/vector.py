@@ -3,9 +3,9 @@
 import keras
 from keras import ops
 
-from keras_regvq.quantizers.base import Quantizer
-from keras_regvq.quantizers.codebook_scan import best_codes
-from keras_regvq.validation import check_number, check_positive_integer, refuse
+from keras_regvq.checks.arrays import check_number, check_positive_integer, refuse
+from keras_regvq.quantizers.chunked import best_codes
+from keras_regvq.quantizers.quantizer import Quantizer
 
 
 @keras.saving.register_keras_serializable(package="keras_regvq")

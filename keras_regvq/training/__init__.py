@@ -1,6 +1,7 @@
 """Training tokenizers with `model.fit`."""
 
 from keras_regvq.training import callbacks
+from keras_regvq.training.adversarial.two_player_optimizer import TwoPlayerOptimizer
 from keras_regvq.training.callbacks import (
     Backup,
     CodebookHistogram,
@@ -11,7 +12,6 @@ from keras_regvq.training.callbacks import (
     TemperatureSchedule,
 )
 from keras_regvq.training.tokenizer_trainer import TokenizerTrainer
-from keras_regvq.training.two_player_optimizer import TwoPlayerOptimizer
 
 __all__ = [
     "Backup",

@@ -1,6 +1,6 @@
 """Finding the images in what users hand to `fit`."""
 
-from keras_regvq.validation import check_image_shape_and_dtype, check_images, describe, refuse
+from keras_regvq.checks.arrays import check_image_shape_and_dtype, check_images, describe, refuse
 
 
 def images_of(batch):

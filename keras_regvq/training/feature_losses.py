@@ -3,12 +3,12 @@
 import keras
 from keras import ops
 
+from keras_regvq.checks.arrays import rgb
 from keras_regvq.losses import (
     contrastive_loss,
     perceptual_loss,
     probabilistic_contrastive_loss,
 )
-from keras_regvq.validation import rgb
 
 
 class FeatureLosses:

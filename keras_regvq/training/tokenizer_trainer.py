@@ -7,17 +7,8 @@ from keras_regvq.backend.autodiff import (
     convolve_without_copies,
     losses_and_gradient,
 )
-from keras_regvq.checks.checked_model import CheckedModel
-from keras_regvq.losses import hinge_discriminator_loss, hinge_generator_loss
-from keras_regvq.metrics import PSNR, CodebookPerplexity, CodebookUsage
-from keras_regvq.metrics.psnr import peak_signal_to_noise_ratio
-from keras_regvq.models import ImageTokenizer
-from keras_regvq.random_state import SavesRandomState
-from keras_regvq.training.adversarial_step import adaptive_weight, surrogate
-from keras_regvq.training.batches import check_image_batches, images_of
-from keras_regvq.training.feature_losses import FeatureLosses
-from keras_regvq.training.two_player_model import TwoPlayerModel
-from keras_regvq.validation import (
+from keras_regvq.backend.random_state import SavesRandomState
+from keras_regvq.checks.arrays import (
     check_choice,
     check_image_shape_and_dtype,
     check_number,
@@ -26,6 +17,15 @@ from keras_regvq.validation import (
     refuse,
     unit_float,
 )
+from keras_regvq.checks.checked_model import CheckedModel
+from keras_regvq.losses import hinge_discriminator_loss, hinge_generator_loss
+from keras_regvq.metrics import PSNR, CodebookPerplexity, CodebookUsage
+from keras_regvq.metrics.psnr import peak_signal_to_noise_ratio
+from keras_regvq.models import ImageTokenizer
+from keras_regvq.training.adversarial.step import adaptive_weight, surrogate
+from keras_regvq.training.adversarial.two_player_model import TwoPlayerModel
+from keras_regvq.training.batches import check_image_batches, images_of
+from keras_regvq.training.feature_losses import FeatureLosses
 
 
 @keras.saving.register_keras_serializable(package="keras_regvq")

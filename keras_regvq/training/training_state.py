@@ -5,8 +5,8 @@ import zlib
 import numpy as np
 from keras import ops
 
-from keras_regvq.fit_state import build_optimizer, synchronize
-from keras_regvq.refusal import refuse
+from keras_regvq.backend.fit_state import build_optimizer, synchronize
+from keras_regvq.checks.arguments import refuse
 
 
 def read_state(model):

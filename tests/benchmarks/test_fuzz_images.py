@@ -5,7 +5,7 @@ from PIL import Image
 
 from benchmarks.robustness import fuzz_images
 from benchmarks.robustness.damaged_pictures import damaged_picture
-from keras_regvq.data import pictures
+from keras_regvq.data import decoding as pictures
 
 
 def test_each_kind_of_case_is_read_or_refused_by_name(tmp_path):

@@ -49,7 +49,7 @@ def test_draws_are_of_32_bits_each_set_in_half_of_them():
 
 
 def test_what_is_before_the_first_step_is_not_read(source, monkeypatch):
-    from keras_regvq.data import arrays
+    from keras_regvq.data.sources import arrays
 
     read, original = [], arrays.ArrayExamples.read
 

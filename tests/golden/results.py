@@ -16,9 +16,9 @@ import keras_regvq
 from keras_regvq import models
 from keras_regvq.presets import load_net2net
 from keras_regvq.training import Backup
-from tests.models.tiny_diffusion import make_diffusion_prior
-from tests.models.tiny_prior import CLASSES, make_map_prior, random_maps, randomize
-from tests.presets import foreign_peers, test_net2net
+from tests.models.priors.tiny_diffusion import make_diffusion_prior
+from tests.models.priors.tiny_prior import CLASSES, make_map_prior, random_maps, randomize
+from tests.presets.formats import foreign_peers, test_net2net
 from tests.training.conftest import make_tokenizer, make_trainer
 
 FOLDER = Path(__file__).parent

@@ -10,8 +10,8 @@ import collections
 import pytest
 
 from keras_regvq import models
-from tests.models.tiny_diffusion import make_diffusion_prior
-from tests.models.tiny_prior import CLASSES, make_label_tokenizer, make_map_prior, make_prior
+from tests.models.priors.tiny_diffusion import make_diffusion_prior
+from tests.models.priors.tiny_prior import CLASSES, make_label_tokenizer, make_map_prior, make_prior
 
 
 def tokenized_map_condition():

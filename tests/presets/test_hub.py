@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import keras_regvq
-from tests.presets.foreign_peers import check_diffusers, diffusers_model
-from tests.presets.test_diffusers_folders import write
+from tests.presets.formats.foreign_peers import check_diffusers, diffusers_model
+from tests.presets.formats.test_diffusers_folders import write
 
 
 class Hub(http.server.BaseHTTPRequestHandler):

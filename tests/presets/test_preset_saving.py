@@ -13,8 +13,8 @@ import keras_regvq
 from keras_regvq import models, quantizers
 from keras_regvq.models import ImageTokenizer
 from tests.files.test_replacing import small_disk
-from tests.models.tiny_diffusion import make_diffusion_prior
-from tests.models.tiny_prior import CLASSES, make_map_prior, make_prior, random_maps
+from tests.models.priors.tiny_diffusion import make_diffusion_prior
+from tests.models.priors.tiny_prior import CLASSES, make_map_prior, make_prior, random_maps
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), dtype="uint8")
 

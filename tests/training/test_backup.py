@@ -11,7 +11,7 @@ import pytest
 
 from keras_regvq import data, models
 from keras_regvq.training import Backup, NonFiniteLoss
-from tests.models.tiny_prior import make_map_prior, random_maps, random_tokens
+from tests.models.priors.tiny_prior import make_map_prior, random_maps, random_tokens
 from tests.training.conftest import array_of, make_trainer, weights_of
 
 EPOCHS, STEPS = 4, 3

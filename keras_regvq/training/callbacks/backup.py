@@ -14,9 +14,9 @@ from keras_regvq.backend.global_random_state import (
     read_global_random_state,
     write_global_random_state,
 )
+from keras_regvq.checks.arguments import refuse
 from keras_regvq.files.npz import read_npz, write_npz
 from keras_regvq.files.replacing import write_text
-from keras_regvq.refusal import refuse
 from keras_regvq.training.training_state import frozen_checksum, read_state, write_state
 
 _RANDOM = "random_"  # starts the names of the process's random states in a file

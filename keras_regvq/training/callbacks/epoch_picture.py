@@ -7,10 +7,10 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from keras_regvq.backend.fit_state import synchronize
+from keras_regvq.checks.arrays import check_images, check_positive_integer
 from keras_regvq.files.replacing import replacing
-from keras_regvq.fit_state import synchronize
-from keras_regvq.training.pictures import image_grid, usage_histogram
-from keras_regvq.validation import check_images, check_positive_integer
+from keras_regvq.pictures import image_grid, usage_histogram
 
 
 class EpochPicture(keras.callbacks.Callback):

@@ -7,8 +7,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_regvq.fit_state import synchronize
-from keras_regvq.validation import check_positive_integer
+from keras_regvq.backend.fit_state import synchronize
+from keras_regvq.checks.arrays import check_positive_integer
 
 
 class NonFiniteLossError(RuntimeError):

@@ -3,9 +3,9 @@
 import keras
 import numpy as np
 
-from keras_regvq.fit_state import synchronize
+from keras_regvq.backend.fit_state import synchronize
+from keras_regvq.checks.arrays import check_positive_integer, describe, refuse
 from keras_regvq.quantizers.sampling import SamplingQuantizer
-from keras_regvq.validation import check_positive_integer, describe, refuse
 
 
 class TemperatureSchedule(keras.callbacks.Callback):

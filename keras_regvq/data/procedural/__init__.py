@@ -1,0 +1,1 @@
+"""The procedural scenes, painted with NumPy."""

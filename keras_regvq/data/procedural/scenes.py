@@ -1,0 +1,167 @@
+"""Procedural scenes: small pictures whose content is known, from a seed, at any size.
+
+Nothing is downloaded, and a picture's label map and caption are true by construction, so what a
+model generates can be checked against what it was asked for.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from keras_regvq.checks.arguments import check_choice, check_integer, check_size
+from keras_regvq.data.decoding import squeeze_image, squeeze_labels, to_uint8
+from keras_regvq.data.procedural.captions import caption
+from keras_regvq.data.procedural.landscape import CLOUD, FIRST_OBJECT, HILL, MOON, SUN
+from keras_regvq.data.procedural.painter import paint
+from keras_regvq.data.procedural.plan import GROUNDS, HELD_OUT, KINDS, SPLITS, plan_scene
+
+SCENE_CLASSES = ("sky", "cloud", "sun", "moon", "hill", *GROUNDS, *KINDS)
+"""Names of the label maps' 16 classes, in order."""
+
+SCENE_PALETTE = np.array(
+    [
+        *((135, 190, 235), (236, 240, 245), (255, 221, 87), (206, 206, 255), (122, 143, 105)),
+        *((96, 169, 60), (222, 196, 132), (250, 250, 255), (45, 105, 170)),
+        *((196, 60, 50), (28, 92, 40), (250, 140, 40), (150, 40, 140), (90, 60, 30)),
+        *((235, 100, 170), (70, 70, 80)),
+    ],
+    np.uint8,
+)
+"""A colour for each class, uint8 (16, 3): `SCENE_PALETTE[labels]` is a picture of a label map."""
+
+VISIBLE_PIXELS = 20
+"""What covers at least this many pixels of the 64 pixel picture counts as visible."""
+
+_FACTS_SIZE = 64
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A painted scene.
+
+    Attributes:
+        image: uint8 (size, size, 3).
+        labels: int32 (size, size), indices into `SCENE_CLASSES`.
+        caption: One sentence, without capitals or a full stop, that names only what is visible.
+        attributes: What is visible, the same at every size:
+            "time" ("day", "sunset", "dusk", "night"), "ground" ("grass", "sand", "snow", "water"),
+            "sky_body" ("sun", "moon" or None), "clouds" (how many are painted, 0 if too few of
+            their pixels are visible), "hills" ("hills", "mountains" or None),
+            "objects": a list, far to near, of dicts with "kind", "colour", "box" (left, top,
+            right, bottom of the visible part, in [0, 1]) and "visible_pixels" (at 64 pixels), and
+            "unseen": whether a visible object is of a `HELD_OUT` (colour, kind).
+    """
+
+    image: np.ndarray
+    labels: np.ndarray
+    caption: str
+    attributes: dict
+
+
+def scene(seed, size=64, split="train"):
+    """Paints the scene of `seed`.
+
+    The same seed is the same scene at every `size`. The splits "train" and "test" number their
+    scenes apart: no seed of one is a scene of the other. `HELD_OUT` pairs of colour and kind never
+    occur in "train".
+
+    Args:
+        seed: Integer >= 0.
+        size: Side of the picture in pixels, at least 16.
+        split: "train" or "test".
+
+    Returns:
+        A `Scene`.
+    """
+    seed, size = check_integer("seed", seed, 0), check_integer("size", size, 16)
+    plan = plan_scene(seed, check_choice("split", split, SPLITS))
+    image, identities = paint(plan, size)
+    facts = identities if size == _FACTS_SIZE else paint(plan, _FACTS_SIZE)[1]
+    attributes = _attributes(plan, facts)
+    return Scene(
+        image=image,
+        labels=_class_of_identity(plan)[identities],
+        caption=caption(attributes, seed, split),
+        attributes=attributes,
+    )
+
+
+def scenes(count, size=64, split="train", first_seed=0):
+    """Paints the `count` scenes of the seeds from `first_seed` on.
+
+    Returns:
+        A dict: "images" uint8 (count, size, size, 3), "labels" int32 (count, size, size),
+        "captions" (count,) unicode, "attributes" a list of dicts (see `Scene`).
+    """
+    check_integer("count", count, 1)
+    check_integer("first_seed", first_seed, 0)
+    painted = [scene(first_seed + i, size, split) for i in range(count)]
+    return {
+        "images": np.stack([s.image for s in painted]),
+        "labels": np.stack([s.labels for s in painted]),
+        "captions": np.array([s.caption for s in painted]),
+        "attributes": [s.attributes for s in painted],
+    }
+
+
+def _class_of_identity(plan):
+    names = ("sky", "cloud", "sun", "moon", "hill", plan.ground, *(o.kind for o in plan.objects))
+    return np.array([SCENE_CLASSES.index(name) for name in names], np.int32)
+
+
+def _attributes(plan, identities):
+    counts = np.bincount(identities.ravel(), minlength=FIRST_OBJECT + len(plan.objects))
+    visible = counts >= VISIBLE_PIXELS
+    objects = []
+    for i, thing in enumerate(plan.objects, FIRST_OBJECT):
+        if not visible[i]:
+            continue
+        rows, columns = np.nonzero(identities == i)
+        box = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+        objects.append(
+            {
+                "kind": thing.kind,
+                "colour": thing.colour,
+                "box": tuple(float(side) / _FACTS_SIZE for side in box),
+                "visible_pixels": int(counts[i]),
+            }
+        )
+    return {
+        "time": plan.time,
+        "ground": plan.ground,
+        "sky_body": plan.body if visible[SUN] or visible[MOON] else None,
+        "clouds": len(plan.clouds) if visible[CLOUD] else 0,
+        "hills": plan.hills if visible[HILL] else None,
+        "objects": objects,
+        "unseen": any((o["colour"], o["kind"]) in HELD_OUT for o in objects),
+    }
+
+
+class SceneExamples:
+    """The scenes of a split by number, for `load`: 2000 to train and 500 to test by default.
+
+    Split "all" has one scene for testing after every four for training. A picture that is not
+    square is a square one, squeezed: so all that its caption names is in it.
+    """
+
+    parallel = False
+
+    def __init__(self, split, size, count=None, first_seed=0, channels=3):
+        self.size, self.channels = check_size("image_size", size, 16), channels
+        self._split, self._count = split, count or {"train": 2000, "test": 500, "all": 2500}[split]
+        self._first = check_integer("first_seed", first_seed, 0)
+
+    def __len__(self):
+        return self._count
+
+    def read(self, index, fields):
+        split = self._split
+        if split == "all":
+            split = "test" if index % 5 == 4 else "train"
+            index = index // 5 if split == "test" else index - index // 5
+        painted = scene(self._first + index, max(self.size), split)
+        return {
+            "images": to_uint8(squeeze_image(painted.image, *self.size), self.channels),
+            "labels": squeeze_labels(painted.labels, *self.size),
+            "captions": (painted.caption,),
+        }

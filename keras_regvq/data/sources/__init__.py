@@ -1,0 +1,1 @@
+"""Where examples come from: folders, data sets, files, arrays."""

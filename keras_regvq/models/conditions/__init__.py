@@ -1,0 +1,1 @@
+"""What a prior is conditioned on: classes, label maps, words, features, tokens."""

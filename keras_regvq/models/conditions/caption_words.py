@@ -1,0 +1,128 @@
+"""Text as a prior's condition: word numbers, or the features of a frozen language model."""
+
+import keras
+import keras_hub
+import numpy as np
+from keras import layers, ops
+
+from keras_regvq.checks.arrays import check_positive_integer, check_tokens, describe, refuse
+from keras_regvq.models.conditions.condition import Condition
+from keras_regvq.models.priors.autoregressive.decoder_block import gelu
+
+
+@keras.saving.register_keras_serializable(package="keras_regvq")
+class WordCondition(Condition):
+    """A caption as word numbers, read by a small transformer that is trained with the prior.
+
+    Takes integers (B, T) in [0, vocabulary_size), 0 where the caption is over, as
+    `text_encoders.VocabularyEncoder` makes them.
+
+    Args:
+        vocabulary_size: how many numbers there are.
+        max_length: T.
+        num_layers, num_heads: of the transformer.
+    """
+
+    def __init__(self, vocabulary_size, max_length, num_layers=2, num_heads=4, **kwargs):
+        super().__init__(**kwargs)
+        self.vocabulary_size = check_positive_integer("vocabulary_size", vocabulary_size)
+        self.prefix_length = check_positive_integer("max_length", max_length)
+        self.shape = (self.prefix_length,)
+        self.num_layers = check_positive_integer("num_layers", num_layers)
+        self.num_heads = check_positive_integer("num_heads", num_heads)
+
+    def build_for(self, grid, hidden_dim):
+        small = keras.initializers.RandomNormal(stddev=0.02)
+        policy, shape = {"dtype": self.dtype_policy}, (None, self.prefix_length, hidden_dim)
+        self.embedding = keras_hub.layers.TokenAndPositionEmbedding(
+            self.vocabulary_size, self.prefix_length, hidden_dim, True, small, **policy
+        )
+        self.embedding.build((None, self.prefix_length))
+        self.blocks = [
+            keras_hub.layers.TransformerEncoder(
+                4 * hidden_dim,
+                self.num_heads,
+                activation=gelu,
+                kernel_initializer=small,
+                normalize_first=True,
+                **policy,
+            )
+            for _ in range(self.num_layers)
+        ]
+        self.norm = layers.LayerNormalization(epsilon=1e-5, **policy)
+        for layer in (*self.blocks, self.norm):
+            layer.build(shape)
+        self.built = True
+
+    def check(self, values, argument="condition"):
+        values = check_tokens(argument, values, self.vocabulary_size, "(B, T)", "word numbers")
+        if values.shape[1] != self.prefix_length:
+            refuse(argument, describe(values), f"word numbers (B, {self.prefix_length})")
+        return values
+
+    def call(self, values):
+        x, mask = self.embedding(values), self.prefix_mask(values)
+        for block in self.blocks:
+            x = block(x, padding_mask=mask)
+        return self.norm(x), None
+
+    def prefix_mask(self, values):
+        return values != 0
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "vocabulary_size": self.vocabulary_size,
+            "max_length": self.prefix_length,
+            "num_layers": self.num_layers,
+            "num_heads": self.num_heads,
+        }
+
+
+@keras.saving.register_keras_serializable(package="keras_regvq")
+class TextFeatureCondition(Condition):
+    """A caption as the features of a frozen language model, of which only a projection is trained.
+
+    Takes floats (B, T, feature_dim), zero vectors where the caption is over, as
+    `text_encoders.PretrainedTextEncoder` makes them.
+
+    Args:
+        max_length: T.
+        feature_dim: width of the features.
+    """
+
+    values_dtype = "float32"
+
+    def __init__(self, max_length, feature_dim, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        self.prefix_length = check_positive_integer("max_length", max_length)
+        self.feature_dim = check_positive_integer("feature_dim", feature_dim)
+        self.shape = (self.prefix_length, self.feature_dim)
+
+    def build_for(self, grid, hidden_dim):
+        self.norm = layers.LayerNormalization(epsilon=1e-5, dtype=self.dtype_policy)
+        self.norm.build((None, *self.shape))
+        self.projection = layers.Dense(hidden_dim, dtype=self.dtype_policy)
+        self.projection.build((None, *self.shape))
+        self.built = True
+
+    def check(self, values, argument="condition"):
+        values = ops.convert_to_numpy(values)
+        if values.ndim != 3 or values.shape[1:] != self.shape or values.dtype.kind != "f":
+            refuse(argument, describe(values), f"floats of shape (B, *{self.shape})")
+        if not np.isfinite(values).all():
+            refuse(argument, "features that are NaN or infinite", "finite floats")
+        return values.astype("float32")
+
+    def call(self, values):
+        return self.projection(self.norm(values)), None
+
+    def prefix_mask(self, values):
+        return ops.any(values != 0, axis=-1)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "max_length": self.prefix_length,
+            "feature_dim": self.feature_dim,
+        }

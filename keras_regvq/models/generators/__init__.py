@@ -1,0 +1,1 @@
+"""End-to-end models: label maps or texts to images."""

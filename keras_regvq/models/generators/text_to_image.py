@@ -1,0 +1,144 @@
+"""Text-to-image synthesis: from a caption to a picture."""
+
+import keras
+import numpy as np
+
+from keras_regvq.checks.arrays import describe, refuse
+from keras_regvq.data.pipeline import map_texts
+from keras_regvq.models.generators.image_generator import ImageGenerator, check_fit
+from keras_regvq.models.text_encoders.pretrained import (
+    REGISTERED_NAME,
+    SUBDIRECTORY,
+    PretrainedTextEncoder,
+)
+from keras_regvq.models.text_encoders.vocabulary import TextEncoder, check_texts
+
+
+@keras.saving.register_keras_serializable(package="keras_regvq")
+class TextToImage(ImageGenerator):
+    """Paints pictures from captions: an image tokenizer, a prior, and an encoder of text.
+
+    `fit` trains the prior (and a `WordCondition` inside it); the tokenizer and a pretrained text
+    encoder are frozen. Its data are dicts of "images" (B, H, W, 3), tokenized on the fly, or of
+    "tokens" (B, h, w), which `tokenize` makes once; and of "captions", strings (B,) or what
+    `text_encoder.encode` made of them. Logged are "loss" and what the prior logs.
+
+    Args:
+        tokenizer: a trained ImageTokenizer.
+        prior: a DiffusionPrior (or AutoregressivePrior) over its tokens, with the condition
+            `text_encoder.condition()`.
+        text_encoder: a `VocabularyEncoder` or `PretrainedTextEncoder`, whose language model is
+            written with a preset.
+
+    Raises:
+        ValueError: if they do not fit each other.
+
+    Example:
+        encoder = VocabularyEncoder.from_captions(captions)
+        prior = DiffusionPrior(
+            512, tokenizer.token_grid, condition=encoder.condition(), condition_dropout=0.1
+        )
+        model = TextToImage(tokenizer, prior, encoder)
+        model.compile()
+        model.fit(keras_regvq.data.load("scenes", fields=("images", "captions")), epochs=10)
+        pictures = model.generate(["a red boat at night"], guidance_scale=2.0, seed=0)
+    """
+
+    condition_field = "captions"
+    parts = ("tokenizer", "prior", "text_encoder")
+
+    def __init__(self, tokenizer, prior, text_encoder, dtype=None, name=None, trainable=True):
+        if not isinstance(text_encoder, TextEncoder):
+            expected = "a VocabularyEncoder or PretrainedTextEncoder"
+            refuse("text_encoder", describe(text_encoder), expected)
+        super().__init__(tokenizer, prior, dtype=dtype, name=name, trainable=trainable)
+        self.text_encoder = text_encoder
+        length = getattr(prior.condition, "prefix_length", None)
+        check_fit("condition of length", length, text_encoder.max_length, "text encoder")
+        known = getattr(prior.condition, "vocabulary_size", None)
+        expected = getattr(text_encoder, "vocabulary_size", None)
+        check_fit("vocabulary of", known, expected, "text encoder")
+
+    def encode_inputs(self, inputs):
+        """A batch whose captions are strings -> one whose captions are encoded."""
+        if not _are_texts(inputs["captions"]):
+            return inputs
+        return {**inputs, "captions": self.text_encoder.encode(inputs["captions"])}
+
+    def encode_dataset(self, dataset):
+        """`encode_inputs` of a tf.data set, batch by batch."""
+        condition = self.prior.condition
+        encode = self.text_encoder.encode
+        return map_texts(dataset, "captions", encode, condition.values_dtype, condition.shape)
+
+    def encode_captions(self, data):
+        """A dict of arrays or a tf.data set, its captions encoded if they are strings."""
+        return self.encode_inputs(data) if isinstance(data, dict) else self.encode_dataset(data)
+
+    def check_condition(self, values):
+        if _are_texts(values):  # `tokenize` keeps them
+            check_texts("captions", values)
+        else:
+            super().check_condition(values)
+
+    def generate(
+        self, prompts, negative_prompts=None, images=None, mask=None, batch_size=32, **sampling
+    ):
+        """Paint pictures of captions.
+
+        Args:
+            prompts: a string or a list of B strings.
+            negative_prompts: what the pictures are to be guided away from: a string for all, or B
+                strings; None: from no text at all. Need a guidance_scale other than 1.
+            images, mask: to repaint a part: images (B, H, W, 3), and bool (B, H, W), True where
+                they are to change. Tokens whose patch the mask touches are drawn anew, all others
+                are kept exactly.
+            batch_size: pictures made at once.
+            **sampling: of the prior's `generate`: num_steps, guidance_scale, method, temperature,
+                seed, verbose and so on.
+
+        Returns:
+            NumPy float32 (B, H, W, 3) in [0, 1].
+
+        Raises:
+            ValueError: for no prompt, or anything but strings.
+        """
+        prompts = [prompts] if isinstance(prompts, str) else prompts
+        condition = self.text_encoder.encode(prompts)
+        if negative_prompts is not None:
+            if isinstance(negative_prompts, str):
+                negative_prompts = [negative_prompts] * len(condition)
+            sampling["negative_condition"] = self.text_encoder.encode(negative_prompts)
+        return self.paint(condition, images, mask, batch_size=batch_size, **sampling)
+
+    def preset_config(self):
+        config = super().preset_config()
+        if isinstance(self.text_encoder, PretrainedTextEncoder):
+            config["config"]["text_encoder"]["config"]["preset"] = SUBDIRECTORY
+        return config
+
+    def write_parts(self, folder):
+        if isinstance(self.text_encoder, PretrainedTextEncoder):
+            self.text_encoder.save(folder / SUBDIRECTORY)
+
+    @classmethod
+    def with_overrides(cls, config, overrides):
+        encoder = config["text_encoder"]
+        if "text_encoder" not in overrides and encoder["registered_name"] == REGISTERED_NAME:
+            named = encoder["config"].get("preset")
+            if named != SUBDIRECTORY:
+                refuse(
+                    "text_encoder",
+                    f"{named!r} in a preset",
+                    f"{SUBDIRECTORY!r}, its own folder, or text_encoder=PretrainedTextEncoder(...)",
+                )
+        return super().with_overrides(config, overrides)
+
+    def loaded_from(self, location):
+        encoder = self.text_encoder
+        if isinstance(encoder, PretrainedTextEncoder) and encoder.preset == SUBDIRECTORY:
+            encoder.come_with(location)
+
+
+def _are_texts(values):
+    return np.asarray(values).dtype.kind in "OSU"

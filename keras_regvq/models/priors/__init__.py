@@ -1,0 +1,1 @@
+"""Token priors: distributions over an image's tokens."""

@@ -1,0 +1,1 @@
+"""A decoder-only transformer over tokens, and sampling from it."""

@@ -1,0 +1,1 @@
+"""Diffusion over tokens or their codes: a U-Net, two processes, their samplers."""

@@ -1,0 +1,181 @@
+"""What every prior over image tokens shares: its data, its condition, its training."""
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from keras_regvq.backend.random_state import SavesRandomState
+from keras_regvq.checks.arrays import (
+    check_grid,
+    check_mask,
+    check_number,
+    check_positive_integer,
+    check_tokens,
+    describe,
+    refuse,
+)
+from keras_regvq.models.conditions.condition import Condition
+from keras_regvq.models.preset_model import PresetModel
+from keras_regvq.models.priors.prior_training import TrainsPrior
+
+
+class TokenPrior(TrainsPrior, SavesRandomState, PresetModel):
+    """Base class: a distribution over grids of tokens, given a condition.
+
+    `fit` takes {"tokens": (n, h, w)}, with "condition" where there is one. A subclass maps such a
+    dict in `call` to what its `token_losses` need, calls `create_trackers`, and has `generate`.
+
+    Args:
+        codebook_size: N, the tokenizer's.
+        grid: (h, w) of the tokens, or one int for both.
+        condition: None, or a `Condition`.
+        condition_dropout: share of the examples whose condition is hidden while training.
+        seed: of the random choices while training.
+        dtype: policy of the network; default the global policy.
+    """
+
+    def __init__(
+        self,
+        codebook_size,
+        grid,
+        condition=None,
+        condition_dropout=0.0,
+        seed=None,
+        dtype=None,
+        **kwargs,
+    ):
+        if condition is not None and not isinstance(condition, Condition):
+            refuse("condition", describe(condition), "None or a keras_regvq.models.Condition")
+        settings = {
+            "codebook_size": check_positive_integer("codebook_size", codebook_size),
+            "grid": check_grid("grid", grid),
+            "condition_dropout": check_number("condition_dropout", condition_dropout, 0, 1),
+            "seed": seed,
+        }
+        super().__init__(dtype=dtype, **kwargs)
+        self.settings, self.condition = settings, condition
+        self.codebook_size, self.grid = settings["codebook_size"], settings["grid"]
+        self.length = self.grid[0] * self.grid[1]
+        self.seed_generator = keras.random.SeedGenerator(seed)
+        self._samplers = {}
+
+    def create_condition(self, hidden_dim):
+        """Build the condition for this prior, and what stands in its place where it is hidden."""
+        self.no_condition = None
+        if self.condition is None:
+            return
+        # Keras's PyTorch backend finds weights by their paths: no two may have the same.
+        with keras.name_scope("condition"):
+            self.condition.build_for(self.grid, hidden_dim)
+        if self.settings["condition_dropout"]:
+            # One vector in the prefix, one for what is aligned with the tokens.
+            self.no_condition = layers.Embedding(
+                2,
+                hidden_dim,
+                keras.initializers.RandomNormal(stddev=0.02),
+                name="no_condition",
+                dtype=self.dtype_policy,
+            )
+            self.no_condition.build()
+
+    def set_codebook(self, codebook):
+        """Take over what a prior needs to know of the tokenizer's codebook (N, d): nothing."""
+
+    def hide_some(self, batch):
+        """bool (B,) drawn while training, True where the condition is to be hidden; or None."""
+        if self.no_condition is None:
+            return None
+        uniform = keras.random.uniform((batch,), dtype="float32", seed=self.seed_generator)
+        return uniform < self.settings["condition_dropout"]
+
+    def embed_condition(self, values, hidden=None):
+        """What a batch of conditions says.
+
+        Args:
+            values: what `self.condition` takes; None without one.
+            hidden: bool (B,), True where the condition is to be hidden; None: nowhere.
+
+        Returns:
+            prefix (B, P, D) or None; aligned (B, L, D) or None; mask bool (B, P), True where the
+            prefix says something, or None if it does so everywhere.
+        """
+        if self.condition is None:
+            return None, None, None
+        values = ops.cast(values, self.condition.values_dtype)
+        embedded = []
+        for index, part in enumerate(self.condition(values)):
+            if part is not None:
+                part = ops.cast(part, self.compute_dtype)
+                if hidden is not None:
+                    absent = ops.cast(self.no_condition.embeddings, part.dtype)
+                    part = ops.where(hidden[:, None, None], absent[index], part)
+            embedded.append(part)
+        mask = self.condition.prefix_mask(values)
+        if mask is not None and hidden is not None:
+            mask = mask | hidden[:, None]
+        return *embedded, mask
+
+    def check_inputs(self, argument, inputs):
+        """Check a dict of arrays as `call` takes it."""
+        expected = {"tokens"} if self.condition is None else {"tokens", "condition"}
+        if set(inputs) != expected:
+            refuse(argument, f"a dict with keys {sorted(inputs)}", f"the keys {sorted(expected)}")
+        self.check_token_grid("tokens", inputs["tokens"])
+        if self.condition is not None:
+            self.condition.check(inputs["condition"])
+
+    def check_token_grid(self, argument, tokens):
+        """Return tokens as int32 (B, h, w) of this prior's codes and grid."""
+        tokens = check_tokens(argument, tokens, self.codebook_size)
+        if tokens.shape[1:] != self.grid:
+            refuse(argument, f"a grid {tokens.shape[1:]}", f"the prior's grid {self.grid}")
+        return tokens
+
+    def check_guidable(self, guidance_scale):
+        """Refuse guidance of a prior that was trained without hiding its condition."""
+        if self.no_condition is None:
+            expected = "1, for a prior that was not trained with condition_dropout"
+            refuse("guidance_scale", guidance_scale, expected)
+
+    def sampling_batch(self, condition, num_samples, tokens, mask):
+        """Check what is to be sampled.
+
+        Args:
+            condition, num_samples, tokens, mask: as `generate` takes them.
+
+        Returns:
+            dict of "tokens" int32 and "mask" bool (B, L), and "condition" where there is one.
+        """
+        batch = {}
+        if self.condition is not None:
+            if condition is None:
+                refuse("condition", "None", f"what a {type(self.condition).__name__} takes")
+            batch["condition"] = self.condition.check(condition)
+            count = len(batch["condition"])
+        elif condition is not None:
+            refuse("condition", describe(condition), "None for a prior without condition")
+        elif tokens is not None:
+            count = len(tokens)
+        else:
+            count = check_positive_integer("num_samples", 1 if num_samples is None else num_samples)
+        if (tokens is None) != (mask is None):
+            refuse("mask", "only one of `tokens` and `mask`", "both or neither")
+        if tokens is None:
+            tokens, mask = np.zeros((count, *self.grid), "int32"), np.ones((count, *self.grid))
+        tokens = self.check_token_grid("tokens", tokens)
+        if len(tokens) != count:
+            refuse("tokens", f"{len(tokens)} examples", f"{count}, as many as conditions")
+        mask = check_mask("mask", mask, tokens.shape)
+        flat = (count, self.length)
+        return {**batch, "tokens": tokens.reshape(flat), "mask": mask.reshape(flat)}
+
+    def get_config(self):
+        condition = keras.saving.serialize_keras_object(self.condition)
+        return {**super().get_config(), **self.settings, "condition": condition}
+
+    @classmethod
+    def from_config(cls, config):
+        condition = config["condition"]
+        if condition is not None:
+            condition = keras.saving.deserialize_keras_object(condition)
+        return cls(**{**config, "condition": condition})

@@ -1,0 +1,1 @@
+"""Texts to what a condition takes: word numbers or features."""

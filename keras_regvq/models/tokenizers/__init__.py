@@ -1,0 +1,1 @@
+"""Tokenizers: pictures or label maps to tokens and back."""

@@ -1,0 +1,247 @@
+"""The tokenizer: images to discrete tokens and back."""
+
+import functools
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_regvq.checks.arrays import (
+    IMAGE_CHANNELS,
+    check_image_shape_and_dtype,
+    check_images,
+    check_number,
+    check_positive_integer,
+    check_tokens,
+    describe,
+    refuse,
+    unit_float,
+)
+from keras_regvq.models.batched_function import BatchedFunction
+from keras_regvq.models.preset_model import PresetBackbone
+from keras_regvq.models.tokenizers.encoder_decoder import (
+    at_image_size,
+    build_decoder,
+    build_encoder,
+)
+from keras_regvq.models.tokenizers.export import export_tokenizer
+from keras_regvq.quantizers import Quantizer
+
+
+@keras.saving.register_keras_serializable(package="keras_regvq")
+class ImageTokenizer(PresetBackbone):
+    """Encoder, quantizer and decoder with VQ-GAN's topology.
+
+    The defaults are the paper's size: 256-pixel images to 16 x 16 tokens (f16). Any image whose
+    height and width are multiples of `downsampling_factor` will do, not only `image_size`.
+
+    As a layer, `tokenizer(images)` maps images (B, H, W, 3), uint8 or float in [0, 1], to a dict of
+    "images" in [0, 1] and "tokens" int32 (B, h, w). Train it with
+    `keras_regvq.training.TokenizerTrainer`.
+
+    Args:
+        image_size: int or (height, width) it is made for; its height places the attention.
+        quantizer: a `keras_regvq.quantizers.Quantizer`.
+        base_channels: channels at full resolution.
+        channel_multipliers: one a level, from high to low resolution.
+        num_res_blocks: residual blocks a level of the encoder; the decoder has one more.
+        attention_resolutions: heights of the feature maps that attention works on, for images of
+            `image_size`; it stays at these levels for all other sizes.
+        latent_channels: channels between the encoder and decoder and the quantizer's 1x1
+            convolutions.
+        dropout: rate inside the residual blocks.
+        middle_attention: whether attention works at the lowest resolution, between encoder and
+            decoder, too.
+        norm_groups: groups of channels that are normalized together, 32 in VQ-GAN; where they do
+            not divide the channels, the greatest common divisor.
+        image_channels: 3 for RGB, 1 for grey, 4 for RGB and opacity.
+        dtype: policy of encoder and decoder, e.g. "bfloat16"; default the global policy. The
+            quantizer and the last convolution stay float32.
+
+    Example:
+        quantizer = keras_regvq.quantizers.RegularizedQuantizer(1024, 256)
+        tokenizer = ImageTokenizer(256, quantizer)
+        tokens = tokenizer.encode(images)      # uint8 or float in [0, 1], (B, 256, 256, 3)
+        images = tokenizer.decode(tokens)      # float32 in [0, 1]
+
+    Reference: Esser et al., "Taming Transformers for High-Resolution Image Synthesis" (2021).
+    """
+
+    def __init__(
+        self,
+        image_size,
+        quantizer,
+        base_channels=128,
+        channel_multipliers=(1, 1, 2, 2, 4),
+        num_res_blocks=2,
+        attention_resolutions=(16,),
+        latent_channels=256,
+        dropout=0.0,
+        middle_attention=True,
+        norm_groups=32,
+        dtype=None,
+        name=None,
+        trainable=True,
+        image_channels=3,
+    ):
+        if not isinstance(quantizer, Quantizer):
+            refuse("quantizer", describe(quantizer), "a keras_regvq.quantizers.Quantizer")
+        multipliers = tuple(
+            check_positive_integer("channel_multipliers", m) for m in channel_multipliers
+        )
+        if not multipliers:
+            refuse("channel_multipliers", "()", "at least one multiplier")
+        factor = 2 ** (len(multipliers) - 1)
+        image_size = check_image_size(image_size, factor)
+        architecture = {
+            "image_size": image_size[0],
+            "base_channels": check_positive_integer("base_channels", base_channels),
+            "channel_multipliers": multipliers,
+            "num_res_blocks": check_positive_integer("num_res_blocks", num_res_blocks),
+            "attention_resolutions": tuple(attention_resolutions),
+            "latent_channels": check_positive_integer("latent_channels", latent_channels),
+            "dropout": check_number("dropout", dropout, 0, 1),
+            "middle_attention": bool(middle_attention),
+            "norm_groups": check_positive_integer("norm_groups", norm_groups),
+            "image_channels": check_image_channels(image_channels),
+            "dtype": keras.dtype_policies.get(dtype or keras.config.dtype_policy()),
+        }
+        encoder = build_encoder(embedding_channels=quantizer.embedding_dim, **architecture)
+        decoder = build_decoder(embedding_dim=quantizer.embedding_dim, **architecture)
+
+        inputs = keras.Input((None, None, image_channels), name="images", dtype="float32")
+        quantized = quantizer(encoder(inputs * 2.0 - 1.0))
+        decoded = decoder(quantized["embeddings"])["images"]
+        outputs = {"images": to_unit_range(decoded), "tokens": quantized["tokens"]}
+        super().__init__(inputs, outputs, dtype=dtype, name=name, trainable=trainable)
+
+        self.encoder, self.quantizer, self.decoder = encoder, quantizer, decoder
+        self.image_size = image_size
+        self.image_channels = image_channels
+        self.architecture = architecture
+        self.downsampling_factor = factor
+
+    def __call__(self, inputs, *args, **kwargs):
+        if isinstance(inputs, np.ndarray):  # tensors may have no values yet
+            inputs = self.check_images("images", inputs)
+        return super().__call__(inputs, *args, **kwargs)
+
+    def call(self, inputs, training=None, mask=None):
+        images = inputs["images"] if isinstance(inputs, dict) else inputs
+        factor, channels = self.downsampling_factor, self.image_channels
+        check_image_shape_and_dtype("images", images, factor, channels)
+        return super().call(unit_float(images), training=training, mask=mask)
+
+    def predict(self, x, *args, **kwargs):
+        """`keras.Model.predict`; arrays are checked as `encode` checks them."""
+        if hasattr(x, "dtype"):
+            x = self.check_images("x", x)
+        return super().predict(x, *args, **kwargs)
+
+    def check_images(self, argument, images):
+        """Images of any multiple of the downsampling factor, as NumPy: uint8 or in [0, 1]."""
+        return check_images(argument, images, self.downsampling_factor, self.image_channels)
+
+    @property
+    def codebook_size(self):
+        return self.quantizer.codebook_size
+
+    @property
+    def token_grid(self):
+        """(h, w) of the tokens of an image of `image_size`."""
+        return tuple(side // self.downsampling_factor for side in self.image_size)
+
+    def encode(self, images, batch_size=32):
+        """Turn images into tokens.
+
+        Args:
+            images: (B, H, W, image_channels), uint8, or float in [0, 1]; H and W multiples of
+                `downsampling_factor`.
+            batch_size: images worked on at once.
+
+        Returns:
+            NumPy int32 (B, H / f, W / f), the best codes: nothing is sampled.
+
+        Raises:
+            ValueError: for a wrong shape, dtype or value range.
+        """
+        images = self.check_images("images", images)
+        return self._encode(images, batch_size)
+
+    def decode(self, tokens, batch_size=32):
+        """Turn tokens, integers (B, h, w), into images, float32 in [0, 1].
+
+        They are a NumPy array (B, f h, f w, image_channels).
+
+        Raises:
+            ValueError: for a wrong shape or dtype, or a token outside the codebook.
+        """
+        tokens = check_tokens("tokens", tokens, self.codebook_size)
+        return self._decode(tokens, batch_size)
+
+    def reconstruct(self, images, batch_size=32):
+        """decode(encode(images)): what is left of images after tokenization."""
+        return self.decode(self.encode(images, batch_size), batch_size)
+
+    def export(self, directory, format="onnx", batch_size=1):
+        """Write `encode` and `decode` as graphs that run without Keras: `export_tokenizer`."""
+        return export_tokenizer(self, directory, format, batch_size)
+
+    @functools.cached_property
+    def _encode(self):
+        def encode(images):
+            images = ops.cast(unit_float(images), "float32")
+            return self.quantizer.best_tokens(self.encoder(images * 2.0 - 1.0))
+
+        return BatchedFunction(self, encode)
+
+    @functools.cached_property
+    def _decode(self):
+        def decode(tokens):
+            return to_unit_range(self.decoder(self.quantizer.embed(tokens))["images"])
+
+        return BatchedFunction(self, decode)
+
+    @classmethod
+    def with_overrides(cls, config, overrides):
+        if "image_size" in overrides and "attention_resolutions" not in overrides:
+            config = at_image_size(config, overrides["image_size"])
+        return {**config, **overrides}
+
+    def get_config(self):
+        config = super().get_config()
+        architecture = {k: v for k, v in self.architecture.items() if k not in ("dtype",)}
+        return {
+            **config,
+            **architecture,
+            "image_size": self.image_size,
+            "quantizer": keras.saving.serialize_keras_object(self.quantizer),
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        config = dict(config)
+        if isinstance(config.get("quantizer"), dict):
+            config["quantizer"] = keras.saving.deserialize_keras_object(config["quantizer"])
+        return super().from_config(config)
+
+
+def to_unit_range(images):
+    """[-1, 1] -> [0, 1], clipped."""
+    return ops.clip((images + 1.0) / 2.0, 0.0, 1.0)
+
+
+def check_image_size(image_size, factor):
+    """Return (height, width) as multiples of `factor`."""
+    sides = (image_size, image_size) if np.ndim(image_size) == 0 else tuple(image_size)
+    if len(sides) != 2 or any(check_positive_integer("image_size", s) % factor for s in sides):
+        refuse("image_size", repr(image_size), f"one or two multiples of {factor}")
+    return tuple(int(side) for side in sides)
+
+
+def check_image_channels(image_channels):
+    """Return a number of channels that images can have."""
+    check_positive_integer("image_channels", image_channels)
+    if image_channels not in IMAGE_CHANNELS:
+        refuse("image_channels", image_channels, "1 (grey), 3 (RGB) or 4 (RGB and opacity)")
+    return int(image_channels)

@@ -1,0 +1,1 @@
+"""Two players: their losses, optimizers and saved state."""

@@ -1,0 +1,179 @@
+import contextlib
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_regvq import models
+from keras_regvq.models import batched_function as inference
+from tests.models.priors.tiny_diffusion import (
+    PROCESSES,
+    class_priors,
+    exact_denoiser,
+    make_diffusion_prior,
+)
+from tests.models.priors.tiny_prior import CLASSES, CODES, GRID, random_tokens
+
+LENGTH = GRID[0] * GRID[1]
+METHODS = [
+    ("discrete", "ancestral"),
+    ("discrete", "confidence"),
+    ("gaussian", "ddim"),
+    ("gaussian", "dpm_solver++"),
+]
+
+
+@pytest.fixture(scope="module")
+def priors():
+    return class_priors()
+
+
+@pytest.mark.parametrize("process, method", METHODS)
+def test_the_same_seed_gives_the_same_tokens_and_another_others(priors, process, method):
+    prior, options = priors[process], {"method": method, "num_steps": 4}
+    first = prior.generate([0, 4, 2], seed=1, **options)
+    assert first.dtype == np.int32 and first.shape == (3, *GRID)
+    assert 0 <= first.min() and first.max() < CODES
+    np.testing.assert_array_equal(prior.generate([0, 4, 2], seed=1, **options), first)
+    assert (prior.generate([0, 4, 2], seed=2, **options) != first).mean() > 0.2
+
+
+@pytest.mark.parametrize("process, method", METHODS)
+def test_a_result_does_not_depend_on_the_batch_size(priors, process, method):
+    prior, options = priors[process], {"method": method, "num_steps": 3, "seed": 3}
+    whole = prior.generate([0, 1, 2, 3, 4], batch_size=5, **options)
+    parts = prior.generate([0, 1, 2, 3, 4], batch_size=2, verbose=0, **options)
+    assert (parts == whole).mean() > 0.99  # sums in another order decide near ties
+
+
+@pytest.mark.parametrize("process, method", METHODS)
+def test_guidance_one_is_no_guidance_and_more_changes_the_samples(priors, process, method):
+    prior, options = priors[process], {"method": method, "num_steps": 4, "seed": 1}
+    plain = prior.generate([0, 4, 2], **options)
+    np.testing.assert_array_equal(prior.generate([0, 4, 2], guidance_scale=1.0, **options), plain)
+    nearly = prior.generate([0, 4, 2], guidance_scale=1.0 + 1e-7, **options)
+    assert (nearly == plain).mean() > 0.99  # through the doubled batch
+    assert (prior.generate([0, 4, 2], guidance_scale=8.0, **options) != plain).any()
+
+
+@pytest.mark.parametrize("process", PROCESSES)
+def test_a_negative_condition_takes_the_place_of_no_condition(priors, process):
+    prior, options = priors[process], {"num_steps": 4, "seed": 1, "guidance_scale": 3.0}
+    classes = [0, 4, 2]
+    plain = prior.generate(classes, num_steps=4, seed=1)
+    same = prior.generate(classes, negative_condition=classes, **options)
+    assert (same == plain).mean() > 0.98  # guided away from itself: nothing changes
+    other = prior.generate(classes, negative_condition=[1, 1, 1], **options)
+    assert (other != prior.generate(classes, **options)).any()
+
+
+@pytest.mark.parametrize("process, method", METHODS)
+def test_inpainting_keeps_what_the_mask_leaves_out(priors, process, method):
+    prior, tokens, mask = priors[process], random_tokens(), np.zeros((3, *GRID), bool)
+    mask[:, 1:3, 2:5] = True
+    options = {"tokens": tokens, "method": method, "num_steps": 4, "seed": 1}
+    painted = prior.generate([0, 4, 2], mask=mask, **options)
+    np.testing.assert_array_equal(painted[~mask], tokens[~mask])
+    assert (painted[mask] != tokens[mask]).any()
+    nothing = prior.generate([0, 4, 2], mask=np.zeros_like(mask), **options)
+    np.testing.assert_array_equal(nothing, tokens)
+
+
+def test_the_masked_sampler_never_changes_a_fixed_token(priors, monkeypatch):
+    """Watched inside the loop: what is unmasked after a step is the same after the next."""
+    prior, seen = priors["discrete"], []
+    keep = prior.process._keep_the_surest
+
+    def watched(noised, clean, logits, now):
+        after = keep(noised, clean, logits, now)
+        seen.append((np.array(noised), np.array(after)))
+        return after
+
+    monkeypatch.setattr(prior.process, "_keep_the_surest", watched)
+    monkeypatch.setattr(
+        "keras_regvq.models.priors.diffusion.discrete.ops.fori_loop",
+        lambda lower, upper, body, state: _python_loop(lower, upper, body, state),
+    )
+    mask = np.ones((2, *GRID), bool)
+    rng = np.random.default_rng(0)
+    arrays = prior.process.sampling_arrays("confidence", 5, mask.reshape(2, -1), rng)
+    batch = {"tokens": np.zeros((2, LENGTH), "int32"), "mask": mask.reshape(2, -1)}
+    batch = {**batch, "temperature": np.ones(2, "float32"), **arrays}
+    batch = keras.tree.map_structure(ops.convert_to_tensor, batch)
+    embedded = prior.embed_condition(ops.convert_to_tensor([0, 4], "int32"))
+    with _without_gradients():
+        result = prior.process.sample(lambda x, t: prior.denoise(x, t, *embedded), batch)
+    assert len(seen) == 5
+    for before, after in seen:
+        fixed = before != CODES
+        np.testing.assert_array_equal(after[fixed], before[fixed])
+    left = [(after == CODES).sum(axis=1) for _, after in seen]
+    expected = [int(LENGTH * np.cos(np.pi / 2 * i / 5) + 1e-6) for i in range(1, 6)]
+    np.testing.assert_array_equal(left, np.stack([expected, expected], axis=1))
+    assert (np.array(result) < CODES).all()
+
+
+def _python_loop(lower, upper, body, state):
+    for index in range(lower, upper):
+        state = body(index, state)
+    return state
+
+
+def _without_gradients():
+    if keras.backend.backend() == "torch":
+        import torch
+
+        return torch.no_grad()
+    return contextlib.nullcontext()
+
+
+def test_ancestral_sampling_of_an_exact_network_draws_from_the_data(monkeypatch):
+    """One position, two possible tokens: the chain must end in their true shares."""
+    prior = make_diffusion_prior(grid=(1, 1), num_timesteps=8, channel_multipliers=(1,),
+                                 attention_levels=())  # fmt: skip
+    shares = np.full(CODES, 1e-9)
+    shares[[3, 7]] = 0.25, 0.75
+    monkeypatch.setattr(prior, "denoise", exact_denoiser(prior, shares))
+    for steps in (8, 3):
+        drawn = prior.generate(num_samples=6000, num_steps=steps, seed=0, batch_size=6000)
+        counts = np.bincount(drawn.ravel(), minlength=CODES) / 6000
+        np.testing.assert_allclose(counts, shares, atol=4 * 0.5 / 6000**0.5)
+
+
+def test_calls_of_equal_shape_compile_once(monkeypatch):
+    traced, original = [], inference._FunctionModel.call
+
+    def counting(self, inputs):
+        traced.append(1)
+        return original(self, inputs)
+
+    monkeypatch.setattr(inference._FunctionModel, "call", counting)
+    prior = make_diffusion_prior()
+    for seed, temperature in enumerate((1.0, 0.7, 1.3)):
+        prior.generate(num_samples=2, num_steps=3, seed=seed, temperature=temperature)
+        if seed == 0:
+            first = len(traced)
+    assert len(traced) == (3 * first if keras.backend.backend() == "torch" else first)
+
+
+@pytest.mark.parametrize(
+    "process, arguments, named",
+    [
+        ("discrete", {"method": "ddim"}, "'ancestral', 'confidence'"),
+        ("gaussian", {"method": "ancestral"}, "'dpm_solver\\+\\+', 'ddim'"),
+        ("discrete", {"num_steps": 13}, "num_timesteps=12"),
+        ("discrete", {"num_steps": 0}, "num_steps"),
+        ("gaussian", {"temperature": 0.5}, "for discrete priors"),
+        ("gaussian", {"eta": 0.5}, "eta"),
+        ("gaussian", {"method": "ddim", "eta": 2}, "eta"),
+        ("discrete", {"guidance_scale": -1}, "guidance_scale"),
+        ("discrete", {"negative_condition": [1]}, "negative_condition"),
+        ("discrete", {"negative_condition": [1, 1, 1]}, "guidance_scale"),
+        ("discrete", {"condition": [9, 1, 1]}, "class labels"),
+    ],
+)
+def test_wrong_sampling_arguments_are_named(process, arguments, named):
+    prior = make_diffusion_prior(process, models.ClassCondition(CLASSES))
+    with pytest.raises(ValueError, match=named):
+        prior.generate(**{"condition": [0, 1, 2], "num_steps": 4} | arguments)
