@@ -15,6 +15,7 @@ from keras_hub.models import VGGBackbone
 from keras_regvq.checks.finite import is_finite
 from keras_regvq.files.hdf5 import read_arrays, read_legacy_keras
 from keras_regvq.files.preset_files import load_hub_model
+from keras_regvq.files.reading import reading
 from keras_regvq.files.safetensors_files import read_safetensors
 from keras_regvq.files.torch_pickle import read_torch_file
 from keras_regvq.validation import check_choice, refuse
@@ -200,16 +201,9 @@ def read_vgg_weights(path, convolutions, depth=19):
 
 
 def read_intact(read, path, wanted, suffix, argument="weights"):
-    """{name: array} of the `wanted` tensors of a file that `read(path, wanted)` reads."""
-    try:
-        return read(path, wanted)
-    except ImportError:
-        raise
-    except Exception as error:  # a damaged file can fail anywhere inside its reader
-        raise ValueError(
-            f"Argument `{argument}` is wrong. Received: the file {path!r}, which cannot be read as "
-            f"{suffix} ({type(error).__name__}: {error}). Expected: an intact file of tensors."
-        ) from error
+    """{name: array} of the `wanted` tensors of a file, by `read(path, wanted, argument)`."""
+    with reading(path, f"an intact file of tensors, as {suffix} files are", argument):
+        return read(path, wanted, argument)
 
 
 def checked_tensor(tensors, name, shape, path, network, argument="weights"):
@@ -226,9 +220,9 @@ def checked_tensor(tensors, name, shape, path, network, argument="weights"):
     return tensors[name].astype("float32")
 
 
-def read_torch(path, wanted):
+def read_torch(path, wanted, argument="weights"):
     """{name: float32 array} of those of the `wanted` tensors that a .pth file has."""
-    tensors = read_torch_file(path)
+    tensors = read_torch_file(path, argument)
     return {name: tensors[name].astype("float32") for name in wanted if name in tensors}
 
 

@@ -4,7 +4,14 @@ from pathlib import Path
 
 from keras_regvq.files.preset_files import first_line
 from keras_regvq.files.settings_files import read_json
-from keras_regvq.presets.diffusers_folder import CONFIG, LAYOUTS, PIPELINE, WEIGHTS, read_index
+from keras_regvq.presets.diffusers_folder import (
+    CONFIG,
+    LAYOUTS,
+    PIPELINE,
+    WEIGHTS,
+    is_config,
+    read_index,
+)
 from keras_regvq.validation import refuse
 
 PREFIX = "hf://"
@@ -50,7 +57,7 @@ def download_folder(handle):
             if folder is not None or part is None:
                 raise error
             return download_folder(f"{handle}/{part}")
-        if b'"VQModel"' in config.read_bytes():
+        if is_config(read_json(config, "preset")):
             _fetch_weights(fetch)
     except LocalEntryNotFoundError as error:  # nothing was asked for yet: there is no connection
         raise OSError(f"{handle}: the hub cannot be reached ({first_line(error)})") from error
