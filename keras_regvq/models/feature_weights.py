@@ -75,7 +75,7 @@ def load_vgg(weights, layer_names, seed, depth=19):
     preset = _preset_of(weights, depth)
     if preset is not None:
         expected = "a VGG that is there or can be downloaded, or a file of weights"
-        with _channels_last():
+        with _usual_settings():
             network = load_hub_model(VGGBackbone, preset, "weights", expected)
         for convolution in convolutions:
             _check_layer(network, convolution, weights, depth)
@@ -88,7 +88,7 @@ def load_vgg(weights, layer_names, seed, depth=19):
     # What lies behind the deepest layer is not even built.
     blocks = [int(convolution.layer[len("block")]) for convolution in convolutions]
     repeats = [blocks.count(block) for block in sorted(set(blocks))]
-    with _channels_last():
+    with _usual_settings():
         network = VGGBackbone(repeats, list(VGG_FILTERS[: len(repeats)]))
     for layer_name, arrays_of_layer in arrays.items():
         network.get_layer(layer_name).set_weights(arrays_of_layer)
@@ -96,14 +96,20 @@ def load_vgg(weights, layer_names, seed, depth=19):
 
 
 @contextlib.contextmanager
-def _channels_last():
-    """Images as this package has them, for layers of others that take the global setting."""
-    before = keras.config.image_data_format()
+def _usual_settings():
+    """Images as this package has them, for layers of others that take the global settings.
+
+    An Input is of the global float type, and would round images to float16.
+    """
+    keras.config.dtype_policy()  # made of the float type when it is first asked for
+    before = keras.config.image_data_format(), keras.config.floatx()
     keras.config.set_image_data_format("channels_last")
+    keras.config.set_floatx("float32")
     try:
         yield
     finally:
-        keras.config.set_image_data_format(before)
+        keras.config.set_image_data_format(before[0])
+        keras.config.set_floatx(before[1])
 
 
 def _preset_of(weights, depth):
