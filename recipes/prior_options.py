@@ -1,14 +1,24 @@
 """Options of the recipes that train a prior, from the command line and a config."""
 
 import argparse
+import sys
 import tomllib
 from pathlib import Path
 
 from run_folder import HELP, add_options
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says in its errors where the options are from."""
+
+    origin = ""
+
+    def error(self, message):
+        super().error(self.origin + message)
+
+
 class Options:
-    """An argument parser whose defaults a TOML file can change.
+    """An argument parser whose defaults a TOML file, in UTF-8, can change.
 
     Args:
         description: the recipe's docstring.
@@ -16,11 +26,11 @@ class Options:
     """
 
     def __init__(self, description, output):
-        self.parser = argparse.ArgumentParser(
+        self.parser = _Parser(
             description=description + HELP, formatter_class=argparse.RawDescriptionHelpFormatter
         )
         self.parser.add_argument("--config", type=Path, help="TOML file of the options below")
-        self.output = output
+        self.output, self.actions = output, {}
 
     def group(self, name):
         """A function add(name, default, help, **kwargs) that adds options to a group."""
@@ -28,7 +38,10 @@ class Options:
 
         def add(name, default, help, **kwargs):
             kind = {} if "action" in kwargs else {"type": kwargs.pop("type", type(default))}
-            group.add_argument(name, default=default, help=f"{help} [{default}]", **kind, **kwargs)
+            action = group.add_argument(
+                name, default=default, help=f"{help} [{default}]", **kind, **kwargs
+            )
+            self.actions[action.dest] = action
 
         return add
 
@@ -55,11 +68,41 @@ class Options:
 
     def parse(self, arguments):
         """What the command line says goes before what the config says."""
+        arguments = sys.argv[1:] if arguments is None else list(arguments)
         config = self.parser.parse_known_args(arguments)[0].config
-        if config is not None:
-            values = {k.replace("-", "_"): v for k, v in tomllib.loads(config.read_text()).items()}
-            unknown = set(values) - set(vars(self.parser.parse_args([])))
-            if unknown:
-                self.parser.error(f"{config} has unknown options: {', '.join(sorted(unknown))}")
-            self.parser.set_defaults(**values)
-        return self.parser.parse_args(arguments)
+        if config is None:
+            return self.parser.parse_args(arguments)
+        self.parser.origin = f"{config}: "
+        given = [text for item in self._read(config).items() for text in self._as_arguments(*item)]
+        self.parser.parse_args(given)  # alone first, for an error to name the file
+        self.parser.origin = ""
+        return self.parser.parse_args(
+            given + list(sys.argv[1:] if arguments is None else arguments)
+        )
+
+    def _read(self, config):
+        """What a config says, by option."""
+        try:
+            found = tomllib.loads(config.read_bytes().decode("utf-8-sig"))
+        except (OSError, ValueError, RecursionError) as error:
+            self.parser.error(str(error))
+        values = {name.replace("-", "_"): value for name, value in found.items()}
+        unknown = set(values) - set(self.actions)
+        if unknown:
+            self.parser.error(f"it has unknown options: {', '.join(sorted(unknown))}")
+        return values
+
+    def _as_arguments(self, name, value):
+        """What stands on the command line for a config's value: both are checked alike."""
+        option, values = self.actions[name].option_strings[0], [value]
+        if self.actions[name].nargs == 0:  # a switch
+            if not isinstance(value, bool):
+                self.parser.error(f"argument {option}: {value!r} is neither true nor false")
+            return [option] if value else []
+        if self.actions[name].nargs is not None and isinstance(value, list):
+            values = value
+        for one in values:
+            if isinstance(one, bool) or not isinstance(one, (str, int, float)):
+                self.parser.error(f"argument {option}: {value!r} is no value for it")
+        # A text that begins with "-" is a value only behind "=".
+        return [f"{option}={value}"] if values == [value] else [option, *map(str, values)]

@@ -23,6 +23,8 @@ _FREE = {
     *("steps", "learning_rate", "output", "resume", "overwrite", "config"),
     *("test_examples", "preset_dtype", "guidance_scale"),
 }
+_RESULTS = ("backup", "state.npz", "label_tokenizer", "preset")
+_BESIDE = ("log.csv", "index.html", "results.json")
 _PICTURES = re.compile(r"(painted|reconstructions|codebook)_\d{4,}\.png|\.part-.*\.png")
 
 
@@ -49,8 +51,10 @@ class RunFolder:
         self.settings = json.loads(json.dumps(settings, default=str))
         self.started = False
         facts = self._read()
-        if not args.overwrite and (facts is None or not args.resume) and self._holds_a_run():
-            self._refuse_to_overwrite(facts)
+        if not args.overwrite and (facts is None or not args.resume):
+            held = self._held(facts)
+            if held:
+                self._refuse_to_overwrite(facts, held[0])
         goes_on = args.resume and not args.overwrite and facts is not None
         if goes_on:
             self._check_settings(facts["settings"])
@@ -91,10 +95,9 @@ class RunFolder:
         self._backup = keras_regvq.training.Backup(
             self._backups, self.path / "log.csv", self.run, self._state
         )
-        if not self._backup.epoch and self.pictures.exists():
-            for picture in self.pictures.iterdir():
-                if _PICTURES.fullmatch(picture.name):
-                    picture.unlink()
+        if not self._backup.epoch:
+            for picture in self._drawn():
+                picture.unlink()
 
     @property
     def backup(self):
@@ -168,18 +171,26 @@ class RunFolder:
         facts = {"run": self.run, "finished": finished, "settings": self.settings}
         write_text(self._index, json.dumps(facts, indent=2))
 
-    def _holds_a_run(self):
-        kept = (self._backups, self._state, self.label_tokenizer, self.path / "preset")
-        return any(path.exists() for path in kept)
+    def _held(self, facts):
+        """What a new run would replace or remove: in a folder of no run, whatever has its names."""
+        names = _RESULTS if facts is not None else _RESULTS + _BESIDE
+        held = [self.path / name for name in names if (self.path / name).exists()]
+        return held if facts is not None else held + self._drawn()
 
-    def _refuse_to_overwrite(self, facts):
-        if facts is None and self.args.resume:
+    def _drawn(self):
+        """Pictures that have the names of a training's."""
+        if not self.pictures.is_dir():
+            return []
+        return [path for path in self.pictures.iterdir() if _PICTURES.fullmatch(path.name)]
+
+    def _refuse_to_overwrite(self, facts, held):
+        if facts is None:
             raise SystemExit(
-                f"error: {self.path} holds a run without its run.json (or of another version), "
-                "which --resume cannot go on with: --overwrite starts anew, or name another "
-                "--output."
+                f"error: {self.path} holds {held.name} without its run.json (no run's, or one of "
+                "another version), which is neither replaced nor gone on with: name another "
+                "--output, or --overwrite it."
             )
-        kind = "a finished" if facts is None or facts["finished"] else "an unfinished"
+        kind = "a finished" if facts["finished"] else "an unfinished"
         raise SystemExit(
             f"error: {self.path} holds {kind} run: add --resume to go on with it, --overwrite to "
             "start anew, or name another --output."

@@ -67,11 +67,10 @@ def build_text_encoder(args):
     if args.text_encoder != "words":
         return keras_regvq.models.PretrainedTextEncoder(args.text_encoder, args.text_length or 64)
 
-    from prior_recipe import load_data
+    from keras_regvq.data.every_caption import every_caption
 
     print("Reading the captions ...", flush=True)
-    batches = load_data(args, ("captions",), "train", args.num_examples).as_numpy_iterator()
-    captions = [caption for batch in batches for caption in batch["captions"]]
+    captions = every_caption(args.data, "train", args.image_size, args.num_examples)
     return keras_regvq.models.VocabularyEncoder.from_captions(
         captions, args.text_length, args.min_count
     )

@@ -16,6 +16,7 @@ from keras_regvq.backend.datasets import (
     to_numpy,
 )
 from keras_regvq.checks.arguments import refuse
+from keras_regvq.checks.worker_processes import WorkerBatches
 
 KINDS = "a tf.data.Dataset, keras PyDataset, PyTorch DataLoader or generator"
 
@@ -101,21 +102,31 @@ class FitData:
 
 
 class _CheckedPyDataset(keras.utils.PyDataset):
+    """Keras may use threads for it, but no processes: these are `WorkerBatches`' and know no model.
+
+    With at least two threads, Keras reads ahead while a batch is trained on.
+    """
+
     def __init__(self, dataset, check):
-        super().__init__(dataset.workers, dataset.use_multiprocessing, dataset.max_queue_size)
+        processes = dataset.use_multiprocessing and dataset.workers > 0
+        threads = max(dataset.workers, 2) if processes else dataset.workers
+        super().__init__(threads, use_multiprocessing=False, max_queue_size=dataset.max_queue_size)
         self._dataset, self._check = dataset, check
+        self._processes = WorkerBatches(dataset) if processes else None
 
     @property
     def num_batches(self):
         return self._dataset.num_batches
 
     def __getitem__(self, index):
-        return (self._check(self._dataset[index]),)
+        return (self._check((self._processes or self._dataset)[index]),)
 
     def on_epoch_begin(self):
         self._dataset.on_epoch_begin()
 
     def on_epoch_end(self):
+        if self._processes:
+            self._processes.close()
         self._dataset.on_epoch_end()
 
 

@@ -44,7 +44,8 @@ def read_image(path, size=None, channels=3, max_pixels=MAX_PIXELS):
         if size is not None and image.width * image.height > _LARGE:
             while shrink < _MOST_SHRINKING and min(image.size) >= 8 * size * shrink:
                 shrink *= 2
-        pixels = np.concatenate([_convert(b, image, channels, shrink) for b in bands(image)])
+        white = _white(image)
+        pixels = np.concatenate([_convert(b, white, channels, shrink) for b in bands(image)])
         turn = _TURNS.get(image.getexif().get(_EXIF_ORIENTATION))
         return pixels if turn is None else turn(pixels)
 
@@ -125,19 +126,21 @@ def _to_array(picture):
     return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
-def _convert(band, image, channels, shrink):
-    """uint8 (H, W, channels) of a band of `image`, averaged over squares of `shrink` pixels."""
-    if band.mode.startswith("I") or band.mode == "F":
+def _convert(band, white, channels, shrink):
+    """uint8 (H, W, channels) of a band, averaged over squares of `shrink` pixels."""
+    if white is not None:
         values = np.nan_to_num(np.asarray(band).astype(np.float32))
-        band = _to_pillow(to_uint8((values / _white(image))[:, :, None], 1))
+        band = _to_pillow(to_uint8((values / white)[:, :, None], 1))
     picture = _in_mode(band, channels)
     return _to_array(picture.reduce(shrink) if shrink > 1 else picture)
 
 
 def _white(image):
-    """The value of white in a Pillow image of integers or floats."""
+    """The value of white in a whole Pillow image of integers or floats, None in any other."""
     if image.mode == "F":
         return 1 if image.getextrema()[1] <= 1 else 255
+    if not image.mode.startswith("I"):
+        return None
     return 255 if image.mode == "I" and image.getextrema()[1] <= 255 else 65535
 
 

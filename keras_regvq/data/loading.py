@@ -97,7 +97,7 @@ def load(
         ValueError: for an argument that does not fit, or data that cannot be used.
         ImportError: for "tfds:" without tensorflow-datasets.
     """
-    kind, location = _parse_source(source)
+    kind, location = parse_source(source)
     check_choice("split", split, ("train", "test", "all"))
     image_size = check_size("image_size", image_size, 16 if kind == "scenes" else 1)
     _check_flip_and_channels(flip, channels)
@@ -126,12 +126,7 @@ def load(
             **options,
         )
     else:
-        if kind == "scenes":
-            examples = SceneExamples(split, image_size, num_examples, **options)
-        elif kind in _FOLDERS:
-            examples = _FOLDERS[kind](location, split, image_size, fields, num_examples, **options)
-        else:
-            examples = open_npz(location, split, image_size, fields, num_examples, channels)
+        examples = open_examples(kind, location, split, image_size, fields, num_examples, **options)
         count = len(examples)
         dataset = example_dataset(
             examples, fields, shuffle, seed, cache, flip, batch_size, from_step
@@ -178,6 +173,17 @@ def from_arrays(
     return batch_dataset(dataset, len(examples), batch_size, drop_remainder, shuffle)
 
 
+def open_examples(kind, location, split, image_size, fields, num_examples, channels=3, **options):
+    """The examples of a source, but tfds:, read by number: see `pipeline.example_dataset`."""
+    if kind == "scenes":
+        return SceneExamples(split, image_size, num_examples, channels=channels, **options)
+    if kind in _FOLDERS:
+        return _FOLDERS[kind](
+            location, split, image_size, fields, num_examples, channels=channels, **options
+        )
+    return open_npz(location, split, image_size, fields, num_examples, channels)
+
+
 def label_classes(source):
     """How many classes the label maps of a source have, or None where only its user knows.
 
@@ -187,7 +193,7 @@ def label_classes(source):
     Raises:
         ValueError: for what `load` does not know as a source.
     """
-    kind, _ = _parse_source(source)
+    kind, _ = parse_source(source)
     if kind == "scenes":
         return len(SCENE_CLASSES)
     return _FOLDERS[kind].classes if kind in _FOLDERS else None
@@ -208,7 +214,8 @@ def _check_flip_and_channels(flip, channels):
         refuse("channels", repr(channels), "3 for RGB, 1 for the luminance, or 4 for RGBA")
 
 
-def _parse_source(source):
+def parse_source(source):
+    """The kind of a source and where it is: ("folder", "photos") of "folder:photos"."""
     kind, _, location = source.partition(":") if isinstance(source, str) else ("", "", "")
     if kind not in _OPTIONS or bool(location) == (kind == "scenes"):
         refuse("source", repr(source), _SOURCES)

@@ -12,6 +12,7 @@ import stat
 import h5py
 
 from keras_regvq.checks.arguments import refuse
+from keras_regvq.files.reading import names_file
 
 # Of a compressed file: how many times its own size its values may take.
 MAX_EXPANSION = 64
@@ -60,7 +61,7 @@ def open_hdf5(path, argument="weights"):
             _check_sizes(datasets, size)
             yield file, datasets
     except Exception as error:  # a damaged file can fail anywhere inside HDF5
-        if isinstance(error, (ValueError, ImportError)) and path in str(error):
+        if isinstance(error, (ValueError, ImportError)) and names_file(error, path):
             raise
         reason = str(error) if isinstance(error, UnsafeHdf5) else f"{type(error).__name__}: {error}"
         refuse(argument, f"the file {path!r}, whose weights cannot be read ({reason})", _EXPECTED)
@@ -125,16 +126,16 @@ def _check_sizes(datasets, size):
         raise UnsafeHdf5(f"{unpacked} bytes of values, {stored} of them as stored, in {size} bytes")
 
 
-def read_arrays(path, wanted):
+def read_arrays(path, wanted, argument="weights"):
     """{name: array} of those of the `wanted` data sets that a file has."""
-    with open_hdf5(path) as (_, datasets):
+    with open_hdf5(path, argument) as (_, datasets):
         return {name: datasets[name][()] for name in wanted if name in datasets}
 
 
-def read_legacy_keras(path, wanted):
+def read_legacy_keras(path, wanted, argument="weights"):
     """{"LAYER/kernel" or "LAYER/bias": array} of a file of Keras 2, of weights or a whole model."""
     tensors = {}
-    with open_hdf5(path) as (file, datasets):
+    with open_hdf5(path, argument) as (file, datasets):
         prefix = "model_weights/" if "model_weights" in file else ""
         for layer in {name.split("/")[0] for name in wanted}:
             if f"{prefix}{layer}" not in file:

@@ -1,7 +1,7 @@
-"""Keras's weights files: written whole, and read only if they hold the model's weights and no more.
+"""Keras's weights files: made in memory; read only if they hold a model's weights and no more.
 
 HDF5 ends the process with a segmentation fault when the disk is full, and so would Keras's
-`save_weights`. Here the file is made in memory and written by Python, which raises an OSError.
+`save_weights`. A file made in memory is written by Python, which raises an OSError.
 Keras's `load_weights` says nothing of weights that are left over, nor of some that are missing.
 """
 
@@ -17,24 +17,10 @@ from keras.src.saving import saving_lib  # private: `save_weights` takes no file
 from keras_regvq.checks.arguments import refuse
 from keras_regvq.checks.finite import is_finite
 from keras_regvq.files.hdf5 import open_hdf5
-from keras_regvq.files.replacing import write_bytes
 
 # Attributes that a model has only once it is compiled; files of the time before may hold them.
 _COMPILED = ("optimizer", "_loss_tracker", "_compile_metrics", "_compile_loss")
 _OF_COMPILING = re.compile(rf"(.*/)?({'|'.join(_COMPILED)})/.*")
-
-
-def save_weights(model, path):
-    """`model.save_weights(path)`: the same bytes, but whole or not at all.
-
-    Args:
-        model: a built keras.Model; optimizer and metrics are saved with it if it is compiled.
-        path: the `.weights.h5` file. Memory of the file's size is needed while it is written.
-
-    Raises:
-        OSError: naming `path`, such as for a full disk. What was there stays.
-    """
-    write_bytes(path, weights_in_memory(model))
 
 
 def weights_in_memory(model, floats=None, compiled=True):

@@ -1,5 +1,6 @@
 """The files of a preset, on this disk or on a hub; the only module that uses keras_hub.src."""
 
+import contextlib
 import datetime
 import json
 import os
@@ -43,27 +44,37 @@ class PresetFiles:
         if not self.is_remote:
             path = current_folder(self.location) / name
             return path if path.is_file() else None
+        with self._naming():
+            try:
+                return Path(get_file(self.location, name))
+            except FileNotFoundError:
+                return None
+
+    @contextlib.contextmanager
+    def _naming(self):
+        """Around what asks a hub: its errors become one line that names the preset."""
         try:
-            return Path(get_file(self.location, name))
-        except FileNotFoundError:
-            return None
+            yield
         except (OSError, ValueError, ImportError) as error:
-            kind = type(error) if isinstance(error, (ValueError, ImportError)) else OSError
+            kinds = (ImportError, ValueError)
+            kind = next((kind for kind in kinds if isinstance(error, kind)), OSError)
             raise kind(f"{self.location}: {first_line(error)}") from error
 
     def folder(self, name):
         """Path of a folder inside the preset; one of hf:// is fetched.
 
         Raises:
-            OSError, ValueError: naming the preset, if it is not there.
+            OSError, ValueError, ImportError: naming the preset, if it is not there, or cannot be
+                fetched.
         """
         if not self.is_remote:
             path = current_folder(self.location) / name
         elif self.location.startswith(_HF):
-            from huggingface_hub import snapshot_download
-
             repository = self.location.removeprefix(_HF)
-            path = Path(snapshot_download(repository, allow_patterns=f"{name}/*")) / name
+            with self._naming():
+                from huggingface_hub import snapshot_download
+
+                path = Path(snapshot_download(repository, allow_patterns=f"{name}/*")) / name
         else:
             refuse("preset", f"{self.location!r} with a folder", "hf://user/name, or a directory")
         if not path.is_dir():

@@ -30,13 +30,19 @@ def reading(path, expected, argument="path"):
     except ImportError:
         raise
     except Exception as error:
-        text = str(error)
-        if isinstance(error, ValueError) and text.startswith("Argument `") and str(path) in text:
+        is_refusal = isinstance(error, ValueError) and str(error).startswith("Argument `")
+        if is_refusal and names_file(error, path):
             raise
         reason = f"{type(error).__name__}: {error}"
         if len(reason) > _LONGEST_REASON:
             reason = f"{reason[:_LONGEST_REASON]}..."
         refuse(argument, f"{str(path)!r}, which cannot be read ({reason})", expected)
+
+
+def names_file(error, path):
+    """Whether an error's text has a path, as it is or quoted: on Windows these differ."""
+    text = str(error)
+    return str(path) in text or repr(str(path)) in text
 
 
 def file_size(file):

@@ -117,13 +117,31 @@ def _remove_leftovers(path):
 def _is_running(process):
     if process == os.getpid():
         return False  # what it is writing now comes after this
+    if sys.platform == "win32":
+        return _is_running_on_windows(process)
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except OSError:
         pass
     return True
+
+
+def _is_running_on_windows(process):
+    """Where `os.kill(process, 0)` is no question, but sends Ctrl-C."""
+    if process >= 2**32:
+        return False
+    synchronize, no_such_process, not_ended = 0x100000, 87, 0x102
+    kernel = ctypes.WinDLL("kernel32", use_last_error=True)
+    kernel.OpenProcess.restype = ctypes.c_void_p
+    handle = kernel.OpenProcess(synchronize, False, ctypes.c_uint32(process))
+    if not handle:
+        return ctypes.get_last_error() != no_such_process
+    try:
+        return kernel.WaitForSingleObject(ctypes.c_void_p(handle), 0) == not_ended
+    finally:
+        kernel.CloseHandle(ctypes.c_void_p(handle))
 
 
 def remove(path):

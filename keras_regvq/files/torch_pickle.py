@@ -24,13 +24,14 @@ _ENCRYPTED = 1  # of a zip entry's flags
 _EXPECTED = "an intact checkpoint that PyTorch has written, of tensors and plain containers"
 
 
-def read_torch_file(path):
+def read_torch_file(path, argument="path"):
     """Read a checkpoint: a zip file, or the sequence of pickles that PyTorch before 1.6 wrote.
 
     A single pickle, of NumPy's arrays, is read, too.
 
     Args:
         path: the file.
+        argument: the argument that named the file, for errors.
 
     Returns:
         what was saved, usually a dict: tensors as NumPy arrays that cannot be written to (bfloat16
@@ -40,7 +41,7 @@ def read_torch_file(path):
         ValueError: if it is damaged or of another format, promises more than it has, or names
             anything but tensors and plain containers: nothing of it has run then.
     """
-    with reading(path, _EXPECTED):
+    with reading(path, _EXPECTED, argument):
         with open_regular(path) as file:
             size = file_size(file)
             start = file.read(16)

@@ -223,8 +223,10 @@ def _check_finite(model, dtype):
         values = keras.ops.convert_to_numpy(weight)
         if not is_finite(values):
             refuse("model", f"weights {weight.path!r} that are not finite", "finite weights")
+        if values.dtype != "float32" or dtype == "float32":
+            continue  # written as it is
         with np.errstate(over="ignore"):  # which is what this looks for
-            rounded = values.astype(dtype) if values.dtype == "float32" else values
+            rounded = values.astype(dtype)
         if not is_finite(rounded):
             received = f"{dtype}, for weights {weight.path!r} up to {abs(values).max():.3g}"
             refuse("weights_dtype", received, "float32")

@@ -10,6 +10,7 @@ from keras_regvq.presets.formats.diffusers_folder import (
     LAYOUTS,
     PIPELINE,
     WEIGHTS,
+    is_config,
     read_index,
 )
 
@@ -56,7 +57,7 @@ def download_folder(handle):
             if folder is not None or part is None:
                 raise error
             return download_folder(f"{handle}/{part}")
-        if b'"VQModel"' in config.read_bytes():
+        if is_config(read_json(config, "preset")):
             _fetch_weights(fetch)
     except LocalEntryNotFoundError as error:  # nothing was asked for yet: there is no connection
         raise OSError(f"{handle}: the hub cannot be reached ({first_line(error)})") from error

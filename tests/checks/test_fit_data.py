@@ -1,5 +1,7 @@
 """Every batch is checked, in every model and whatever the data come from, before it is used."""
 
+import os
+
 import keras
 import numpy as np
 import pytest
@@ -229,6 +231,37 @@ def test_a_loader_of_a_stream_is_read_anew_each_epoch(models):
     loader = torch.utils.data.DataLoader(Stream(), batch_size=2)
     history = models(trainer).fit(loader, epochs=2, verbose=0).history
     assert history["psnr"][1] == pytest.approx(history["psnr"][0])
+
+
+class InProcesses(Sequence):
+    """Notes which processes make its batches."""
+
+    def __init__(self, data, notes, workers):
+        super().__init__(data)
+        self.workers, self.use_multiprocessing, self.notes = workers, True, notes
+
+    def __getitem__(self, index):
+        (self.notes / str(os.getpid())).touch()
+        return super().__getitem__(index)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_worker_processes_make_batches_that_this_process_checks(
+    workers, models, tmp_path, monkeypatch
+):
+    model, checked = models(label_map_tokenizer), []
+    original = model.check_inputs
+    note = lambda *given: (checked.append(os.getpid()), original(*given))  # noqa: E731
+    monkeypatch.setattr(model, "check_inputs", note, raising=False)
+    result = model.evaluate(InProcesses(LABELS, tmp_path, workers), verbose=0, return_dict=True)
+    expected = model.evaluate(LABELS, batch_size=2, verbose=0, return_dict=True)
+    assert result["loss"] == pytest.approx(expected["loss"], rel=1e-5)
+    made = {int(path.name) for path in tmp_path.iterdir()}
+    assert made and os.getpid() not in made
+    assert set(checked) == {os.getpid()} and len(checked) >= 3
+    with pytest.raises(ValueError, match="`labels` of `x`.*to 200"):
+        model.evaluate(InProcesses(late(LABELS, 200), tmp_path, workers), verbose=0)
 
 
 @pytest.mark.parametrize(

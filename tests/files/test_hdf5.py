@@ -8,7 +8,9 @@ import h5py
 import numpy as np
 import pytest
 
+from keras_regvq.checks.arguments import refuse
 from keras_regvq.files.hdf5 import open_hdf5
+from keras_regvq.files.reading import reading
 
 VALUES = np.arange(6, dtype="float32").reshape(2, 3)
 
@@ -27,6 +29,22 @@ def test_a_whole_file_gives_its_numbers(path):
         assert set(datasets) == {"layer/vars/0", "half", "packed"}
         np.testing.assert_array_equal(datasets["layer/vars/0"][()], VALUES)
         np.testing.assert_array_equal(datasets["packed"][()], np.tile(VALUES, (50, 50)))
+
+
+def test_an_error_that_quotes_a_path_with_backslashes_stays_as_it_is(path):
+    there = str(path.rename(path.with_name("a\\b.h5")))
+    with pytest.raises(ValueError) as error, open_hdf5(there):
+        refuse("weights", f"the file {there!r} of another network", "this network's")
+    assert str(error.value).startswith("Argument `weights` is wrong. Received: the file ")
+    assert "cannot be read" not in str(error.value)
+
+
+@pytest.mark.parametrize("shown", [str, repr])
+def test_a_refusal_that_names_a_path_with_backslashes_is_not_wrapped(shown):
+    there = "C:\\runs\\a.h5"
+    with pytest.raises(ValueError) as error, reading(there, "a file", "path"):
+        refuse("weights", f"{shown(there)} of another network", "this network's")
+    assert "cannot be read" not in str(error.value)
 
 
 def elsewhere(file):

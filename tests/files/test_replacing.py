@@ -1,6 +1,7 @@
 """Files and folders are replaced whole, whatever happens while they are written."""
 
 import contextlib
+import ctypes
 import os
 import random
 import resource
@@ -10,6 +11,7 @@ import time
 
 import pytest
 
+from keras_regvq.files import replacing as replacing_module
 from keras_regvq.files.replacing import replacing, replacing_directory, write_bytes, write_text
 
 FOREVER = "999999999"  # no process of this machine
@@ -74,6 +76,56 @@ def test_what_killed_processes_left_is_removed_and_running_ones_keep_theirs(tmp_
         file.write_text("half")
     write_text(tmp_path / "a.txt", "2")
     assert not dead.exists() and running.exists() and other.exists()
+
+
+def test_windows_is_asked_for_a_process_without_a_signal(tmp_path, monkeypatch):
+    """On Windows `os.kill(process, 0)` sends Ctrl-C; here is a stand-in for its kernel."""
+    processes = {11: "runs", 12: "has ended", 13: "is another user's"}
+
+    class Kernel:
+        def __init__(self, name, use_last_error):
+            self.OpenProcess = lambda access, inherited, process: self.open(process.value)
+
+        def open(self, process):
+            return process if process in (11, 12) else None
+
+        def WaitForSingleObject(self, handle, milliseconds):
+            return {11: 0x102, 12: 0}[handle.value]
+
+        def CloseHandle(self, handle):
+            closed.append(handle.value)
+
+    closed, asked = [], []
+    last_error = lambda: 5 if asked[-1] == 13 else 87  # noqa: E731
+    with replacing(tmp_path / "a.txt") as part:
+        name = part.name
+        part.write_text("1")
+    for process in (*processes, 14, 2**70):
+        (tmp_path / name.replace(str(os.getpid()), str(process))).write_text("half")
+    windows = replacing_module._is_running_on_windows
+    monkeypatch.setattr(
+        replacing_module,
+        "_is_running_on_windows",
+        lambda process: asked.append(process) or windows(process),
+    )
+    monkeypatch.setattr(ctypes, "WinDLL", Kernel, raising=False)
+    monkeypatch.setattr(ctypes, "get_last_error", last_error, raising=False)
+    monkeypatch.setattr(os, "kill", None)
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "platform", "win32")
+        replacing_module._remove_leftovers(tmp_path / "a.txt")
+    left = {path.name for path in tmp_path.iterdir()} - {"a.txt"}
+    assert left == {name.replace(str(os.getpid()), str(process)) for process in (11, 13)}
+    assert sorted(closed) == [11, 12]
+
+
+def test_a_name_with_a_number_that_is_no_process_is_a_leftover(tmp_path):
+    with replacing(tmp_path / "a.txt") as part:
+        left = tmp_path / part.name.replace(str(os.getpid()), str(2**70))
+        part.write_text("1")
+    left.write_text("half")
+    write_text(tmp_path / "a.txt", "2")
+    assert os.listdir(tmp_path) == ["a.txt"]
 
 
 def test_a_folder_is_replaced_with_all_that_it_held(tmp_path):

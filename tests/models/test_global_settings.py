@@ -22,6 +22,8 @@ from keras_regvq.training import TokenizerTrainer
 SETTINGS = {
     "channels_first": lambda: keras.config.set_image_data_format("channels_first"),
     "float64": lambda: set_floatx("float64"),
+    # Set after the first layer was made: the networks' own type is still float32.
+    "float16": lambda: keras.config.set_floatx("float16"),
 }
 
 
@@ -31,14 +33,20 @@ def set_floatx(dtype):
     keras.config.set_dtype_policy(dtype)
 
 
-@pytest.fixture(params=SETTINGS)
-def setting(request):
+@pytest.fixture
+def restored():
+    """What is set is set back afterwards."""
     image_format, floatx = keras.config.image_data_format(), keras.config.floatx()
     policy = keras.config.dtype_policy()
-    yield request.param
+    yield
     keras.config.set_image_data_format(image_format)
     keras.config.set_floatx(floatx)
     keras.config.set_dtype_policy(policy)
+
+
+@pytest.fixture(params=SETTINGS)
+def setting(request, restored):
+    return request.param
 
 
 def make_tokenizer():
@@ -57,7 +65,15 @@ def test_a_preset_gives_the_tokens_that_it_gives_without(setting):
     tokens = keras_regvq.from_preset("regvq_scenes_64").encode(images)
     agreement = (tokens == expected).mean()
     # A position right between two codes may round to the other one in more precise arithmetic.
-    assert agreement == 1 if setting == "channels_first" else agreement > 0.99
+    assert agreement > 0.99 if setting == "float64" else agreement == 1
+
+
+def test_a_network_in_float16_gives_nearly_the_tokens_that_it_gives_in_float32(restored):
+    images = keras_regvq.data.scenes(2, size=64, split="test")["images"]
+    expected = keras_regvq.from_preset("regvq_scenes_64").encode(images)
+    set_floatx("float16")
+    tokens = keras_regvq.from_preset("regvq_scenes_64").encode(images)
+    assert (tokens == expected).mean() > 0.99  # the others are right between two codes
 
 
 def test_a_tokenizer_is_built_and_trained(setting):

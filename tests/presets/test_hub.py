@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import keras_regvq
+from keras_regvq.files.preset_files import PresetFiles
 from tests.presets.formats.foreign_peers import check_diffusers, diffusers_model
 from tests.presets.formats.test_diffusers_folders import write
 
@@ -77,6 +78,26 @@ def test_a_vqmodel_of_the_hub_is_a_tokenizer(hub, folder):
 def test_other_layouts_of_the_weights_are_fetched(hub, layout):
     model = write(hub / "someone" / "pictures", layout)
     check_diffusers(keras_regvq.from_preset("hf://someone/pictures"), model)
+
+
+def test_a_vqmodel_whose_config_does_not_name_its_class_is_read(hub):
+    model = diffusers_model()
+    model.save_pretrained(hub / "someone" / "old")
+    path = hub / "someone" / "old" / "config.json"
+    config = json.loads(path.read_text())
+    del config["_class_name"]
+    path.write_text(json.dumps(config))
+    check_diffusers(keras_regvq.from_preset("hf://someone/old"), model)
+
+
+@pytest.mark.parametrize("kind", [OSError, ValueError, ImportError])
+def test_a_folder_that_cannot_be_fetched_is_an_error_that_names_the_preset(monkeypatch, kind):
+    def fail(*arguments, **options):
+        raise type("Theirs", (kind,), {})("no connection\nat all")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fail)
+    with pytest.raises(kind, match="^hf://someone/words: no connection$"):
+        PresetFiles("hf://someone/words").folder("text_encoder")
 
 
 def test_the_vqmodel_of_a_pipeline_is_found(hub):

@@ -11,7 +11,7 @@ import pytest
 
 import keras_regvq
 from keras_regvq import models, quantizers
-from keras_regvq.models import ImageTokenizer
+from keras_regvq.models import ImageTokenizer, preset_model
 from tests.files.test_replacing import small_disk
 from tests.models.priors.tiny_diffusion import make_diffusion_prior
 from tests.models.priors.tiny_prior import CLASSES, make_map_prior, make_prior, random_maps
@@ -68,6 +68,15 @@ def test_saving_again_keeps_the_users_files_and_nothing_of_the_old_preset(tmp_pa
         "README.md", "config.json", "metadata.json", "model.weights.h5",
     }  # fmt: skip
     np.testing.assert_array_equal(keras_regvq.from_preset(".").encode(IMAGES), new.encode(IMAGES))
+
+
+@pytest.mark.parametrize("dtype, looks", [("float32", 1), ("float16", 2)])
+def test_weights_are_looked_at_once_for_each_dtype(tmp_path, monkeypatch, dtype, looks):
+    model, seen = make_tokenizer(), []
+    monkeypatch.setattr(preset_model, "is_finite", lambda values: seen.append(values.dtype) or True)
+    model.save_to_preset(tmp_path / "preset", dtype)
+    floats = [weight for weight in model.weights if weight.dtype == "float32"]
+    assert len(seen) == len(model.weights) + (looks - 1) * len(floats)
 
 
 def test_weights_that_are_not_finite_are_refused(tmp_path):

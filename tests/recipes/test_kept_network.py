@@ -29,22 +29,41 @@ def test_a_network_is_trained_once(kept):
     np.testing.assert_array_equal(again.get_weights()[0], np.full((2, 3), 2.0))
 
 
-@pytest.mark.parametrize("damage", ["cut", "text", "empty", "other"])
+@pytest.mark.parametrize("damage", ["cut", "text", "empty", "bits"])
 def test_a_damaged_file_is_made_anew_and_one_line_says_so(kept, damage, capsys):
     kept("judge.keras", build, fill)
     path = Path("judge.keras")
     whole = path.read_bytes()
-    if damage == "other":
-        kept("other.keras", lambda: build(4), fill)
-        path.write_bytes(Path("other.keras").read_bytes())
-    else:
-        path.write_bytes({"cut": whole[:-300], "text": b"no zip", "empty": b""}[damage])
+    start = whole.index(b"\x89HDF") + 100
+    flipped = whole[:start] + bytes(255 - byte for byte in whole[start : start + 200])
+    flipped += whole[start + 200 :]
+    damaged = {"cut": whole[:-300], "text": b"no zip", "empty": b"", "bits": flipped}
+    path.write_bytes(damaged[damage])
     capsys.readouterr()
     network = kept("judge.keras", build, fill)
     lines = capsys.readouterr().out.splitlines()
     assert [line for line in lines if line.startswith("judge.keras cannot be used (")] == lines[:1]
     np.testing.assert_array_equal(network.get_weights()[0], np.full((2, 3), 2.0))
     kept("judge.keras", build, never)
+
+
+class Mine(keras.layers.Layer):
+    """Not registered with Keras: no other program can load it."""
+
+    def call(self, x):
+        return x
+
+
+def test_an_intact_file_of_another_network_is_refused_and_stays(kept):
+    path = Path("judge.keras")
+    others = keras.Sequential([keras.Input((2,)), Mine()])
+    for make in (lambda: kept(path, lambda: build(4), fill), lambda: others.save(path)):
+        make()
+        whole = path.read_bytes()
+        with pytest.raises(ValueError, match="judge.keras.*this judge.*not overwritten"):
+            kept(path, build, never)
+        assert path.read_bytes() == whole
+        path.unlink()
 
 
 def test_an_interrupted_training_leaves_no_file(kept):

@@ -134,6 +134,21 @@ def test_a_run_of_an_older_version_is_neither_overwritten_nor_resumed(recipe):
         train(recipe, "--steps", "2", "--resume")
 
 
+@pytest.mark.parametrize(
+    "name", ["log.csv", "index.html", "results.json", "pictures/codebook_0001.png", "preset/mine"]
+)
+def test_what_has_a_runs_names_in_a_folder_of_no_run_is_neither_removed_nor_replaced(recipe, name):
+    mine = RUN / name
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    for options in ([], ["--resume"]):
+        with pytest.raises(SystemExit, match=f"error: .*{mine.name if len(mine.parts) == 3 else ''}"
+                           ".*run.json.*--output.*--overwrite"):  # fmt: skip
+            train(recipe, "--steps", "2", *options)
+    assert mine.read_text() == "mine"
+    assert not (RUN / "run.json").exists()
+
+
 def test_a_damaged_index_is_named(recipe):
     RUN.mkdir(parents=True)
     (RUN / "run.json").write_text("[")

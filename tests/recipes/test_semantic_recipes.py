@@ -1,6 +1,7 @@
 import csv
 import importlib
 import json
+import re
 from pathlib import Path
 
 import keras
@@ -102,6 +103,45 @@ def test_an_unknown_option_in_a_config_is_named(tmp_path, capsys):
     with pytest.raises(SystemExit):
         recipe.parse_arguments(["--config", str(tmp_path / "mine.toml")])
     assert "learning_rat" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ('precision = "float8"', "argument --precision: invalid choice: 'float8'"),
+        ("steps = 1.5", "argument --steps: invalid int value: '1.5'"),
+        ("steps = true", "argument --steps: True is no value"),
+        ("steps = [1, 2]", r"argument --steps: \[1, 2\] is no value"),
+        ("data = {scenes = 1}", "argument --data: .* is no value"),
+        ("resume = 1", "argument --resume: 1 is neither true nor false"),
+        ('config = "other.toml"', "unknown options: config"),
+        ("steps = ", "Invalid value"),
+        (b'data = "folder:caf\xe9"', "can't decode byte 0xe9"),
+        (None, "No such file"),
+    ],
+)
+def test_what_is_wrong_in_a_config_is_refused_by_file_and_option(tmp_path, capsys, text, expected):
+    recipe, path = importlib.import_module("train_semantic_to_image"), tmp_path / "mine.toml"
+    if text is not None:
+        path.write_bytes(text.encode() if isinstance(text, str) else text)
+    with pytest.raises(SystemExit):
+        recipe.parse_arguments(["--config", str(path)])
+    assert re.search(f"error: .*mine.toml: .*{expected}", capsys.readouterr().err)
+
+
+def test_a_config_is_utf_8_and_its_values_are_what_the_command_line_would_make_of_them(tmp_path):
+    path = tmp_path / "mine.toml"
+    text = 'data = "folder:Hündchen"\ncache = "-tokens"\noutput = "runs/é"\nlearning-rate = 1\n'
+    path.write_bytes(("\ufeff" + text + "overwrite = true\ncheckpointing = false\n").encode())
+    recipe = importlib.import_module("train_semantic_to_image")
+    args = recipe.parse_arguments(["--config", str(path), "--steps", "7"])
+    assert args.data == "folder:Hündchen" and args.cache == "-tokens" and args.steps == 7
+    assert args.output == Path("runs/é") and isinstance(args.learning_rate, float)
+    assert args.overwrite is True and args.checkpointing is False
+    path.write_text("multipliers = [1, 2, 4]\nattention-levels = []\n")
+    recipe = importlib.import_module("train_text_to_image")
+    args = recipe.parse_arguments(["--config", str(path), "--heads", "1"])
+    assert args.multipliers == [1, 2, 4] and args.attention_levels == [] and args.heads == 1
 
 
 def test_data_of_unknown_classes_need_their_number(train):

@@ -103,6 +103,15 @@ def test_found_facts_count_objects_colours_ground_and_time():
     )
 
 
+def test_the_words_are_those_of_all_captions_of_an_image():
+    recipe = importlib.import_module("train_text_to_image")
+    captions = [["a red boat", "one tiny ship"], ["a tree", "green leaves on it"]]
+    np.savez("mine.npz", images=np.zeros((2, 32, 32, 3), "uint8"), captions=captions)
+    args = recipe.parse_arguments([*SMALL, "--data", "npz:mine.npz"])
+    words = set(recipe.build_text_encoder(args).words)
+    assert words == {word for texts in captions for text in texts for word in text.split()}
+
+
 def test_training_starts_from_a_painter_that_there_is(painter):
     recipe = importlib.import_module("train_text_to_image")
     model = recipe.build_model(recipe.parse_arguments([*SMALL, "--steps", "4", "--start", painter]))

@@ -235,7 +235,7 @@ class FolderExamples:
         if report:
             taken = "1 image is" if len(self) == 1 else f"{len(self)} images are"
             message = f"{self._shown}: {taken} taken for split {split!r}. {report}"
-            warnings.warn(message, stacklevel=4)
+            warnings.warn(message, stacklevel=5)
 
     def _warn_broken(self, root, file, error):
         if not self._warned:

@@ -56,25 +56,11 @@ def open_tfds(
         ImportError: if tensorflow-datasets is not installed.
         ValueError: for a dataset that is unknown or not there, or without a feature for a field.
     """
-    builder = _builder(name, data_dir, download)
-    tf = tensorflow()
     size = check_size("image_size", image_size)
-    wanted = _split_name(builder, name, split, splits or {})
-    paths = {field: _find_feature(builder.info.features, field, name) for field in fields}
-    decoders = {path[0]: _undecoded(builder.info.features[path[0]]) for path in paths.values()}
-    decoders = {name: decoder for name, decoder in decoders.items() if decoder is not None}
-    try:
-        dataset = builder.as_dataset(split=wanted, shuffle_files=False, decoders=decoders or None)
-    except (ValueError, KeyError) as error:
-        available = ", ".join(builder.info.splits)
-        refuse("splits", f"{wanted!r} ({error})", f"a split of {name}, which has {available}")
-    if limit is not None:
-        dataset = dataset.take(limit)
-    count = int(dataset.cardinality())
-
-    def select(features):
-        return _select(tf, features, paths, size, channels, builder.info.features)
-
+    dataset, select, count = open_undrawn(
+        name, split, size, fields, limit, channels, data_dir, download, splits
+    )
+    tf = tensorflow()
     # Files are shuffled and skipped as they are, and decoded after that.
     cached = should_cache(cache, count, *size, fields, channels)
     decoded = (channels + 4) * size[0] * size[1]
@@ -86,6 +72,30 @@ def open_tfds(
     if not cached:
         dataset = dataset.map(lambda e, d: (select(e), d), num_parallel_calls=tf.data.AUTOTUNE)
     return dataset.map(lambda example, draw: _draw(tf, example, draw, flip)), count
+
+
+def open_undrawn(
+    name, split, size, fields, limit, channels=3, data_dir=None, download=True, splits=None
+):
+    """The examples as they are kept, what makes tensors of one, and how many there are."""
+    builder = _builder(name, data_dir, download)
+    tf = tensorflow()
+    wanted = _split_name(builder, name, split, splits or {})
+    paths = {field: _find_feature(builder.info.features, field, name) for field in fields}
+    decoders = {path[0]: _undecoded(builder.info.features[path[0]]) for path in paths.values()}
+    decoders = {name: decoder for name, decoder in decoders.items() if decoder is not None}
+    try:
+        dataset = builder.as_dataset(split=wanted, shuffle_files=False, decoders=decoders or None)
+    except (ValueError, KeyError) as error:
+        available = ", ".join(builder.info.splits)
+        refuse("splits", f"{wanted!r} ({error})", f"a split of {name}, which has {available}")
+    dataset = dataset if limit is None else dataset.take(limit)
+    count = int(dataset.cardinality())
+
+    def select(features):
+        return _select(tf, features, paths, size, channels, builder.info.features)
+
+    return dataset, select, count
 
 
 def _passes(tf, dataset, count, buffer, seed, batch_size, from_step):

@@ -16,6 +16,7 @@ from keras_regvq.checks.arrays import check_choice, refuse
 from keras_regvq.checks.finite import is_finite
 from keras_regvq.files.hdf5 import read_arrays, read_legacy_keras
 from keras_regvq.files.preset_files import load_hub_model
+from keras_regvq.files.reading import reading
 from keras_regvq.files.safetensors_files import read_safetensors
 from keras_regvq.files.torch_pickle import read_torch_file
 
@@ -74,7 +75,7 @@ def load_vgg(weights, layer_names, seed, depth=19):
     preset = _preset_of(weights, depth)
     if preset is not None:
         expected = "a VGG that is there or can be downloaded, or a file of weights"
-        with _channels_last():
+        with _usual_settings():
             network = load_hub_model(VGGBackbone, preset, "weights", expected)
         for convolution in convolutions:
             _check_layer(network, convolution, weights, depth)
@@ -87,7 +88,7 @@ def load_vgg(weights, layer_names, seed, depth=19):
     # What lies behind the deepest layer is not even built.
     blocks = [int(convolution.layer[len("block")]) for convolution in convolutions]
     repeats = [blocks.count(block) for block in sorted(set(blocks))]
-    with _channels_last():
+    with _usual_settings():
         network = VGGBackbone(repeats, list(VGG_FILTERS[: len(repeats)]))
     for layer_name, arrays_of_layer in arrays.items():
         network.get_layer(layer_name).set_weights(arrays_of_layer)
@@ -95,14 +96,20 @@ def load_vgg(weights, layer_names, seed, depth=19):
 
 
 @contextlib.contextmanager
-def _channels_last():
-    """Images as this package has them, for layers of others that take the global setting."""
-    before = keras.config.image_data_format()
+def _usual_settings():
+    """Images as this package has them, for layers of others that take the global settings.
+
+    An Input is of the global float type, and would round images to float16.
+    """
+    keras.config.dtype_policy()  # made of the float type when it is first asked for
+    before = keras.config.image_data_format(), keras.config.floatx()
     keras.config.set_image_data_format("channels_last")
+    keras.config.set_floatx("float32")
     try:
         yield
     finally:
-        keras.config.set_image_data_format(before)
+        keras.config.set_image_data_format(before[0])
+        keras.config.set_floatx(before[1])
 
 
 def _preset_of(weights, depth):
@@ -200,16 +207,9 @@ def read_vgg_weights(path, convolutions, depth=19):
 
 
 def read_intact(read, path, wanted, suffix, argument="weights"):
-    """{name: array} of the `wanted` tensors of a file that `read(path, wanted)` reads."""
-    try:
-        return read(path, wanted)
-    except ImportError:
-        raise
-    except Exception as error:  # a damaged file can fail anywhere inside its reader
-        raise ValueError(
-            f"Argument `{argument}` is wrong. Received: the file {path!r}, which cannot be read as "
-            f"{suffix} ({type(error).__name__}: {error}). Expected: an intact file of tensors."
-        ) from error
+    """{name: array} of the `wanted` tensors of a file, by `read(path, wanted, argument)`."""
+    with reading(path, f"an intact file of tensors, as {suffix} files are", argument):
+        return read(path, wanted, argument)
 
 
 def checked_tensor(tensors, name, shape, path, network, argument="weights"):
@@ -226,9 +226,9 @@ def checked_tensor(tensors, name, shape, path, network, argument="weights"):
     return tensors[name].astype("float32")
 
 
-def read_torch(path, wanted):
+def read_torch(path, wanted, argument="weights"):
     """{name: float32 array} of those of the `wanted` tensors that a .pth file has."""
-    tensors = read_torch_file(path)
+    tensors = read_torch_file(path, argument)
     return {name: tensors[name].astype("float32") for name in wanted if name in tensors}
 
 

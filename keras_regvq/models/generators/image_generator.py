@@ -106,13 +106,19 @@ class ImageGenerator(TrainsPrior, PresetModel):
 
         Args:
             dataset: an iterable of dicts of "images" and `condition_field`, such as
-                `keras_regvq.data.load(..., shuffle=False)` with these two fields.
+                `keras_regvq.data.load(..., shuffle=False)` with these two fields; None for what
+                `directory` holds already.
             directory: where to keep the tokens; None: in memory only. What is there already is
-                checked against this tokenizer and not made again: an interrupted run goes on.
+                checked against this tokenizer and the first of these data, and not made again: an
+                interrupted run goes on.
             verbose: whether a progress bar shows.
 
         Returns:
             dict of "tokens" (n, h, w) and `condition_field`; integers are of the smallest type.
+
+        Raises:
+            ValueError: naming the directory, if it holds another tokenizer's tokens, or of other
+                data.
         """
 
         def encode(batch):

@@ -16,10 +16,12 @@ def tokenize_batches(dataset, encode, directory=None, fingerprint="", verbose=Tr
 
     Each batch becomes a file with the checksum of the batch that it was made from. A call that
     finds some of them, after an interruption, reads the data again but encodes only what is
-    missing, damaged or made from other data. Once all are there, the data set is not read.
+    missing, damaged or made from other data. Once all are there, only as much of the data set is
+    read as the first file was made from: it has to be the same.
 
     Args:
-        dataset: an iterable of dicts of arrays or tensors, in the same order every time.
+        dataset: an iterable of dicts of arrays or tensors, in the same order every time. None takes
+            what the directory holds, whatever it was made from.
         encode: maps a dict of arrays to a dict of arrays of equal length.
         directory: where the files are, made if missing; None: keep nothing.
         fingerprint: what the result depends on besides the data: that of another is refused.
@@ -29,11 +31,17 @@ def tokenize_batches(dataset, encode, directory=None, fingerprint="", verbose=Tr
         dict of arrays, all batches joined, integers of the smallest type that holds them.
 
     Raises:
-        ValueError: if the directory belongs to another fingerprint, or the data set is empty.
+        ValueError: if the directory belongs to another fingerprint, or holds all tokens of other
+            data: other first examples, or another number. If the data set is empty, or None where
+            the directory does not hold all tokens.
     """
     cache = _Cache(directory, fingerprint) if directory is not None else None
     results = cache.complete() if cache else None
+    if results is not None and dataset is not None:
+        cache.check_made_from(dataset, results)
     if results is None:
+        if dataset is None:
+            refuse("dataset", "None, without a directory of all tokens", "the data to be encoded")
         results = []
         for batch in _progress(dataset, verbose):
             batch = {name: _plain(values) for name, values in batch.items()}
@@ -83,6 +91,39 @@ class _Cache:
         results = [self.read(number) for number in range(self.facts["batches"])]
         return None if any(result is None for result in results) else results
 
+    def check_made_from(self, dataset, results):
+        """Refuse data that the tokens, all of them, were not made from.
+
+        The batches may have another size now: compared are the examples of the first file, and how
+        many there are, where the data set knows its number of batches.
+        """
+        lengths = [len(next(iter(result.values()))) for result in results]
+        batches, size = [], 0
+        for batch in dataset:
+            batches.append({name: np.asarray(values) for name, values in batch.items()})
+            size = size or _length(batches[0])
+            if sum(map(_length, batches)) >= lengths[0]:
+                break
+        names = batches[0] if batches else ()
+        first = {name: np.concatenate([batch[name] for batch in batches]) for name in names}
+        first = {name: _plain(values[: lengths[0]]) for name, values in first.items()}
+        if self.read(0, _checksum(first)) is None:
+            self._refuse_data(f"other data: their first {lengths[0]} examples are others")
+        try:
+            count = len(dataset)
+        except TypeError:  # it does not know
+            return
+        as_before = count == len(results) and size == lengths[0]
+        if not as_before and not (count - 1) * size < sum(lengths) <= count * size:
+            self._refuse_data(f"{sum(lengths)} examples, not from {count} batches of {size}")
+
+    def _refuse_data(self, reason):
+        refuse(
+            "directory",
+            f"{self.directory}, whose tokens were made from {reason}",
+            "another directory, or this one emptied",
+        )
+
     def read(self, number, checksum=None):
         """A batch's arrays, or None if they are missing, damaged or made from other data."""
         try:
@@ -113,6 +154,10 @@ def _read_index(path):
         expected = "one that this package wrote; without it the tokens are made again"
         refuse("directory", f"{path} ({str(facts)[:200]})", expected)
     return facts
+
+
+def _length(batch):
+    return len(next(iter(batch.values())))
 
 
 def _checksum(batch):

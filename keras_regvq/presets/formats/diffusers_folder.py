@@ -78,7 +78,7 @@ def read_tensors(path):
     """{name: array} of a file of tensors alone, `.safetensors` or PyTorch's."""
     if path.suffix.lower() == ".safetensors":
         return read_safetensors(path, argument="preset")
-    found = read_torch_file(path)
+    found = read_torch_file(path, "preset")
     with reading(path, "a file of tensors by name", "preset"):
         found = found.get("state_dict", found)
         return {n: v for n, v in found.items() if isinstance(n, str) and hasattr(v, "shape")}

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from keras_regvq.data.every_caption import every_caption
 from tests.data.picture_folders import flat, read_all, write
 
 
@@ -31,6 +32,15 @@ def test_texts_beside_images_have_a_caption_a_line(folder):
     drawn = {captions(folder, shuffle=True, seed=seed)[0] for seed in range(8)}
     assert drawn == {"a cat", "a grey cat"}
     assert captions(folder)[1] == "ein Hündchen"
+
+
+def test_every_caption_of_every_image_of_a_split_is_listed(folder):
+    (folder / "train/0.txt").write_text("a cat\n\n  a grey cat  \n")
+    (folder / "train/sub/1.txt").write_text("a dog\n")
+    (folder / "test/2.txt").write_text("a boat\n")
+    found = every_caption(f"folder:{folder}", "train", 16)
+    assert sorted(found) == ["a cat", "a dog", "a grey cat"]
+    assert len(every_caption(f"folder:{folder}", "train", 16, num_examples=1)) in (1, 2)
 
 
 def test_a_line_beside_an_image_that_is_no_utf_8_is_named_and_the_others_are_read(folder):

@@ -121,6 +121,20 @@ def test_a_large_picture_is_averaged_in_bands_to_what_it_is_at_once(tmp_path, mo
     assert np.abs(in_bands.astype(int) - at_once).max() <= 1
 
 
+@pytest.mark.parametrize("mode, most", [("F", 255.0), ("I", 255), ("F", 1.0)])
+def test_what_white_is_in_a_large_picture_is_found_once(tmp_path, monkeypatch, mode, most):
+    values = np.linspace(0, most, 300 * 64).reshape(300, 64)
+    Image.fromarray(values.astype(np.float32 if mode == "F" else np.int32)).save(tmp_path / "a.tif")
+    asked, original = [], Image.Image.getextrema
+    monkeypatch.setattr(
+        Image.Image, "getextrema", lambda image: asked.append(image.size) or original(image)
+    )
+    monkeypatch.setattr(pictures, "_BAND", 64 * 64)
+    grey = read_image(tmp_path / "a.tif", channels=1)[:, :, 0]
+    assert asked == [(64, 300)]
+    assert np.abs(grey - values * 255 / most).max() <= 1
+
+
 def test_captions_are_found_by_name_or_stem_and_drawn_from_several(split_folder):
     for i, name in enumerate(("a.png", "b.png", "sub/c.png", "d.e.png")):
         write(split_folder / "test" / "images" / name, flat(i))

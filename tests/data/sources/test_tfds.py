@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from keras_regvq.data import load
+from keras_regvq.data.every_caption import every_caption
 
 tfds = pytest.importorskip("tensorflow_datasets")
 
@@ -91,6 +92,15 @@ def test_images_label_maps_and_nested_captions_are_found(data_dir):
             image[:, 6:].astype(int) - 10 * number
         ).max() < 3
         assert caption.decode() in (TEXTS[number % 3] or [""])
+
+
+def test_every_caption_is_listed(data_dir, monkeypatch):
+    monkeypatch.setattr(
+        "keras_regvq.data.sources.tfds._builder",
+        lambda name, *_: tfds.builder(name, data_dir=data_dir),
+    )
+    found = every_caption("tfds:regvq_pictures")
+    assert sorted(found) == sorted(["one", "two", "zwei"] * 2)
 
 
 def test_training_passes_shuffle_and_draw_among_captions(data_dir):

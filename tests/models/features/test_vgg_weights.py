@@ -149,10 +149,11 @@ def test_truncated_files_and_files_of_another_type_are_refused(files, tmp_path, 
     path = tmp_path / f"broken{suffix}"
     with open(files[suffix], "rb") as file:
         path.write_bytes(file.read(os.path.getsize(files[suffix]) // 2))
-    with pytest.raises(ValueError, match="`weights`.*broken.*cannot be read as"):
+    with pytest.raises(ValueError, match="`weights`.*broken.*cannot be read") as error:
         VGG19Features(str(path), preprocessing="imagenet")
+    assert str(error.value).count("Argument") == str(error.value).count("broken") == 1
     path.write_bytes(b"not a file of weights")
-    with pytest.raises(ValueError, match="`weights`.*broken.*cannot be read as"):
+    with pytest.raises(ValueError, match="`weights`.*broken.*cannot be read"):
         VGG19Features(str(path), preprocessing="imagenet")
 
 

@@ -87,6 +87,32 @@ def test_another_tokenizers_cache_is_refused(tmp_path):
         run(Encoder(), tmp_path, fingerprint="b")
 
 
+def test_a_complete_cache_of_other_data_is_refused(tmp_path):
+    run(Encoder(), tmp_path)
+    other = [{"images": batch["images"] + 1} for batch in BATCHES]
+    for dataset in (other, [], [{"labels": batch["images"]} for batch in BATCHES]):
+        with pytest.raises(ValueError, match=f"{tmp_path.name}.*first 3 examples are others"):
+            run(never, tmp_path, dataset)
+    for dataset in (BATCHES[:1], [*BATCHES, BATCHES[0]]):
+        with pytest.raises(ValueError, match=f"7 examples, not from {len(dataset)} batches of 3"):
+            run(never, tmp_path, dataset)
+    check(run(never, tmp_path, iter(BATCHES)))
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 7, 100])
+def test_a_complete_cache_is_read_whatever_the_size_of_a_batch(tmp_path, size):
+    run(Encoder(), tmp_path)
+    whole = np.concatenate([batch["images"] for batch in BATCHES])
+    dataset = [{"images": whole[start : start + size]} for start in range(0, 7, size)]
+    check(run(never, tmp_path, dataset))
+
+
+def test_no_data_are_refused_where_tokens_are_missing(tmp_path):
+    for directory in (None, tmp_path):
+        with pytest.raises(ValueError, match="`dataset`.*None"):
+            run(never, directory, dataset=None)
+
+
 def test_a_foreign_index_and_an_empty_data_set_are_named(tmp_path):
     with pytest.raises(ValueError, match="empty"):
         run(Encoder(), None, dataset=[])
