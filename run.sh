@@ -2,8 +2,8 @@
 # Sets up .venv on first use, then does one thing in it:
 #   bash run.sh quickstart        train a Reg-VQ tokenizer on procedural scenes (one backend)
 #   bash run.sh tests [ARGS]      lint, then the test suite on tensorflow, jax and torch in turn
-# KERAS_BACKEND picks the quickstart's backend (default tensorflow); ARGS go to pytest. Each guide and
-# recipe is tested on one backend, another one each day; --all tests them on all three.
+# KERAS_BACKEND picks the quickstart's backend (default tensorflow); ARGS go to pytest. What no backend
+# computes is tested on one of them, another one each day (tests/conftest.py); --all: on all three.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 task=${1:-}

@@ -1,8 +1,9 @@
 """Every test runs on the backend that KERAS_BACKEND names.
 
-Guides, the README and recipes are long, and what they call is tested on every backend by shorter
-tests. In a run of the whole suite each of their files runs on one backend, and on another one
-tomorrow; `--all` runs all of them, and so does a run that names files.
+What no backend computes (files, data, messages) and what is long and made of parts that have tests
+of their own (guides, recipes) need not be tested three times. In a run of the whole suite each such
+file runs on one backend, and on another one tomorrow; `--all` runs all of them everywhere, and so
+does a run that names files.
 """
 
 import os
@@ -14,23 +15,40 @@ import pytest
 keras.config.disable_traceback_filtering()
 
 BACKENDS = ("tensorflow", "jax", "torch")
-LONG = ("tests/guides/", "tests/recipes/", "tests/test_readme.py")
+ONE_BACKEND = (
+    "tests/benchmarks/",
+    "tests/data/",
+    "tests/files/",
+    "tests/guides/",
+    "tests/models/features/",
+    "tests/models/generators/test_token_cache.py",
+    "tests/models/text_encoders/",
+    "tests/presets/formats/",
+    "tests/presets/test_hub.py",
+    "tests/presets/test_preset_safety.py",
+    "tests/presets/test_preset_saving.py",
+    "tests/recipes/",
+    "tests/test_main.py",
+    "tests/test_package.py",
+    "tests/test_pictures.py",
+    "tests/test_readme.py",
+)
 
 
 def pytest_addoption(parser):
-    parser.addoption("--all", action="store_true", help="guides and recipes on every backend")
+    parser.addoption("--all", action="store_true", help="all tests on every backend")
 
 
 def pytest_collection_modifyitems(config, items):
     if config.getoption("--all") or config.args_source != pytest.Config.ArgsSource.TESTPATHS:
         return
     files = [item.nodeid.split("::")[0] for item in items]
-    long_files = sorted({file for file in files if file.startswith(LONG)})
+    turns = sorted({file for file in files if file.startswith(ONE_BACKEND)})
     # The same day for all workers and all three backends: `run.sh` sets it.
     first = int(os.environ.get("TEST_DAY", "0"))
     others = {
         file
-        for number, file in enumerate(long_files, first)
+        for number, file in enumerate(turns, first)
         if BACKENDS[number % 3] != keras.backend.backend()
     }
     left_out = [item for item, file in zip(items, files, strict=True) if file in others]

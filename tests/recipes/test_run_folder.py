@@ -1,6 +1,7 @@
 """Runs that are interrupted, finished, overwritten, or go on: what --output holds decides."""
 
 import csv
+import functools
 import importlib
 import json
 from pathlib import Path
@@ -20,8 +21,27 @@ RUN = Path("runs/tokenizer")
 
 
 @pytest.fixture
-def recipe():
-    return importlib.import_module("train_tokenizer")
+def recipe(monkeypatch):
+    recipe = importlib.import_module("train_tokenizer")
+    few = functools.partial(recipe.held_out_images, count=8)
+    monkeypatch.setattr(recipe, "held_out_images", few)
+    return recipe
+
+
+@pytest.fixture(scope="module")
+def whole_runs(tmp_path_factory):
+    return tmp_path_factory.mktemp("whole")
+
+
+@pytest.fixture
+def whole(recipe, whole_runs):
+    """What a run without a kill gave: its numbers, and its folder."""
+    folder = whole_runs / "run"
+    if not folder.exists():
+        numbers = train(recipe, "--steps", "6", "--output", str(folder))
+        (whole_runs / "numbers.json").write_text(json.dumps(numbers))
+        keras.backend.clear_session()
+    return json.loads((whole_runs / "numbers.json").read_text()), folder
 
 
 def train(recipe, *options):
@@ -54,8 +74,8 @@ def check_equal(one, other):
 
 
 @pytest.mark.parametrize("place", ["fit", "preset", "measuring", "report", "end"])
-def test_a_kill_anywhere_loses_nothing(recipe, monkeypatch, place):
-    whole = train(recipe, "--steps", "6", "--output", "runs/whole")
+def test_a_kill_anywhere_loses_nothing(recipe, whole, monkeypatch, place):
+    numbers, folder = whole
     folders = importlib.import_module("run_folder")
     where = {
         "fit": (keras_regvq.training.TokenizerTrainer, "fit"),
@@ -74,11 +94,11 @@ def test_a_kill_anywhere_loses_nothing(recipe, monkeypatch, place):
     resumed = train(recipe, "--steps", "6", "--resume")
     assert epochs() == [0, 1, 2]
     if place != "end":  # there the schedule of the first 4 steps was another
-        assert resumed == whole
-        expected = keras_regvq.from_preset("runs/whole/preset").get_weights()
+        assert resumed == numbers
+        expected = keras_regvq.from_preset(folder / "preset").get_weights()
         check_equal(weights(), expected)
         for name in ("log.csv", "pictures/reconstructions_0002.png"):
-            assert (RUN / name).read_bytes() == (Path("runs/whole") / name).read_bytes()
+            assert (RUN / name).read_bytes() == (folder / name).read_bytes()
     history = json.loads((RUN / "results.json").read_text())["history"]
     assert len(history["loss"]) == len(history["val_loss"]) == 3
     assert not (RUN / "backup").exists()
