@@ -6,7 +6,7 @@ import keras
 import keras_hub
 import numpy as np
 
-from keras_regvq.checks.arrays import check_choice, refuse
+from keras_regvq.checks.arguments import check_choice, refuse
 from keras_regvq.checks.finite import is_finite
 from keras_regvq.checks.model_size import limited_size
 from keras_regvq.files.builtin_presets import locate

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import keras_regvq.models  # noqa: F401  registers the classes that presets name
-from keras_regvq.checks.arrays import refuse
+from keras_regvq.checks.arguments import refuse
 from keras_regvq.files.builtin_presets import BUILTIN_DIRECTORY, builtin_presets
 from keras_regvq.files.configs import read_config
 from keras_regvq.files.preset_files import check_path

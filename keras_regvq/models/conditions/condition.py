@@ -8,13 +8,8 @@ is laid out in space, a vector for each image token.
 import keras
 from keras import layers, ops
 
-from keras_regvq.checks.arrays import (
-    check_grid,
-    check_positive_integer,
-    check_tokens,
-    describe,
-    refuse,
-)
+from keras_regvq.checks.arguments import check_grid, check_positive_integer, refuse
+from keras_regvq.checks.arrays import check_tokens, describe
 from keras_regvq.models.layers.grid_positions import GridPositions
 from keras_regvq.models.tokenizers.label_map_tokenizer import LabelMapTokenizer, check_label_maps
 

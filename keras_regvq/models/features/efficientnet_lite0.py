@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from keras_regvq.checks.arrays import refuse
+from keras_regvq.checks.arguments import refuse
 from keras_regvq.models.features.vgg import FeatureExtractor
 from keras_regvq.models.features.vgg_weights import (
     checked_tensor,

@@ -5,7 +5,7 @@ import os
 import keras
 from keras import ops
 
-from keras_regvq.checks.arrays import refuse
+from keras_regvq.checks.arguments import refuse
 from keras_regvq.models.features.vgg import VGG19_LAYERS, FeatureExtractor
 from keras_regvq.models.features.vgg_weights import (
     checked_tensor,

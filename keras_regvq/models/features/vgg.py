@@ -4,7 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_regvq.checks.arrays import check_choice, check_image_shape_and_dtype, refuse, unit_float
+from keras_regvq.checks.arguments import check_choice, refuse
+from keras_regvq.checks.arrays import check_image_shape_and_dtype, unit_float
 from keras_regvq.models.features.vgg_weights import load_vgg
 
 # relu1_2, relu2_2, relu3_3, relu4_3, relu5_3. VGG-19 has four convolutions in blocks 3 to 5: the

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from keras_hub.models import VGGBackbone
 
-from keras_regvq.checks.arrays import check_choice, refuse
+from keras_regvq.checks.arguments import check_choice, refuse
 from keras_regvq.checks.finite import is_finite
 from keras_regvq.files.hdf5 import read_arrays, read_legacy_keras
 from keras_regvq.files.preset_files import load_hub_model

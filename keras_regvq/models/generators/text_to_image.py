@@ -3,7 +3,8 @@
 import keras
 import numpy as np
 
-from keras_regvq.checks.arrays import describe, refuse
+from keras_regvq.checks.arguments import refuse
+from keras_regvq.checks.arrays import describe
 from keras_regvq.data.pipeline import map_texts
 from keras_regvq.models.generators.image_generator import ImageGenerator, check_fit
 from keras_regvq.models.text_encoders.pretrained import (

@@ -4,7 +4,7 @@ import keras
 import keras_hub
 import numpy as np
 
-from keras_regvq.checks.arrays import check_positive_integer, refuse
+from keras_regvq.checks.arguments import check_positive_integer, refuse
 from keras_regvq.files.preset_files import (
     PresetFiles,
     check_path,

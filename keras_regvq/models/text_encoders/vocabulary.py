@@ -6,7 +6,8 @@ import warnings
 import keras
 import numpy as np
 
-from keras_regvq.checks.arrays import check_positive_integer, describe, refuse
+from keras_regvq.checks.arguments import check_positive_integer, refuse
+from keras_regvq.checks.arrays import describe
 from keras_regvq.models.conditions.caption_words import WordCondition
 
 

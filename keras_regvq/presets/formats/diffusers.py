@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_regvq.checks.arrays import describe, refuse
+from keras_regvq.checks.arguments import refuse
+from keras_regvq.checks.arrays import describe
 from keras_regvq.files.replacing import write_text
 from keras_regvq.files.safetensors_files import write_safetensors
 from keras_regvq.files.settings_files import read_json

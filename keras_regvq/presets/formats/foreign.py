@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from keras_regvq.checks.arrays import check_choice, refuse
+from keras_regvq.checks.arguments import check_choice, refuse
 from keras_regvq.files.safetensors_files import read_safetensors, write_safetensors
 from keras_regvq.files.torch_pickle import read_torch_file
 from keras_regvq.presets.formats import diffusers, llamagen, taming

@@ -2,7 +2,8 @@
 
 import re
 
-from keras_regvq.checks.arrays import describe, refuse
+from keras_regvq.checks.arguments import refuse
+from keras_regvq.checks.arrays import describe
 from keras_regvq.presets.formats.architecture import build_tokenizer, check_size, infer_architecture
 from keras_regvq.presets.formats.state_dicts import find_state
 from keras_regvq.presets.formats.taming import taming_state_dict

@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 
-from keras_regvq.checks.arrays import check_positive_integer, refuse
+from keras_regvq.checks.arguments import check_positive_integer, refuse
 from keras_regvq.models import AutoregressivePrior, LabelMapTokenizer, TokenCondition
 from keras_regvq.presets.formats.architecture import check_size, infer_architecture
 from keras_regvq.presets.formats.foreign import read_checkpoint

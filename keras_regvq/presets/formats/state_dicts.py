@@ -8,7 +8,7 @@ beside optimizers, loss networks, and the bookkeeping of averaged codebooks.
 import re
 from typing import NamedTuple
 
-from keras_regvq.checks.arrays import refuse
+from keras_regvq.checks.arguments import refuse
 
 # Parts of names that wrappers put anywhere among the others.
 _WRAPPERS = {

@@ -2,7 +2,7 @@
 
 import math
 
-from keras_regvq.checks.arrays import refuse
+from keras_regvq.checks.arguments import refuse
 from keras_regvq.presets.formats.architecture import build_tokenizer, check_size, infer_architecture
 from keras_regvq.presets.formats.state_dicts import find_state
 from keras_regvq.presets.formats.taming_config import read_taming_config

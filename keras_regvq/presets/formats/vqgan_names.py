@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from keras import ops
 
-from keras_regvq.checks.arrays import describe, refuse
+from keras_regvq.checks.arguments import refuse
+from keras_regvq.checks.arrays import describe
 from keras_regvq.checks.finite import is_finite
 from keras_regvq.models.layers.blocks import AttentionBlock, ResidualBlock, Upsample
 from keras_regvq.quantizers import GumbelQuantizer, RegularizedQuantizer, VectorQuantizer
