@@ -172,7 +172,7 @@ class PresetModel(Preset, keras.Model):
 def _may_be_in_preset(cls):
     """Whether a registered class may be named by a preset's config."""
     from keras_regvq.models.conditions.condition import Condition  # these modules import this one
-    from keras_regvq.models.text_encoders.vocabulary import TextEncoder
+    from keras_regvq.models.text_encoders.text_encoder import TextEncoder
 
     parts = (Preset, Quantizer, Condition, TextEncoder)
     if package_of(cls) == "keras_regvq":

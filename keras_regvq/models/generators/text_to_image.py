@@ -12,7 +12,7 @@ from keras_regvq.models.text_encoders.pretrained import (
     SUBDIRECTORY,
     PretrainedTextEncoder,
 )
-from keras_regvq.models.text_encoders.vocabulary import TextEncoder, check_texts
+from keras_regvq.models.text_encoders.text_encoder import TextEncoder, check_texts
 
 
 @keras.saving.register_keras_serializable(package="keras_regvq")
