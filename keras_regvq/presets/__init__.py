@@ -9,7 +9,7 @@ from keras_regvq.files.configs import read_config
 from keras_regvq.files.preset_files import check_path
 from keras_regvq.models.preset_model import Preset
 from keras_regvq.presets import hub
-from keras_regvq.presets.formats.foreign import export, foreign_format, load_foreign
+from keras_regvq.presets.convert import export, foreign_format, load_foreign
 from keras_regvq.presets.formats.net2net import load_net2net
 
 __all__ = [

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import keras_regvq
-from tests.presets.formats.foreign_peers import check_diffusers, diffusers_model
+from tests.presets.formats.peer_models import check_diffusers, diffusers_model
 from tests.presets.formats.test_diffusers_folders import write
 
 

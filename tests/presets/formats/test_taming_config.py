@@ -9,7 +9,7 @@ import keras_regvq
 from keras_regvq import models
 from keras_regvq.__main__ import main as command
 from keras_regvq.presets import load_net2net
-from tests.presets.formats.foreign_peers import check_taming, taming_model
+from tests.presets.formats.peer_models import check_taming, taming_model
 from tests.presets.formats.test_net2net import CLASSES, CODES, HEADS, SIDE, check_prior, checkpoint
 
 TOKENIZER = {
