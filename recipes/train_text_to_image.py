@@ -12,9 +12,9 @@ first. Writes samples while it trains, and at the end a preset and a report (ind
 """
 
 import keras_regvq
-from prior_options import Options
-from run_folder import RunFolder
-from running import ON_RESUME, run
+from shared.prior_options import Options
+from shared.run_folder import RunFolder
+from shared.running import ON_RESUME, run
 
 FIELDS = ("images", "captions")
 
@@ -67,7 +67,7 @@ def build_text_encoder(args):
     if args.text_encoder != "words":
         return keras_regvq.models.PretrainedTextEncoder(args.text_encoder, args.text_length or 64)
 
-    from prior_recipe import load_data
+    from shared.prior_recipe import load_data
 
     print("Reading the captions ...", flush=True)
     batches = load_data(args, ("captions",), "train", args.num_examples).as_numpy_iterator()
@@ -78,7 +78,7 @@ def build_text_encoder(args):
 
 
 def build_model(args):
-    from prior_recipe import compile_model
+    from shared.prior_recipe import compile_model
 
     if args.start is not None:
         model = keras_regvq.models.TextToImage.from_preset(args.start, dtype=args.precision)
@@ -127,12 +127,13 @@ def main(arguments=None):
     import keras
 
     from keras_regvq.pictures import image_grid
-    from prior_recipe import held_out, train
+    from shared.held_out import load_part
+    from shared.prior_recipe import train
 
     keras.utils.set_random_seed(args.seed)
     keras.config.set_dtype_policy(args.precision)
     model = build_model(args)
-    examples = held_out(args, FIELDS, 10)
+    examples = load_part(args.data, "test", args.image_size, FIELDS, 10, seed=args.seed)
 
     def paint(model):
         guidance = {"guidance_scale": args.guidance_scale if args.condition_dropout else 1.0}

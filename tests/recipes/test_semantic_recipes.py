@@ -45,7 +45,7 @@ def test_training_writes_a_preset_that_paints_and_a_report(train, options):
 
 
 def test_training_goes_on_where_it_was_interrupted(train, monkeypatch):
-    recipes = importlib.import_module("prior_recipe")
+    recipes = importlib.import_module("shared.prior_recipe")
 
     def interrupt(self, epoch, logs=None):
         if epoch == 2:
@@ -110,7 +110,7 @@ def test_data_of_unknown_classes_need_their_number(train):
 
 
 def test_evaluation_reports_agreement_beside_real_images(map_painter, monkeypatch):
-    segmenter = importlib.import_module("scene_segmenter")
+    segmenter = importlib.import_module("shared.scene_segmenter")
     monkeypatch.setattr(segmenter, "EXAMPLES", 32)
     monkeypatch.setattr(segmenter, "EPOCHS", 1)
     recipe = importlib.import_module("evaluate_semantic_to_image")
@@ -123,7 +123,7 @@ def test_evaluation_reports_agreement_beside_real_images(map_painter, monkeypatc
 
 
 def test_agreement_counts_pixels_and_classes(monkeypatch):
-    recipe = importlib.import_module("scene_segmenter")
+    recipe = importlib.import_module("shared.scene_segmenter")
 
     class Reads:
         """Sees the label that an image's first channel holds."""

@@ -50,7 +50,7 @@ def test_configs_hold_options_that_the_recipe_knows(name):
 
 
 def test_evaluation_reports_what_is_found_beside_real_images(painter, monkeypatch):
-    classifier = importlib.import_module("scene_classifier")
+    classifier = importlib.import_module("shared.scene_classifier")
     monkeypatch.setattr(classifier, "EXAMPLES", 32)
     monkeypatch.setattr(classifier, "EPOCHS", 1)
     recipe = importlib.import_module("evaluate_text_to_image")
@@ -76,7 +76,7 @@ def test_seen_and_unseen_scenes_are_what_they_say():
 
 
 def test_found_facts_count_objects_colours_ground_and_time():
-    recipe = importlib.import_module("scene_classifier")
+    recipe = importlib.import_module("shared.scene_classifier")
     attributes = [
         {
             "objects": [{"colour": "red", "kind": "boat"}, {"colour": "blue", "kind": "tree"}],

@@ -1,10 +1,10 @@
 """Options of the recipes that train a prior, from the command line and a config."""
 
-import argparse
 import tomllib
 from pathlib import Path
 
-from run_folder import HELP, add_options
+from shared.options import adding_to, command_parser
+from shared.run_folder import HELP, add_options
 
 
 class Options:
@@ -16,21 +16,13 @@ class Options:
     """
 
     def __init__(self, description, output):
-        self.parser = argparse.ArgumentParser(
-            description=description + HELP, formatter_class=argparse.RawDescriptionHelpFormatter
-        )
+        self.parser = command_parser(description + HELP)
         self.parser.add_argument("--config", type=Path, help="TOML file of the options below")
         self.output = output
 
     def group(self, name):
         """A function add(name, default, help, **kwargs) that adds options to a group."""
-        group = self.parser.add_argument_group(name)
-
-        def add(name, default, help, **kwargs):
-            kind = {} if "action" in kwargs else {"type": kwargs.pop("type", type(default))}
-            group.add_argument(name, default=default, help=f"{help} [{default}]", **kind, **kwargs)
-
-        return add
+        return adding_to(self.parser.add_argument_group(name))
 
     def add_training(self, **defaults):
         """The options of every training; keyword arguments change their defaults."""

@@ -1,18 +1,15 @@
 """What the recipes that train a prior share: data, training, and the report."""
 
-import itertools
-
 import keras
-import numpy as np
 
 import keras_regvq
-from evaluation import write_page
 from keras_regvq.backend.autodiff import convolve_without_copies
 from keras_regvq.backend.fit_state import synchronize
 from keras_regvq.data.order import array_batches
 from keras_regvq.pictures import curves
 from keras_regvq.training import NonFiniteLoss
 from keras_regvq.training.callbacks import EpochPicture
+from shared.evaluation import write_page
 
 
 def load_data(
@@ -30,12 +27,6 @@ def load_data(
         from_step=from_step,
         drop_remainder=None if shuffle or from_step is not None else False,
     )
-
-
-def held_out(args, fields, count):
-    """At most `count` test examples, as arrays."""
-    batches = list(itertools.islice(load_data(args, fields, "test", count, batch_size=1), count))
-    return {name: np.concatenate([batch[name] for batch in batches]) for name in fields}
 
 
 def training_data(args, fields, model, step):
