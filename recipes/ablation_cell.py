@@ -130,12 +130,12 @@ def run_cell(settings, scale, features, seed, train, test):
     rebuilt = distances(network, test, decoded)
     prior_steps = scale["prior_steps"] * settings.get("prior_steps_factor", 1)
     samples = sample_images(tokenizer, scale, seed, train, len(test), prior_steps)
-    painted = distances(network, test, samples)
+    generated = distances(network, test, samples)
     seconds["seconds"] = time.perf_counter() - start
     numbers = {
         **numbers,
         **{f"reconstruction_{name}": value for name, value in rebuilt.items()},
-        **{f"generation_{name}": value for name, value in painted.items()},
+        **{f"generation_{name}": value for name, value in generated.items()},
         **seconds,
     }
     return numbers, image_grid([test[:12], decoded[:12], samples[:12]])

@@ -107,7 +107,7 @@ def main(arguments=None):
     write_text(args.output / "results.md", table(results))
     maps = keras_regvq.data.SCENE_PALETTE[test["labels"][:10]]
     rows = [maps, generated[:10], pictures["their reconstructions"][:10], test["images"][:10]]
-    with replacing(args.output / "painted.png") as part:
+    with replacing(args.output / "samples.png") as part:
         image_grid(rows, scale=2).save(part)
     print(table(results))
     print(
@@ -117,7 +117,7 @@ def main(arguments=None):
     for warning in summary["warnings"]:
         print(f"Warning: {warning}")
     print(
-        f"Picture (map, generated, reconstruction, real): {(args.output / 'painted.png').resolve()}"
+        f"Picture (map, generated, reconstruction, real): {(args.output / 'samples.png').resolve()}"
     )
     return report
 

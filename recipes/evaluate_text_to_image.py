@@ -186,7 +186,7 @@ def main(arguments=None):
             report["results"].append(row)
             write_results(args.output, report)  # what there is, before the next one starts
         shown[captions] = [images[:10], reconstructed, data["images"][:10]]
-    with replacing(args.output / "painted.png") as part:
+    with replacing(args.output / "samples.png") as part:
         image_grid([*shown["seen"], *shown["unseen"]], scale=2).save(part)
     if len(set(args.steps)) > 1:
         plot_steps(report["results"], args.output / "steps.png")

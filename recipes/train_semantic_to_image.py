@@ -3,7 +3,7 @@
     python recipes/train_semantic_to_image.py --config recipes/configs/scenes.toml
 
     python recipes/train_semantic_to_image.py --data folder:street --num-classes 20 \\
-        --tokenizer runs/street/preset --image-size 128 --output runs/street_painter
+        --tokenizer runs/street/preset --image-size 128 --output runs/street_generator
 
 Takes images with label maps, and a tokenizer trained on such images (train_tokenizer.py). A config
 is a TOML file of these options; what the command line says goes first. Writes samples while it
@@ -144,13 +144,13 @@ def main(arguments=None):
     examples = load_part(args.data, "test", args.image_size, FIELDS, 10, seed=args.seed)
     palette = palette_of(args.data, num_classes)
 
-    def paint(model):
-        maps, painted = examples["labels"], model.generate(examples["labels"], seed=0)
-        return image_grid([palette[maps], painted, examples["images"]])
+    def sample(model):
+        maps, generated = examples["labels"], model.generate(examples["labels"], seed=0)
+        return image_grid([palette[maps], generated, examples["images"]])
 
     title = f"Pictures from label maps of {args.data}"
     caption = "Held-out maps, generated images, real images"
-    return train(args, FIELDS, model, paint, title, caption, folder)
+    return train(args, FIELDS, model, sample, title, caption, folder)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
     python recipes/train_text_to_image.py --config recipes/configs/scenes_text.toml
 
     python recipes/train_text_to_image.py --data folder:birds --tokenizer runs/birds/preset \\
-        --image-size 128 --text-encoder bert_base_en --output runs/bird_painter
+        --image-size 128 --text-encoder bert_base_en --output runs/bird_generator
 
 Takes images with captions, and a tokenizer trained on such images (train_tokenizer.py). The text
 encoder is a small one of the captions' own words, trained along, or any language model that
@@ -135,14 +135,14 @@ def main(arguments=None):
     model = build_model(args)
     examples = load_part(args.data, "test", args.image_size, FIELDS, 10, seed=args.seed)
 
-    def paint(model):
+    def sample(model):
         guidance = {"guidance_scale": args.guidance_scale if args.condition_dropout else 1.0}
-        painted = model.generate(examples["captions"], seed=0, **guidance)
-        return image_grid([painted, examples["images"]])
+        generated = model.generate(examples["captions"], seed=0, **guidance)
+        return image_grid([generated, examples["images"]])
 
     title = f"Pictures from captions of {args.data}"
     caption = "Generated from held-out captions; real images"
-    return train(args, FIELDS, model, paint, title, caption, folder)
+    return train(args, FIELDS, model, sample, title, caption, folder)
 
 
 if __name__ == "__main__":

@@ -57,16 +57,16 @@ def compile_model(args, model):
     )
 
 
-class PaintedPictures(EpochPicture):
-    """What the model paints of held-out examples, now and then while it trains."""
+class SamplePictures(EpochPicture):
+    """Samples for held-out conditions, now and then while it trains."""
 
-    def __init__(self, paint, directory, every):
-        super().__init__(directory, "painted", every)
-        self.paint = paint
+    def __init__(self, sample, directory, every):
+        super().__init__(directory, "samples", every)
+        self.sample = sample
 
     def picture(self):
         synchronize(self.model)
-        return self.paint(self.model)
+        return self.sample(self.model)
 
 
 def settings(args, model):
@@ -83,15 +83,15 @@ def settings(args, model):
     return {name: str(value) for name, value in facts.items()}
 
 
-def train(args, fields, model, paint, title, caption, folder):
+def train(args, fields, model, sample, title, caption, folder):
     """Fit, write preset and report; an interrupted run goes on.
 
     Args:
         fields: of the data.
         model: compiled.
-        paint: function of the model that gives a PIL image.
+        sample: function of the model that gives a PIL image.
         title: of the report.
-        caption: of the painted picture in it.
+        caption: of that picture in it.
         folder: RunFolder of this run.
 
     Returns:
@@ -111,7 +111,7 @@ def train(args, fields, model, paint, title, caption, folder):
             validation_data=test,
             callbacks=[
                 NonFiniteLoss(),
-                PaintedPictures(paint, folder.pictures, max(folder.epochs // 4, 1)),
+                SamplePictures(sample, folder.pictures, max(folder.epochs // 4, 1)),
                 backup,
             ],
         )
@@ -122,7 +122,7 @@ def train(args, fields, model, paint, title, caption, folder):
     facts = settings(args, model)
     facts["backend"] = keras.backend.backend()
     facts["parameters of the prior"] = f"{model.prior.count_params():,}"
-    pictures = {caption: paint(model)}
+    pictures = {caption: sample(model)}
     if history:
         shown = ["loss", *model.loss_trackers]
         pictures["Training"] = curves(history, {name.replace("_", " "): [name] for name in shown})

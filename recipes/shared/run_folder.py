@@ -23,7 +23,7 @@ _FREE = {
     *("steps", "learning_rate", "output", "resume", "overwrite", "config"),
     *("test_examples", "preset_dtype", "guidance_scale"),
 }
-_PICTURES = re.compile(r"(painted|reconstructions|codebook)_\d{4,}\.png|\.part-.*\.png")
+_PICTURES = re.compile(r"(samples|painted|reconstructions|codebook)_\d{4,}\.png|\.part-.*\.png")
 
 
 class RunFolder:

@@ -31,12 +31,12 @@ def train(tokenizer):
         ["--condition", "tokens", "--label-steps", "2", "--checkpointing"],
     ],
 )
-def test_training_writes_a_preset_that_paints_and_a_report(train, options):
+def test_training_writes_a_preset_that_generates_and_a_report(train, options):
     numbers = train("--steps", "4", *options)
     assert 0 < numbers["bits_per_token"] < 8
     run = Path("runs/semantic_to_image")
     assert (run / "index.html").read_text().count("data:image/png;base64,") == 2
-    assert list((run / "pictures").glob("painted_*.png"))
+    assert list((run / "pictures").glob("samples_*.png"))
     model = keras_regvq.from_preset(run / "preset")
     maps = keras_regvq.data.scenes(2, size=32, split="test")["labels"]
     assert model.generate(maps, seed=0).shape == (2, 32, 32, 3)
@@ -52,7 +52,7 @@ def test_training_goes_on_where_it_was_interrupted(train, monkeypatch):
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(recipes.PaintedPictures, "on_epoch_begin", interrupt)
+        patch.setattr(recipes.SamplePictures, "on_epoch_begin", interrupt)
         with pytest.raises(KeyboardInterrupt):
             train("--steps", "6")
     with pytest.raises(SystemExit, match="--resume"):
@@ -119,7 +119,7 @@ def test_evaluation_reports_agreement_beside_real_images(map_painter, monkeypatc
     saved = json.loads((output / "results.json").read_text())
     assert saved["pictures"] == report["pictures"] and len(report["pictures"]) == 3
     assert (output / "results.md").read_text().count("\n") == 5
-    assert Image.open(output / "painted.png").width > 100
+    assert Image.open(output / "samples.png").width > 100
 
 
 def test_agreement_counts_pixels_and_classes(monkeypatch):
