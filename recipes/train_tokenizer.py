@@ -163,16 +163,16 @@ def build_optimizer(args):
     )
 
 
-def load_data(args, split, channels, num_examples, batch_size, from_step=None):
+def training_data(args, channels, step):
+    """Shuffled batches without end, from a step on."""
     return keras_regvq.data.load(
         args.data,
-        split=split,
         image_size=args.image_size,
-        batch_size=batch_size,
-        num_examples=num_examples,
+        batch_size=args.batch_size,
+        num_examples=args.num_examples,
         seed=args.seed,
-        from_step=from_step,
-        flip=args.flip and split == "train",
+        from_step=step,
+        flip=args.flip,
         channels=channels,
     )
 
@@ -222,9 +222,7 @@ def main(arguments=None):
 
     trainer = build_trainer(args)  # before the data: what it needs may be missing
     channels = trainer.tokenizer.image_channels
-    fields, count = ("images",), 256
-    test = load_part(args.data, "test", args.image_size, fields, count, channels, args.seed)
-    test = test["images"]
+    test = load_part(args.data, "test", args.image_size, ("images",), 256, channels)["images"]
     callbacks = [
         NonFiniteLoss(),
         ReconstructionGrid(test[:8], folder.pictures),
@@ -238,7 +236,7 @@ def main(arguments=None):
     backup.restore(trainer)  # before TemperatureSchedule asks for the step
     with folder.training():
         trainer.fit(
-            load_data(args, "train", channels, args.num_examples, args.batch_size, folder.step),
+            training_data(args, channels, folder.step),
             steps_per_epoch=args.epoch_steps,
             epochs=folder.epochs,
             validation_data=test[:64],

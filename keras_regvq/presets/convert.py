@@ -9,7 +9,7 @@ from keras_regvq.presets.formats.llamagen import LlamaGen
 from keras_regvq.presets.formats.state_dicts import refuse_without_tokenizer
 from keras_regvq.presets.formats.taming import Taming
 
-# The first that matches is taken: LlamaGen's tensors are taming's and more.
+# The first that matches is taken; Taming matches whatever has a tokenizer of VQ-GAN's names.
 FORMATS = (
     Diffusers(),
     LlamaGen(),

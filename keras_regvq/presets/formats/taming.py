@@ -16,7 +16,7 @@ _GROUPS = 32  # of each normalization
 class Taming(CheckpointFormat):
     """Checkpoints of taming-transformers: a VQ-GAN, a Gumbel-VQ, or a Net2Net with its tokenizer.
 
-    A state dict of the same names is one, too; formats that add to these names are asked before.
+    Whatever has its names is taken for one: other formats are asked before.
     """
 
     name = "taming"
