@@ -16,13 +16,13 @@ def command_parser(description):
 
 
 def option(group, name, default, help, **kwargs):
-    """Add an option to a parser or a group of it.
+    """Add an option to a parser or a group of it; returns argparse's action.
 
     It has its default's type, if no other is given, and --help says the default.
     """
     if "action" not in kwargs:
         kwargs.setdefault("type", type(default))
-    group.add_argument(name, default=default, help=f"{help} [{default}]", **kwargs)
+    return group.add_argument(name, default=default, help=f"{help} [{default}]", **kwargs)
 
 
 def adding_to(group):
