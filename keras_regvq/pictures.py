@@ -5,7 +5,8 @@ import io
 import numpy as np
 from PIL import Image
 
-from keras_regvq.checks.arrays import check_images, refuse
+from keras_regvq.checks.arguments import refuse
+from keras_regvq.checks.arrays import check_images
 
 
 def image_grid(rows, scale=1, gap=2):

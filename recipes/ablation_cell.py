@@ -3,10 +3,7 @@
 import time
 
 import keras
-import numpy as np
 
-import keras_regvq
-from evaluation import evaluate
 from keras_regvq.models import (
     AutoregressivePrior,
     EfficientNetLite0Features,
@@ -17,7 +14,8 @@ from keras_regvq.models import (
 from keras_regvq.pictures import image_grid
 from keras_regvq.quantizers import GumbelQuantizer, RegularizedQuantizer, VectorQuantizer
 from keras_regvq.training import NonFiniteLoss, TokenizerTrainer
-from set_distances import distances, feature_networks
+from shared.evaluation import evaluate
+from shared.set_distances import distances, feature_networks
 
 
 def build_quantizer(settings, scale, seed):
@@ -48,14 +46,6 @@ def loss_network(name, seed):
 def set_network(name):
     """What the distances between sets of images are measured with."""
     return feature_networks("random" if name == "random" else "efficientnet")[1]
-
-
-def images_of(data, scale, split, count):
-    batches = keras_regvq.data.load(
-        data, split=split, image_size=scale["image_size"], batch_size=64, fields=("images",),
-        shuffle=False, num_examples=count, drop_remainder=False,
-    )  # fmt: skip
-    return np.concatenate([batch["images"] for batch in batches.as_numpy_iterator()])
 
 
 def train_tokenizer(settings, scale, features, seed, images):
@@ -140,12 +130,12 @@ def run_cell(settings, scale, features, seed, train, test):
     rebuilt = distances(network, test, decoded)
     prior_steps = scale["prior_steps"] * settings.get("prior_steps_factor", 1)
     samples = sample_images(tokenizer, scale, seed, train, len(test), prior_steps)
-    painted = distances(network, test, samples)
+    generated = distances(network, test, samples)
     seconds["seconds"] = time.perf_counter() - start
     numbers = {
         **numbers,
         **{f"reconstruction_{name}": value for name, value in rebuilt.items()},
-        **{f"generation_{name}": value for name, value in painted.items()},
+        **{f"generation_{name}": value for name, value in generated.items()},
         **seconds,
     }
     return numbers, image_grid([test[:12], decoded[:12], samples[:12]])

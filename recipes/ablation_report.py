@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from keras_regvq.data.decoding import open_picture
 from keras_regvq.files.replacing import replacing, write_text
+from shared.markdown import markdown_table, mean_and_spread
 
 PANELS = ("psnr", "codebook_usage", "reconstruction_kernel_distance", "generation_kernel_distance")
 
@@ -64,16 +65,13 @@ def short_names(names):
 
 def table(rows):
     """Markdown: a row a variant, mean ± standard deviation over its seeds."""
-    titles = [title for title, _ in COLUMNS.values()]
-    lines = ["| variant | seeds | " + " | ".join(titles) + " |", "|---" * (len(titles) + 2) + "|"]
+    heads = ["variant", "seeds", *(title for title, _ in COLUMNS.values())]
+    lines = []
     for variant, cells in rows.items():
-        texts = []
-        for name, (_, form) in COLUMNS.items():
-            values = [numbers[name] for numbers in cells]
-            spread = f" ± {form.format(np.std(values, ddof=1))}" if len(values) > 1 else ""
-            texts.append(form.format(np.mean(values)) + spread)
-        lines.append("| " + " | ".join([variant, str(len(cells)), *texts]) + " |")
-    return "\n".join(lines) + "\n"
+        columns = {name: [numbers[name] for numbers in cells] for name in COLUMNS}
+        texts = [mean_and_spread(columns[name], form, 1) for name, (_, form) in COLUMNS.items()]
+        lines.append([variant, str(len(cells)), *texts])
+    return markdown_table(heads, lines)
 
 
 def plot(rows, path):

@@ -8,20 +8,19 @@ there are not repeated); of all of them a table (quantizers.md) and a picture of
 reconstructions (quantizers.png) are made.
 """
 
-import argparse
 import itertools
 import json
 import re
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 import keras_regvq
 from keras_regvq.data.decoding import open_picture
 from keras_regvq.files.replacing import replacing, write_text
-from options import integer
-from running import run
+from shared.markdown import markdown_table, mean_and_spread
+from shared.options import adding_to, command_parser, integer
+from shared.running import run
 
 IMAGES = 1600
 CODEBOOK = (256, 64)  # codes, width: the quickstart preset's
@@ -47,33 +46,22 @@ COLUMNS = {
 
 def table(results):
     """Markdown: one row a quantizer, mean over the seeds, with the spread of more than one."""
-    lines = [
-        "| quantizer | seeds | " + " | ".join(title for title, _ in COLUMNS.values()) + " |",
-        "|---" * (len(COLUMNS) + 2) + "|",
-    ]
+    heads = ["quantizer", "seeds", *(title for title, _ in COLUMNS.values())]
+    rows = []
     for name, by_seed in results.items():
-        cells = [name, ", ".join(by_seed)]
-        for column, (_, form) in COLUMNS.items():
-            values = [numbers[column] for numbers in by_seed.values()]
-            spread = f" ± {form.format(np.std(values))}" if len(values) > 1 else ""
-            cells.append(form.format(np.mean(values)) + spread)
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+        columns = {column: [one[column] for one in by_seed.values()] for column in COLUMNS}
+        texts = [mean_and_spread(columns[c], form, 0) for c, (_, form) in COLUMNS.items()]
+        rows.append([name, ", ".join(by_seed), *texts])
+    return markdown_table(heads, rows)
 
 
 def parse_arguments(arguments=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--seeds", type=integer(0), nargs="+", default=[0], help="[0]")
-    parser.add_argument("--output", type=Path, default=Path("runs/quantizers"), help="directory")
-    parser.add_argument(
-        "--only",
-        nargs="+",
-        default=list(QUANTIZERS)[:3],
-        choices=list(QUANTIZERS),
-        help="[first 3]",
-    )
+    parser = command_parser(__doc__)
+    option = adding_to(parser)
+    option("--seeds", [0], "random seeds", type=integer(0), nargs="+")
+    option("--output", Path("runs/quantizers"), "directory")
+    names = list(QUANTIZERS)
+    option("--only", names[:3], "which", type=str, nargs="+", choices=names)
     return parser.parse_args(arguments)
 
 
@@ -147,8 +135,8 @@ def main(arguments=None):
     import keras
 
     import quickstart
-    from evaluation import evaluate
     from keras_regvq.pictures import image_grid
+    from shared.evaluation import evaluate
 
     train, test = quickstart.load_scenes(IMAGES)
     images = image_grid([test[:10]], scale=2)

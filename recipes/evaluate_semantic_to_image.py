@@ -7,26 +7,20 @@ measure on the real images and on their reconstructions says what can be reached
 (results.md), results.json and a picture (map, generated, real) to --output.
 """
 
-import argparse
 import json
 from pathlib import Path
 
 import keras_regvq
-from held_out import warnings_of
 from keras_regvq.files.replacing import replacing, write_text
-from options import integer, number
-from running import run
+from shared.held_out import warnings_of
+from shared.markdown import markdown_table
+from shared.options import adding_to, command_parser, integer, number
+from shared.running import run
 
 
 def parse_arguments(arguments=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-
-    def option(name, default, help, **kwargs):
-        kwargs.setdefault("type", type(default))
-        parser.add_argument(name, default=default, help=f"{help} [{default}]", **kwargs)
-
+    parser = command_parser(__doc__)
+    option = adding_to(parser)
     option("--preset", "semantic_scenes_64", "a SemanticToImage trained on scenes")
     option("--count", 256, "held-out scenes", type=integer(2))
     option("--guidance-scale", 1.0, "classifier-free guidance", type=number(0))
@@ -52,16 +46,15 @@ def load_model(args):
 
 
 def table(results):
-    lines = [
-        "| pictures | pixel accuracy | mean IoU | kernel distance to other real scenes |",
-        "|---|---|---|---|",
-    ]
-    for name, numbers in results.items():
-        lines.append(
-            f"| {name} | {numbers['pixel_accuracy']:.1%} | {numbers['mean_iou']:.3f} | "
-            f"{numbers['kernel_distance']:.4f} |"
-        )
-    return "\n".join(lines) + "\n"
+    forms = {"pixel_accuracy": "{:.1%}", "mean_iou": "{:.3f}", "kernel_distance": "{:.4f}"}
+    heads = ["pictures", "pixel accuracy", "mean IoU", "kernel distance to other real scenes"]
+    return markdown_table(
+        heads,
+        [
+            [pictures, *(form.format(numbers[name]) for name, form in forms.items())]
+            for pictures, numbers in results.items()
+        ],
+    )
 
 
 def main(arguments=None):
@@ -70,8 +63,8 @@ def main(arguments=None):
     import keras
 
     from keras_regvq.pictures import image_grid
-    from replaced_results import say_what_is_replaced
-    from scene_segmenter import load_segmenter, measure
+    from shared.replaced_results import say_what_is_replaced
+    from shared.scene_segmenter import load_segmenter, measure
 
     keras.utils.set_random_seed(args.seed)
     settings = {name: str(value) for name, value in vars(args).items()}
@@ -114,7 +107,7 @@ def main(arguments=None):
     write_text(args.output / "results.md", table(results))
     maps = keras_regvq.data.SCENE_PALETTE[test["labels"][:10]]
     rows = [maps, generated[:10], pictures["their reconstructions"][:10], test["images"][:10]]
-    with replacing(args.output / "painted.png") as part:
+    with replacing(args.output / "samples.png") as part:
         image_grid(rows, scale=2).save(part)
     print(table(results))
     print(
@@ -124,7 +117,7 @@ def main(arguments=None):
     for warning in summary["warnings"]:
         print(f"Warning: {warning}")
     print(
-        f"Picture (map, generated, reconstruction, real): {(args.output / 'painted.png').resolve()}"
+        f"Picture (map, generated, reconstruction, real): {(args.output / 'samples.png').resolve()}"
     )
     return report
 

@@ -11,7 +11,6 @@ that occur in training; "unseen" ones name a pair that never does. Writes a tabl
 results.json, a picture and, for several --steps, a plot to --output.
 """
 
-import argparse
 import itertools
 import json
 from collections import Counter
@@ -20,10 +19,11 @@ from pathlib import Path
 import numpy as np
 
 import keras_regvq
-from held_out import warnings_of
 from keras_regvq.files.replacing import replacing, write_text
-from options import integer, number
-from running import run
+from shared.held_out import warnings_of
+from shared.markdown import markdown_table
+from shared.options import adding_to, command_parser, integer, number
+from shared.running import run
 
 COLUMNS = ("kinds", "objects", "ground", "time", "facts")
 
@@ -44,14 +44,11 @@ def held_out_scenes(count, size, unseen):
 
 
 def table(results):
-    lines = [
-        "| captions | pictures | " + " | ".join(COLUMNS) + " | kernel distance |",
-        "|---" * (len(COLUMNS) + 3) + "|",
-    ]
+    rows = []
     for row in results:
         cells = [row["captions"], row["pictures"], *(f"{row[name]:.1%}" for name in COLUMNS)]
-        lines.append("| " + " | ".join([*cells, f"{row['kernel_distance']:.4f}"]) + " |")
-    return "\n".join(lines) + "\n"
+        rows.append([*cells, f"{row['kernel_distance']:.4f}"])
+    return markdown_table(["captions", "pictures", *COLUMNS, "kernel distance"], rows)
 
 
 def plot_steps(results, path):
@@ -108,14 +105,8 @@ def load_models(args):
 
 
 def parse_arguments(arguments=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-
-    def option(name, default, help, **kwargs):
-        kwargs.setdefault("type", type(default))
-        parser.add_argument(name, default=default, help=f"{help} [{default}]", **kwargs)
-
+    parser = command_parser(__doc__)
+    option = adding_to(parser)
     option(
         "--preset",
         ("text_scenes_64",),
@@ -162,8 +153,8 @@ def main(arguments=None):
     import keras
 
     from keras_regvq.pictures import image_grid
-    from replaced_results import say_what_is_replaced
-    from scene_classifier import found_facts, kernel_distance, load_classifier
+    from shared.replaced_results import say_what_is_replaced
+    from shared.scene_classifier import found_facts, kernel_distance, load_classifier
 
     keras.utils.set_random_seed(args.seed)
     settings = {name: str(value) for name, value in vars(args).items()}
@@ -195,7 +186,7 @@ def main(arguments=None):
             report["results"].append(row)
             write_results(args.output, report)  # what there is, before the next one starts
         shown[captions] = [images[:10], reconstructed, data["images"][:10]]
-    with replacing(args.output / "painted.png") as part:
+    with replacing(args.output / "samples.png") as part:
         image_grid([*shown["seen"], *shown["unseen"]], scale=2).save(part)
     if len(set(args.steps)) > 1:
         plot_steps(report["results"], args.output / "steps.png")

@@ -12,7 +12,6 @@ a palette) or the labels' colours; --colours prints the labels of scenes with th
 caption or map: the map, then the samples.
 """
 
-import argparse
 import io
 import re
 from pathlib import Path
@@ -21,23 +20,17 @@ import numpy as np
 from PIL import Image
 
 import keras_regvq
-from held_out import SPLITS, describe_part, load_part
 from keras_regvq.data import SCENE_CLASSES, SCENE_PALETTE
 from keras_regvq.files.replacing import replacing
-from label_maps import read_map
-from options import integer, number
-from running import one_line, run
+from shared.held_out import SPLITS, describe_part, load_part
+from shared.label_maps import read_map
+from shared.options import adding_to, command_parser, integer, number
+from shared.running import one_line, run
 
 
 def parse_arguments(arguments=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-
-    def option(name, default, help, **kwargs):
-        kwargs.setdefault("type", type(default))
-        parser.add_argument(name, default=default, help=f"{help} [{default}]", **kwargs)
-
+    parser = command_parser(__doc__)
+    option = adding_to(parser)
     defaults = "; default semantic_scenes_64, or text_scenes_64 with --prompt"
     option("--preset", None, f"a SemanticToImage or a TextToImage{defaults}", type=str)
     option("--prompt", None, "captions", type=str, nargs="+")

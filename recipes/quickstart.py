@@ -7,12 +7,12 @@ tensorflow, jax or torch. The loss is L1 and the prior regularization; perceptua
 adversarial losses need a trained VGG-19 and longer runs: see train_tokenizer.py.
 """
 
-import argparse
 import time
 from pathlib import Path
 
 import keras_regvq
-from running import run
+from shared.options import command_parser
+from shared.running import run
 
 PRESET = "regvq_f4_256"
 IMAGES, EPOCHS, BATCH_SIZE = 752, 4, 8
@@ -45,16 +45,14 @@ def train_tokenizer(tokenizer, train, test, callbacks=()):
 
 
 def main(arguments=None):
-    argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    ).parse_args(arguments)
+    command_parser(__doc__).parse_args(arguments)
     start = time.perf_counter()
 
     import keras
 
-    from evaluation import evaluate, write_report
     from keras_regvq.training import LowUsageWarning, ReconstructionGrid
-    from replaced_results import say_what_is_replaced
+    from shared.evaluation import evaluate, write_report
+    from shared.replaced_results import say_what_is_replaced
 
     keras.utils.set_random_seed(0)
     print("Drawing scenes ...", flush=True)

@@ -3,7 +3,7 @@
     python recipes/train_semantic_to_image.py --config recipes/configs/scenes.toml
 
     python recipes/train_semantic_to_image.py --data folder:street --num-classes 20 \\
-        --tokenizer runs/street/preset --image-size 128 --output runs/street_painter
+        --tokenizer runs/street/preset --image-size 128 --output runs/street_generator
 
 Takes images with label maps, and a tokenizer trained on such images (train_tokenizer.py). A config
 is a TOML file of these options; what the command line says goes first. Writes samples while it
@@ -13,9 +13,9 @@ trains, and at the end a preset and a report (index.html).
 import math
 
 import keras_regvq
-from prior_options import Options
-from run_folder import RunFolder
-from running import ON_RESUME, run
+from shared.prior_options import Options
+from shared.run_folder import RunFolder
+from shared.running import ON_RESUME, run
 
 FIELDS = ("images", "labels")
 
@@ -55,7 +55,7 @@ def build_condition(args, num_classes, folder):
 
     import keras
 
-    from prior_recipe import load_data
+    from shared.prior_recipe import load_data
 
     levels = int(math.log2(args.label_factor))
     tokenizer = keras_regvq.models.LabelMapTokenizer(
@@ -94,7 +94,7 @@ def build_condition(args, num_classes, folder):
 
 
 def build_model(args, num_classes, folder):
-    from prior_recipe import compile_model
+    from shared.prior_recipe import compile_model
 
     tokenizer = keras_regvq.from_preset(args.tokenizer)
     prior = keras_regvq.models.AutoregressivePrior(
@@ -135,20 +135,22 @@ def main(arguments=None):
     import keras
 
     from keras_regvq.pictures import image_grid
-    from prior_recipe import held_out, train
+    from shared.held_out import load_part
+    from shared.prior_recipe import train
 
     keras.utils.set_random_seed(args.seed)
     keras.config.set_dtype_policy(args.precision)
     model = build_model(args, num_classes, folder)
-    examples, palette = held_out(args, FIELDS, 10), palette_of(args.data, num_classes)
+    examples = load_part(args.data, "test", args.image_size, FIELDS, 10, seed=args.seed)
+    palette = palette_of(args.data, num_classes)
 
-    def paint(model):
-        maps, painted = examples["labels"], model.generate(examples["labels"], seed=0)
-        return image_grid([palette[maps], painted, examples["images"]])
+    def sample(model):
+        maps, generated = examples["labels"], model.generate(examples["labels"], seed=0)
+        return image_grid([palette[maps], generated, examples["images"]])
 
     title = f"Pictures from label maps of {args.data}"
     caption = "Held-out maps, generated images, real images"
-    return train(args, FIELDS, model, paint, title, caption, folder)
+    return train(args, FIELDS, model, sample, title, caption, folder)
 
 
 if __name__ == "__main__":

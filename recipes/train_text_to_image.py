@@ -3,7 +3,7 @@
     python recipes/train_text_to_image.py --config recipes/configs/scenes_text.toml
 
     python recipes/train_text_to_image.py --data folder:birds --tokenizer runs/birds/preset \\
-        --image-size 128 --text-encoder bert_base_en --output runs/bird_painter
+        --image-size 128 --text-encoder bert_base_en --output runs/bird_generator
 
 Takes images with captions, and a tokenizer trained on such images (train_tokenizer.py). The text
 encoder is a small one of the captions' own words, trained along, or any language model that
@@ -12,9 +12,9 @@ first. Writes samples while it trains, and at the end a preset and a report (ind
 """
 
 import keras_regvq
-from prior_options import Options
-from run_folder import RunFolder
-from running import ON_RESUME, run
+from shared.prior_options import Options
+from shared.run_folder import RunFolder
+from shared.running import ON_RESUME, run
 
 FIELDS = ("images", "captions")
 
@@ -77,7 +77,7 @@ def build_text_encoder(args):
 
 
 def build_model(args):
-    from prior_recipe import compile_model
+    from shared.prior_recipe import compile_model
 
     if args.start is not None:
         model = keras_regvq.models.TextToImage.from_preset(args.start, dtype=args.precision)
@@ -126,21 +126,22 @@ def main(arguments=None):
     import keras
 
     from keras_regvq.pictures import image_grid
-    from prior_recipe import held_out, train
+    from shared.held_out import load_part
+    from shared.prior_recipe import train
 
     keras.utils.set_random_seed(args.seed)
     keras.config.set_dtype_policy(args.precision)
     model = build_model(args)
-    examples = held_out(args, FIELDS, 10)
+    examples = load_part(args.data, "test", args.image_size, FIELDS, 10, seed=args.seed)
 
-    def paint(model):
+    def sample(model):
         guidance = {"guidance_scale": args.guidance_scale if args.condition_dropout else 1.0}
-        painted = model.generate(examples["captions"], seed=0, **guidance)
-        return image_grid([painted, examples["images"]])
+        generated = model.generate(examples["captions"], seed=0, **guidance)
+        return image_grid([generated, examples["images"]])
 
     title = f"Pictures from captions of {args.data}"
     caption = "Generated from held-out captions; real images"
-    return train(args, FIELDS, model, paint, title, caption, folder)
+    return train(args, FIELDS, model, sample, title, caption, folder)
 
 
 if __name__ == "__main__":

@@ -8,27 +8,17 @@
 Writes pictures and logs while it trains, a preset and a report (index.html) at the end.
 """
 
-import argparse
-import itertools
 import math
 from pathlib import Path
 
-import numpy as np
-
 import keras_regvq
-from run_folder import HELP, RunFolder, add_options
-from running import ON_RESUME, one_line, run
+from shared.options import adding_to, command_parser, option
+from shared.run_folder import HELP, RunFolder, add_options
+from shared.running import ON_RESUME, one_line, run
 
 
 def parse_arguments(arguments=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__ + HELP, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-
-    def option(group, name, default, help, **kwargs):
-        kind = {} if "action" in kwargs else {"type": kwargs.pop("type", type(default))}
-        group.add_argument(name, default=default, help=f"{help} [{default}]", **kind, **kwargs)
-
+    parser = command_parser(__doc__ + HELP)
     data = parser.add_argument_group("data")
     option(
         data,
@@ -90,7 +80,7 @@ def parse_arguments(arguments=None):
            choices=("float32", "float16"))  # fmt: skip
     option(training, "--seed", 0, "random seed")
     option(training, "--output", Path("runs/tokenizer"), "directory", type=Path)
-    add_options(lambda *option_, **kwargs: option(training, *option_, **kwargs))
+    add_options(adding_to(training))
     return parser.parse_args(arguments)
 
 
@@ -173,24 +163,18 @@ def build_optimizer(args):
     )
 
 
-def load_data(args, split, channels, num_examples, batch_size, from_step=None):
+def training_data(args, channels, step):
+    """Shuffled batches without end, from a step on."""
     return keras_regvq.data.load(
         args.data,
-        split=split,
         image_size=args.image_size,
-        batch_size=batch_size,
-        num_examples=num_examples,
+        batch_size=args.batch_size,
+        num_examples=args.num_examples,
         seed=args.seed,
-        from_step=from_step,
-        flip=args.flip and split == "train",
+        from_step=step,
+        flip=args.flip,
         channels=channels,
     )
-
-
-def held_out_images(args, channels, count=256):
-    """At most `count` test images as one array."""
-    batches = load_data(args, "test", channels, count, 1).as_numpy_iterator()
-    return np.concatenate([batch["images"] for batch in itertools.islice(batches, count)])
 
 
 def settings(args, trainer):
@@ -223,7 +207,6 @@ def main(arguments=None):
 
     import keras
 
-    from evaluation import evaluate, write_report
     from keras_regvq.training import (
         CodebookHistogram,
         LowUsageWarning,
@@ -231,13 +214,15 @@ def main(arguments=None):
         ReconstructionGrid,
         TemperatureSchedule,
     )
+    from shared.evaluation import evaluate, write_report
+    from shared.held_out import load_part
 
     keras.utils.set_random_seed(args.seed)
     keras.config.set_dtype_policy(args.precision)
 
     trainer = build_trainer(args)  # before the data: what it needs may be missing
     channels = trainer.tokenizer.image_channels
-    test = held_out_images(args, channels)
+    test = load_part(args.data, "test", args.image_size, ("images",), 256, channels)["images"]
     callbacks = [
         NonFiniteLoss(),
         ReconstructionGrid(test[:8], folder.pictures),
@@ -251,7 +236,7 @@ def main(arguments=None):
     backup.restore(trainer)  # before TemperatureSchedule asks for the step
     with folder.training():
         trainer.fit(
-            load_data(args, "train", channels, args.num_examples, args.batch_size, folder.step),
+            training_data(args, channels, folder.step),
             steps_per_epoch=args.epoch_steps,
             epochs=folder.epochs,
             validation_data=test[:64],

@@ -9,6 +9,7 @@ import pytest
 
 import keras_regvq
 from keras_regvq.__main__ import main as command
+from keras_regvq.__main__ import parse_arguments
 
 
 @pytest.fixture
@@ -96,3 +97,11 @@ def test_help_imports_neither_keras_nor_tensorflow():
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )
     assert "convert" in shown.stdout
+
+
+def test_every_format_can_be_asked_for():
+    names = [one.name for one in keras_regvq.presets.convert.FORMATS]
+    for name in ("keras", *names):
+        assert parse_arguments(["convert", "a", "b", "--to", name]).to == name
+    with pytest.raises(SystemExit):
+        parse_arguments(["convert", "a", "b", "--to", "onnx"])

@@ -1,3 +1,4 @@
+import ast
 import os
 import re
 import subprocess
@@ -51,21 +52,154 @@ def test_only_its_own_folder_names_a_backend():
     assert naming and others == []
 
 
+# From top to bottom; those of one line know nothing of each other. `__init__` is the package's own.
+ORDER = (
+    ("__main__",),
+    ("__init__",),
+    ("presets", "training"),
+    ("models",),
+    ("data", "metrics", "pictures", "quantizers"),
+    ("losses",),
+    ("torch_files",),
+    ("files",),
+    ("checks",),
+    ("backend", "version"),
+)
+LEVELS = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
+MODULES = {
+    ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in PACKAGE.rglob("*.py")
+}
+
+
+def imported(module, source, anywhere=True):
+    """The modules and names of this package that a module's source imports or reaches.
+
+    Args:
+        module: its name, which relative imports start from.
+        source: Python.
+        anywhere: whether what functions import counts, too.
+    """
+    found, left = set(), [ast.parse(source)]
+    package = module if MODULES.get(module, PACKAGE).name == "__init__.py" else parent(module)
+    while left:
+        node = left.pop()
+        if anywhere or not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            left += ast.iter_child_nodes(node)
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            start = package.split(".")[: len(package.split(".")) + 1 - node.level]
+            base = ".".join([*(start if node.level else []), *filter(None, [node.module])])
+            found |= {f"{base}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            found.add(f"{node.value.id}.{node.attr}")
+    return {name for name in found if name.split(".")[0] == "keras_regvq"}
+
+
+def parent(name):
+    return name.rpartition(".")[0]
+
+
+def room(name):
+    return (name.split(".") + ["__init__"])[1]
+
+
+def wrong_ways(module, source):
+    """What a module imports of rooms that are above its own, or beside it."""
+    own = room(module)
+    return [
+        name
+        for name in sorted(imported(module, source))
+        if room(name) in LEVELS and room(name) != own and LEVELS[room(name)] <= LEVELS[own]
+    ]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import keras_regvq",
+        "import keras_regvq.training.batches as batches",
+        "import numpy, keras_regvq.training",
+        "from keras_regvq import training",
+        "from keras_regvq import (\n    losses,\n    training as loops,\n)",
+        "from keras_regvq.training import TokenizerTrainer",
+        "from ..training import TokenizerTrainer",
+        "from .. import losses, \\\n    training",
+        "def late():\n    from keras_regvq import training",
+        "import keras_regvq.losses\nkeras_regvq.training.TokenizerTrainer",
+    ],
+)
+def test_an_import_of_what_is_above_is_seen_in_every_form(line):
+    assert wrong_ways("keras_regvq.models.made_up", line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import keras, numpy",
+        "from keras_regvq import losses, quantizers",
+        "from keras_regvq.models.layers.blocks import Upsample",
+        "from .layers import blocks",
+        "from keras_regvq.data.pipeline import training",
+    ],
+)
+def test_an_import_of_what_is_below_is_none(line):
+    assert not wrong_ways("keras_regvq.models.made_up", line)
+
+
+def test_every_file_and_folder_of_the_package_has_its_place_in_the_order():
+    assert {room(name) for name in MODULES} == set(LEVELS)
+
+
 def test_dependencies_point_one_way():
-    everything = "quantizers|losses|metrics|data|models|training|presets"
-    forbidden = {
-        "backend": f"checks|files|{everything}",
-        "checks": everything,
-        "files": everything,
-        "quantizers": "models|training|data|metrics|presets",
-        "losses": "quantizers|models|training|data|metrics|presets",
-        "models": "training|presets",  # text datasets become arrays in `data`
-        "metrics": "models|training|data|presets",
-        "data": "models|training|quantizers|losses|metrics|presets",
+    wrong = {name: wrong_ways(name, path.read_text()) for name, path in MODULES.items()}
+    assert {name: names for name, names in wrong.items() if names} == {}
+
+
+def cycle(graph):
+    """A list of nodes that lead from one to itself, or None; `graph` is {node: its successors}."""
+    done, path = set(), []
+
+    def visit(node):
+        if node in path:
+            return [*path[path.index(node) :], node]
+        if node in done:
+            return None
+        path.append(node)
+        found = next(filter(None, map(visit, sorted(graph[node]))), None)
+        path.pop()
+        done.add(node)
+        return found
+
+    return next(filter(None, map(visit, sorted(graph))), None)
+
+
+def test_a_cycle_is_found():
+    assert cycle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) is None
+    assert cycle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
+
+
+def test_no_module_imports_one_that_imports_it():
+    graph = {}
+    for module, path in MODULES.items():
+        names = imported(module, path.read_text(), anywhere=False)
+        graph[module] = {name if name in MODULES else parent(name) for name in names} & set(MODULES)
+    assert cycle(graph) is None
+
+
+# Whoever shortens one of these takes it out.
+LONG = {
+    "models/priors/diffusion/prior.py",
+    "models/priors/diffusion/unet.py",
+    "quantizers/chunked.py",
+    "training/tokenizer_trainer.py",
+}
+
+
+def test_no_file_has_more_than_250_lines():
+    lines = {
+        str(path.relative_to(PACKAGE)): len(path.read_text().splitlines())
+        for path in MODULES.values()
     }
-    for folder, names in forbidden.items():
-        pattern = re.compile(
-            rf"(from|import) keras_regvq\.({names})\b|from keras_regvq import .*\b({names})\b"
-        )
-        for path in (PACKAGE / folder).rglob("*.py"):
-            assert not pattern.search(path.read_text()), path
+    assert {name: n for name, n in lines.items() if n > 250 and name not in LONG} == {}

@@ -1,4 +1,7 @@
-"""The one way this package refuses an argument; free of keras, whose import can be TensorFlow's."""
+"""The one way this package refuses an argument, and checks of numbers, sizes and choices.
+
+Free of keras, whose import can be TensorFlow's.
+"""
 
 import numpy as np
 
@@ -15,6 +18,20 @@ def check_integer(argument, value, least):
     return int(value)
 
 
+def check_positive_integer(argument, value):
+    """Return `value` as an int of at least 1."""
+    return check_integer(argument, value, 1)
+
+
+def check_number(argument, value, low=0.0, high=float("inf")):
+    """Return `value` as a float; it must be a finite number in [low, high]."""
+    real = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    if not real or not np.isfinite(value) or not low <= value <= high:
+        interval = f"[{low}, {high}]" if np.isfinite(high) else f"at least {low}"
+        refuse(argument, repr(value), f"a number, {interval}")
+    return float(value)
+
+
 def check_size(argument, value, least=1):
     """Return `value`, a side or (height, width) of at least `least` pixels, as (height, width)."""
     sides = value if isinstance(value, (tuple, list)) else (value, value)
@@ -25,6 +42,14 @@ def check_size(argument, value, least=1):
     if not valid:
         refuse(argument, repr(value), f"a side of at least {least}, or (height, width) of such")
     return tuple(int(side) for side in sides)
+
+
+def check_grid(argument, grid):
+    """Return a grid or size, one positive integer or two, as (height, width)."""
+    sides = grid if isinstance(grid, (tuple, list)) else (grid, grid)
+    if len(sides) != 2:
+        refuse(argument, repr(grid), "an integer or (height, width)")
+    return tuple(check_positive_integer(argument, side) for side in sides)
 
 
 def check_choice(argument, value, choices):

@@ -1,28 +1,11 @@
-"""Checks of what users hand in: each failure is a ValueError with argument, received, expected."""
+"""Checks of images, tokens and masks: arrays and tensors, looked at through keras."""
 
 import keras
 import numpy as np
 
-from keras_regvq.checks.arguments import check_choice, check_integer, refuse
+from keras_regvq.checks.arguments import refuse
 
-__all__ = [
-    "check_choice",
-    "check_grid",
-    "check_image_shape_and_dtype",
-    "check_images",
-    "check_mask",
-    "check_number",
-    "check_positive_integer",
-    "check_tokens",
-    "describe",
-    "refuse",
-    "rgb",
-    "unit_float",
-]
-
-
-def check_positive_integer(argument, value):
-    return check_integer(argument, value, 1)
+IMAGE_CHANNELS = (1, 3, 4)  # grey, RGB, RGB and opacity
 
 
 def describe(value):
@@ -38,18 +21,6 @@ def _dtype_name(array):
         return keras.backend.standardize_dtype(array.dtype)
     except ValueError:
         return str(array.dtype)
-
-
-def check_number(argument, value, low=0.0, high=float("inf")):
-    """Return `value` as a float; it must be a finite number in [low, high]."""
-    real = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-    if not real or not np.isfinite(value) or not low <= value <= high:
-        interval = f"[{low}, {high}]" if np.isfinite(high) else f"at least {low}"
-        refuse(argument, repr(value), f"a number, {interval}")
-    return float(value)
-
-
-IMAGE_CHANNELS = (1, 3, 4)  # grey, RGB, RGB and opacity
 
 
 def check_image_shape_and_dtype(argument, images, factor=1, channels=3):
@@ -123,14 +94,6 @@ def check_tokens(argument, tokens, codebook_size, shape="(B, h, w)", what="token
     if low < 0 or high >= codebook_size:
         refuse(argument, f"{what} from {low} to {high}", expected)
     return tokens.astype("int32")
-
-
-def check_grid(argument, grid):
-    """Return a grid or size, one positive integer or two, as (height, width)."""
-    sides = grid if isinstance(grid, (tuple, list)) else (grid, grid)
-    if len(sides) != 2:
-        refuse(argument, repr(grid), "an integer or (height, width)")
-    return tuple(check_positive_integer(argument, side) for side in sides)
 
 
 def check_mask(argument, mask, shape):

@@ -2,7 +2,7 @@
 
 `load` opens procedural scenes, picture folders, ADE20K, CelebAMask-HQ, CUB-200, emoji, TensorFlow
 Datasets and arrays as `tf.data`; `label_classes` says how many classes a source's label maps have;
-`scene` and `scenes` paint the procedural pictures with NumPy alone. TensorFlow is imported when a
+`scene` and `scenes` draw the procedural pictures with NumPy alone. TensorFlow is imported when a
 dataset is made, not before.
 """
 

@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from keras_regvq.checks.arrays import check_number, refuse
+from keras_regvq.checks.arguments import check_number, refuse
 from keras_regvq.losses.perceptual import shapes_agree, unit_normalize
 
 

@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from keras_regvq.checks.arrays import refuse
+from keras_regvq.checks.arguments import refuse
 
 
 def unit_normalize(features, epsilon=1e-10):

@@ -3,7 +3,8 @@
 import keras
 from keras import ops
 
-from keras_regvq.checks.arrays import check_positive_integer, describe, refuse
+from keras_regvq.checks.arguments import check_positive_integer, refuse
+from keras_regvq.checks.arrays import describe
 
 
 class CodeCounts(keras.metrics.Metric):

@@ -3,7 +3,8 @@
 import keras
 import numpy as np
 
-from keras_regvq.checks.arrays import check_images, describe, refuse, rgb, unit_float
+from keras_regvq.checks.arguments import refuse
+from keras_regvq.checks.arrays import check_images, describe, rgb, unit_float
 
 
 class ImageFeatures(keras.metrics.Metric):

@@ -3,7 +3,8 @@
 import keras
 from keras import ops
 
-from keras_regvq.checks.arrays import check_number, describe, refuse
+from keras_regvq.checks.arguments import check_number, refuse
+from keras_regvq.checks.arrays import describe
 
 
 def check_max_value(max_value):

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_regvq.checks.arrays import check_positive_integer, refuse
+from keras_regvq.checks.arguments import check_positive_integer, refuse
 from keras_regvq.metrics.image_features import ImageFeatures
 
 _BLOCK = 1024  # rows of the distance matrix at a time

@@ -2,7 +2,8 @@
 
 import keras
 
-from keras_regvq.checks.arrays import describe, refuse, rgb
+from keras_regvq.checks.arguments import refuse
+from keras_regvq.checks.arrays import describe, rgb
 from keras_regvq.losses.perceptual import layer_distances
 from keras_regvq.metrics.image_pairs import unit_image_pair
 

@@ -5,7 +5,7 @@ import math
 import keras
 from keras import ops
 
-from keras_regvq.checks.arrays import refuse
+from keras_regvq.checks.arguments import refuse
 from keras_regvq.metrics.image_pairs import check_max_value, unit_image_pair
 
 WINDOW_SIZE, SIGMA = 11, 1.5

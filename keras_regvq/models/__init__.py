@@ -1,23 +1,24 @@
 """Models: tokenizers, the networks of their loss, token priors and what paints with them."""
 
-from keras_regvq.models.conditions.caption_words import TextFeatureCondition, WordCondition
-from keras_regvq.models.conditions.condition import (
-    ClassCondition,
-    Condition,
-    LabelMapCondition,
-    TokenizedMapCondition,
-)
+from keras_regvq.models.conditions.caption_features import TextFeatureCondition
+from keras_regvq.models.conditions.caption_words import WordCondition
+from keras_regvq.models.conditions.class_label import ClassCondition
+from keras_regvq.models.conditions.condition import Condition
+from keras_regvq.models.conditions.label_map import LabelMapCondition
+from keras_regvq.models.conditions.label_map_tokens import TokenizedMapCondition
 from keras_regvq.models.conditions.tokens import TokenCondition
 from keras_regvq.models.features.efficientnet_lite0 import EfficientNetLite0Features
+from keras_regvq.models.features.feature_extractor import FeatureExtractor
 from keras_regvq.models.features.fid_inception import FIDInception
 from keras_regvq.models.features.lpips import LPIPSFeatures
-from keras_regvq.models.features.vgg import FeatureExtractor, VGG19Features
+from keras_regvq.models.features.vgg import VGG19Features
 from keras_regvq.models.generators.semantic_to_image import SemanticToImage
 from keras_regvq.models.generators.text_to_image import TextToImage
 from keras_regvq.models.priors.autoregressive.prior import AutoregressivePrior
 from keras_regvq.models.priors.diffusion.prior import DiffusionPrior
 from keras_regvq.models.text_encoders.pretrained import PretrainedTextEncoder
-from keras_regvq.models.text_encoders.vocabulary import TextEncoder, VocabularyEncoder
+from keras_regvq.models.text_encoders.text_encoder import TextEncoder
+from keras_regvq.models.text_encoders.vocabulary import VocabularyEncoder
 from keras_regvq.models.tokenizers.image_tokenizer import ImageTokenizer
 from keras_regvq.models.tokenizers.label_map_tokenizer import LabelMapTokenizer
 from keras_regvq.models.tokenizers.patch_discriminator import PatchDiscriminator

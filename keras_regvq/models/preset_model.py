@@ -6,7 +6,7 @@ import keras
 import keras_hub
 import numpy as np
 
-from keras_regvq.checks.arrays import check_choice, refuse
+from keras_regvq.checks.arguments import check_choice, refuse
 from keras_regvq.checks.finite import is_finite
 from keras_regvq.checks.model_size import limited_size
 from keras_regvq.files.builtin_presets import locate
@@ -172,7 +172,7 @@ class PresetModel(Preset, keras.Model):
 def _may_be_in_preset(cls):
     """Whether a registered class may be named by a preset's config."""
     from keras_regvq.models.conditions.condition import Condition  # these modules import this one
-    from keras_regvq.models.text_encoders.vocabulary import TextEncoder
+    from keras_regvq.models.text_encoders.text_encoder import TextEncoder
 
     parts = (Preset, Quantizer, Condition, TextEncoder)
     if package_of(cls) == "keras_regvq":

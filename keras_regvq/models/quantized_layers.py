@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_regvq.checks.arrays import refuse
+from keras_regvq.checks.arguments import refuse
 
 MODES = ("int8", "int4")
 

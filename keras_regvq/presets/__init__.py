@@ -3,13 +3,13 @@
 from pathlib import Path
 
 import keras_regvq.models  # noqa: F401  registers the classes that presets name
-from keras_regvq.checks.arrays import refuse
+from keras_regvq.checks.arguments import refuse
 from keras_regvq.files.builtin_presets import BUILTIN_DIRECTORY, builtin_presets
 from keras_regvq.files.configs import read_config
 from keras_regvq.files.preset_files import check_path
 from keras_regvq.models.preset_model import Preset
 from keras_regvq.presets import hub
-from keras_regvq.presets.formats.foreign import export, foreign_format, load_foreign
+from keras_regvq.presets.convert import export, foreign_format, load_foreign
 from keras_regvq.presets.formats.net2net import load_net2net
 
 __all__ = [

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from keras_regvq.checks.arrays import refuse
+from keras_regvq.checks.arguments import refuse
 from keras_regvq.files.preset_files import first_line
 from keras_regvq.files.settings_files import read_json
 from keras_regvq.presets.formats.diffusers_folder import (
@@ -93,4 +93,4 @@ def _fetch_weights(fetch):
         for shard in read_index(path) if ".index." in name else ():
             fetch(shard)
         return
-    fetch(WEIGHTS)  # whose absence is told of
+    fetch(WEIGHTS)  # its absence is what the error names

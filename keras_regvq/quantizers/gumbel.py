@@ -5,7 +5,7 @@ import math
 import keras
 from keras import ops
 
-from keras_regvq.checks.arrays import check_number
+from keras_regvq.checks.arguments import check_number
 from keras_regvq.quantizers.chunked import softmax_statistics
 from keras_regvq.quantizers.sampling import SamplingQuantizer
 

@@ -4,7 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_regvq.checks.arrays import check_positive_integer, check_tokens, describe, refuse
+from keras_regvq.checks.arguments import check_positive_integer, refuse
+from keras_regvq.checks.arrays import check_tokens, describe
 from keras_regvq.quantizers.chunked import best_codes
 
 

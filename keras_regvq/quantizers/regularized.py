@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_regvq.checks.arrays import check_choice, check_number
+from keras_regvq.checks.arguments import check_choice, check_number
 from keras_regvq.losses.prior import kl_to_uniform
 from keras_regvq.quantizers.chunked import softmax_statistics
 from keras_regvq.quantizers.sampling import SamplingQuantizer

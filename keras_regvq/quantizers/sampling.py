@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_regvq.backend.random_state import SavesRandomState
-from keras_regvq.checks.arrays import check_number, refuse
+from keras_regvq.checks.arguments import check_number, refuse
 from keras_regvq.quantizers.chunked import (
     best_codes,
     chunk_count,

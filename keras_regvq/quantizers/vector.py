@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_regvq.checks.arrays import check_number, check_positive_integer, refuse
+from keras_regvq.checks.arguments import check_number, check_positive_integer, refuse
 from keras_regvq.quantizers.chunked import best_codes
 from keras_regvq.quantizers.quantizer import Quantizer
 

@@ -1,6 +1,7 @@
 """Finding the images in what users hand to `fit`."""
 
-from keras_regvq.checks.arrays import check_image_shape_and_dtype, check_images, describe, refuse
+from keras_regvq.checks.arguments import refuse
+from keras_regvq.checks.arrays import check_image_shape_and_dtype, check_images, describe
 
 
 def images_of(batch):

@@ -8,15 +8,8 @@ from keras_regvq.backend.autodiff import (
     losses_and_gradient,
 )
 from keras_regvq.backend.random_state import SavesRandomState
-from keras_regvq.checks.arrays import (
-    check_choice,
-    check_image_shape_and_dtype,
-    check_number,
-    check_positive_integer,
-    describe,
-    refuse,
-    unit_float,
-)
+from keras_regvq.checks.arguments import check_choice, check_number, check_positive_integer, refuse
+from keras_regvq.checks.arrays import check_image_shape_and_dtype, describe, unit_float
 from keras_regvq.checks.checked_model import CheckedModel
 from keras_regvq.losses import hinge_discriminator_loss, hinge_generator_loss
 from keras_regvq.metrics import PSNR, CodebookPerplexity, CodebookUsage

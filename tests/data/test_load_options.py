@@ -131,9 +131,9 @@ def test_all_is_every_example_of_arrays_and_of_scenes(tmp_path):
     with pytest.raises(ValueError, match="`images`.*arrays of one shape.*a.npz"):
         values(images=images, images_test=images[:, :4])
     dataset = load("scenes", "all", 32, None, num_examples=10)
-    painted = [example["images"] for example in dataset.as_numpy_iterator()]
+    drawn = [example["images"] for example in dataset.as_numpy_iterator()]
     expected = [scene(i, 32, "train").image for i in range(8)]
     expected[4:4] = [scene(0, 32, "test").image]
     expected.append(scene(1, 32, "test").image)
-    np.testing.assert_array_equal(painted, expected)
+    np.testing.assert_array_equal(drawn, expected)
     assert len(load("scenes", "all", batch_size=None)) == 2500

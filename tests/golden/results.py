@@ -18,7 +18,7 @@ from keras_regvq.presets import load_net2net
 from keras_regvq.training import Backup
 from tests.models.priors.tiny_diffusion import make_diffusion_prior
 from tests.models.priors.tiny_prior import CLASSES, make_map_prior, random_maps, randomize
-from tests.presets.formats import foreign_peers, test_net2net
+from tests.presets.formats import peer_models, test_net2net
 from tests.training.conftest import make_tokenizer, make_trainer
 
 FOLDER = Path(__file__).parent
@@ -84,7 +84,7 @@ def foreign_files():
         for name, path in write_foreign(Path(folder)).items():
             size = 32 if name != "diffusers" else 16
             tokenizer = keras_regvq.from_preset(path, image_size=size)
-            part = of_tokenizer(tokenizer, foreign_peers.images(size))
+            part = of_tokenizer(tokenizer, peer_models.images(size))
             found |= {f"{name}_{key}": value for key, value in part.items()}
         file, _ = test_net2net.checkpoint(Path(folder), maps=True)
         tokenizer, prior, _ = load_net2net(file, test_net2net.HEADS, image_size=16)
@@ -97,14 +97,12 @@ def write_foreign(folder):
     import torch
 
     paths = {name: folder / f"{name}.ckpt" for name in ("taming", "gumbel", "llamagen")}
-    state = foreign_peers.taming_model().state_dict()
+    state = peer_models.taming_model().state_dict()
     torch.save({"state_dict": state}, paths["taming"])
-    torch.save(
-        {"state_dict": foreign_peers.taming_model(gumbel=True).state_dict()}, paths["gumbel"]
-    )
-    state = foreign_peers.llamagen_layout(foreign_peers.llamagen_model().state_dict())
+    torch.save({"state_dict": peer_models.taming_model(gumbel=True).state_dict()}, paths["gumbel"])
+    state = peer_models.llamagen_layout(peer_models.llamagen_model().state_dict())
     torch.save({"model": state}, paths["llamagen"])
-    foreign_peers.diffusers_model().save_pretrained(folder / "diffusers")
+    peer_models.diffusers_model().save_pretrained(folder / "diffusers")
     return {**paths, "diffusers": folder / "diffusers"}
 
 

@@ -12,7 +12,7 @@ import pytest
 
 import keras_regvq
 from keras_regvq.files.preset_files import PresetFiles
-from tests.presets.formats.foreign_peers import check_diffusers, diffusers_model
+from tests.presets.formats.peer_models import check_diffusers, diffusers_model
 from tests.presets.formats.test_diffusers_folders import write
 
 

@@ -13,8 +13,10 @@ def recipes_on_path(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(str(RECIPES))
     monkeypatch.chdir(tmp_path)
     yield
-    for name in RECIPES.glob("*.py"):
-        sys.modules.pop(name.stem, None)
+    commands = {path.stem for path in RECIPES.glob("*.py")}
+    for name in list(sys.modules):
+        if name in commands or name.split(".")[0] == "shared":
+            del sys.modules[name]
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import keras_regvq
 from keras_regvq.quantizers import RegularizedQuantizer
 
 TINY = "--features random --seeds 0 1 --steps 2 --prior-steps 2 --examples 16 --test 8".split()
@@ -30,7 +31,7 @@ def recipe(monkeypatch):
 def test_a_cell_trains_and_measures_a_tokenizer_and_a_prior(recipe):
     cell = importlib.import_module("ablation_cell")
     scale = {**recipe.SCALES["cpu"], "steps": 2, "prior_steps": 2}
-    images = cell.images_of("scenes", scale, "train", 16)
+    images = keras_regvq.data.scenes(16, size=scale["image_size"])["images"]
     assert images.shape == (16, 32, 32, 3)
     settings = recipe.studies(16)["ladder"]["+ PCL (Reg-VQ)"]
     numbers, picture = cell.run_cell(settings, scale, "random", 0, images, images[:8])

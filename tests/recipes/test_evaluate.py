@@ -27,7 +27,9 @@ def folder_of_pictures(path, count, size=40):
 
 
 def page_of(preset):
-    return Path("runs/evaluate") / importlib.import_module("preset_folders").folder_name(preset)
+    return Path("runs/evaluate") / importlib.import_module("shared.preset_folders").folder_name(
+        preset
+    )
 
 
 def test_a_tokenizers_page_shows_its_best_and_worst_reconstructions(recipe, tokenizer):
@@ -45,7 +47,7 @@ def test_a_tokenizers_page_shows_its_best_and_worst_reconstructions(recipe, toke
     made = model.reconstruct(images)
     psnr = -10 * np.log10(np.square(images / 255 - made).mean((1, 2, 3))).mean()
     assert numbers["psnr"] == pytest.approx(psnr, abs=1e-3)
-    features = importlib.import_module("set_distances").feature_networks("random")[1]
+    features = importlib.import_module("shared.set_distances").feature_networks("random")[1]
     distance = FrechetDistance(lambda x: keras.ops.mean(features(x), axis=(1, 2)))
     distance.update_state(images, made)
     assert numbers["frechet_distance"] == pytest.approx(float(distance.result()), rel=1e-3)
@@ -74,14 +76,14 @@ def test_the_number_of_images_is_that_of_the_split(recipe, tokenizer, tmp_path, 
 
 def test_all_images_of_a_folder_are_those_of_both_splits(recipe, tokenizer, tmp_path):
     source = folder_of_pictures(tmp_path / "held_out", 12)
-    load = importlib.import_module("held_out").load_part
+    load = importlib.import_module("shared.held_out").load_part
     parts = [load(source, part, (32, 32), ("images",), 99)["images"] for part in ("train", "test")]
     every = load(source, "all", (32, 32), ("images",), 99)["images"]
     assert sorted(map(bytes, every)) == sorted(map(bytes, np.concatenate(parts)))
 
 
 def test_best_and_worst_images_share_none():
-    choose = importlib.import_module("held_out").best_and_worst
+    choose = importlib.import_module("shared.held_out").best_and_worst
     scores = np.random.default_rng(0).permutation(30).astype(float)
     for count in range(1, 31):
         best, worst = choose(scores[:count])
@@ -124,7 +126,7 @@ def test_what_is_measured_is_on_disk_before_the_next_preset(recipe, tokenizer):
 
 
 def test_no_two_presets_share_a_folder(tmp_path, monkeypatch):
-    name = importlib.import_module("preset_folders").folder_name
+    name = importlib.import_module("shared.preset_folders").folder_name
     (tmp_path / "inner").mkdir()
     monkeypatch.chdir(tmp_path / "inner")
     places = ["runs/a/preset", "runs_a/preset", "runs_a_preset", "../preset", "preset",
@@ -169,7 +171,7 @@ def test_distances_between_too_few_images_are_left_out_and_the_rest_is_kept(reci
 
 
 def test_missing_features_are_named_before_anything_is_loaded(recipe, monkeypatch):
-    sets = importlib.import_module("set_distances")
+    sets = importlib.import_module("shared.set_distances")
 
     def missing(*args, **options):
         raise ImportError("pip install x")

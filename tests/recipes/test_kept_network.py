@@ -8,7 +8,7 @@ import pytest
 
 @pytest.fixture
 def kept():
-    return importlib.import_module("kept_network").kept_network
+    return importlib.import_module("shared.kept_network").kept_network
 
 
 def build(units=3):

@@ -12,7 +12,7 @@ SIZE = (32, 32)
 
 @pytest.fixture
 def read():
-    read_map = importlib.import_module("label_maps").read_map
+    read_map = importlib.import_module("shared.label_maps").read_map
     return lambda path, size=SIZE, palette=SCENE_PALETTE: read_map(path, size, palette)
 
 

@@ -76,12 +76,12 @@ def check_equal(one, other):
 @pytest.mark.parametrize("place", ["fit", "preset", "measuring", "report", "end"])
 def test_a_kill_anywhere_loses_nothing(recipe, whole, monkeypatch, place):
     numbers, folder = whole
-    folders = importlib.import_module("run_folder")
+    folders = importlib.import_module("shared.run_folder")
     where = {
         "fit": (keras_regvq.training.TokenizerTrainer, "fit"),
         "preset": (keras_regvq.models.ImageTokenizer, "save_to_preset"),
-        "measuring": (importlib.import_module("evaluation"), "evaluate"),
-        "report": (importlib.import_module("evaluation"), "write_report"),
+        "measuring": (importlib.import_module("shared.evaluation"), "evaluate"),
+        "report": (importlib.import_module("shared.evaluation"), "write_report"),
         "end": (folders.RunFolder, "_write"),
     }[place]
     if place == "end":
@@ -192,7 +192,14 @@ def test_losses_that_are_nan_end_in_one_line_and_leave_the_good_backup(recipe, m
     def ruined(self, *args, **kwargs):
         return original(self, *args, **kwargs) * float("nan")
 
-    kill(monkeypatch, recipe, importlib.import_module("evaluation"), "evaluate", "--steps", "2")
+    kill(
+        monkeypatch,
+        recipe,
+        importlib.import_module("shared.evaluation"),
+        "evaluate",
+        "--steps",
+        "2",
+    )
     kept = list((RUN / "backup").iterdir())
     (RUN / "preset" / "config.json").unlink()
     with monkeypatch.context() as patch:

@@ -8,7 +8,7 @@ import pytest
 SLOW = """
 import sys, time
 sys.path.insert(0, {recipes!r})
-from running import ON_RESUME, run
+from shared.running import ON_RESUME, run
 
 def main():
     print("started", flush=True)
@@ -46,7 +46,7 @@ def test_a_signal_ends_a_recipe_with_one_line(number, afterwards, line):
 ENDS = """
 import sys, warnings
 sys.path.insert(0, {recipes!r})
-from running import run
+from shared.running import run
 
 def main():
     warnings.warn("two\\nlines")
@@ -80,7 +80,7 @@ def test_an_error_and_a_warning_are_a_line_each(error, line):
 SWALLOWS = """
 import sys, time
 sys.path.insert(0, {recipes!r})
-import running
+from shared import running
 running._AGAIN = 0.2
 
 def main():

@@ -32,12 +32,12 @@ def train(tokenizer):
         ["--condition", "tokens", "--label-steps", "2", "--checkpointing"],
     ],
 )
-def test_training_writes_a_preset_that_paints_and_a_report(train, options):
+def test_training_writes_a_preset_that_generates_and_a_report(train, options):
     numbers = train("--steps", "4", *options)
     assert 0 < numbers["bits_per_token"] < 8
     run = Path("runs/semantic_to_image")
     assert (run / "index.html").read_text().count("data:image/png;base64,") == 2
-    assert list((run / "pictures").glob("painted_*.png"))
+    assert list((run / "pictures").glob("samples_*.png"))
     model = keras_regvq.from_preset(run / "preset")
     maps = keras_regvq.data.scenes(2, size=32, split="test")["labels"]
     assert model.generate(maps, seed=0).shape == (2, 32, 32, 3)
@@ -46,14 +46,14 @@ def test_training_writes_a_preset_that_paints_and_a_report(train, options):
 
 
 def test_training_goes_on_where_it_was_interrupted(train, monkeypatch):
-    recipes = importlib.import_module("prior_recipe")
+    recipes = importlib.import_module("shared.prior_recipe")
 
     def interrupt(self, epoch, logs=None):
         if epoch == 2:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(recipes.PaintedPictures, "on_epoch_begin", interrupt)
+        patch.setattr(recipes.SamplePictures, "on_epoch_begin", interrupt)
         with pytest.raises(KeyboardInterrupt):
             train("--steps", "6")
     with pytest.raises(SystemExit, match="--resume"):
@@ -150,7 +150,7 @@ def test_data_of_unknown_classes_need_their_number(train):
 
 
 def test_evaluation_reports_agreement_beside_real_images(map_painter, monkeypatch):
-    segmenter = importlib.import_module("scene_segmenter")
+    segmenter = importlib.import_module("shared.scene_segmenter")
     monkeypatch.setattr(segmenter, "EXAMPLES", 32)
     monkeypatch.setattr(segmenter, "EPOCHS", 1)
     recipe = importlib.import_module("evaluate_semantic_to_image")
@@ -159,11 +159,11 @@ def test_evaluation_reports_agreement_beside_real_images(map_painter, monkeypatc
     saved = json.loads((output / "results.json").read_text())
     assert saved["pictures"] == report["pictures"] and len(report["pictures"]) == 3
     assert (output / "results.md").read_text().count("\n") == 5
-    assert Image.open(output / "painted.png").width > 100
+    assert Image.open(output / "samples.png").width > 100
 
 
 def test_agreement_counts_pixels_and_classes(monkeypatch):
-    recipe = importlib.import_module("scene_segmenter")
+    recipe = importlib.import_module("shared.scene_segmenter")
 
     class Reads:
         """Sees the label that an image's first channel holds."""

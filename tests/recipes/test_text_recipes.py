@@ -26,12 +26,12 @@ def train(tokenizer):
 @pytest.mark.parametrize(
     "options", [["--cache", "tokens"], ["--process", "gaussian", "--condition-dropout", "0"]]
 )
-def test_training_writes_a_preset_that_paints_and_a_report(train, options):
+def test_training_writes_a_preset_that_generates_and_a_report(train, options):
     numbers = train("--steps", "4", *options)
     assert np.isfinite(numbers["loss"])
     run = Path("runs/text_to_image")
     assert (run / "index.html").read_text().count("data:image/png;base64,") == 2
-    assert list((run / "pictures").glob("painted_*.png"))
+    assert list((run / "pictures").glob("samples_*.png"))
     model = keras_regvq.from_preset(run / "preset")
     with pytest.warns(UserWarning, match="zeppelin"):
         pictures = model.generate(["a red boat", "a zeppelin"], num_steps=2, seed=0)
@@ -50,7 +50,7 @@ def test_configs_hold_options_that_the_recipe_knows(name):
 
 
 def test_evaluation_reports_what_is_found_beside_real_images(painter, monkeypatch):
-    classifier = importlib.import_module("scene_classifier")
+    classifier = importlib.import_module("shared.scene_classifier")
     monkeypatch.setattr(classifier, "EXAMPLES", 32)
     monkeypatch.setattr(classifier, "EPOCHS", 1)
     recipe = importlib.import_module("evaluate_text_to_image")
@@ -62,7 +62,7 @@ def test_evaluation_reports_what_is_found_beside_real_images(painter, monkeypatc
     assert json.loads((output / "results.json").read_text()) == report
     assert (output / "results.md").read_text().count("\n") == 2 + 2 * 6
     assert Image.open(output / "steps.png").width > 300
-    assert Image.open(output / "painted.png").width > 100
+    assert Image.open(output / "samples.png").width > 100
 
 
 def test_seen_and_unseen_scenes_are_what_they_say():
@@ -76,7 +76,7 @@ def test_seen_and_unseen_scenes_are_what_they_say():
 
 
 def test_found_facts_count_objects_colours_ground_and_time():
-    recipe = importlib.import_module("scene_classifier")
+    recipe = importlib.import_module("shared.scene_classifier")
     attributes = [
         {
             "objects": [{"colour": "red", "kind": "boat"}, {"colour": "blue", "kind": "tree"}],

@@ -1,1 +1,1 @@
-"""The procedural scenes, painted with NumPy."""
+"""The procedural scenes, drawn with NumPy."""

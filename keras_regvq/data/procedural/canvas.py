@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-_FINEST = 128  # pictures smaller than this are painted larger and averaged
+_FINEST = 128  # pictures smaller than this are drawn larger and averaged
 
 
 class Canvas:
@@ -62,7 +62,7 @@ class Frame:
     """Draws in an object's own coordinates: u to the side, v up from its base, 1 is `scale`.
 
     `light` in [-1, 1] is the side the light comes from, `ambient` (3,) its colour. With `mirrored`
-    the object is painted upside down below its base, thinly, as water shows it, and covers nothing.
+    the object is drawn upside down below its base, thinly, as water shows it, and covers nothing.
     """
 
     def __init__(self, canvas, x, base, scale, facing, light, ambient, identity, mirrored=False):

@@ -1,4 +1,4 @@
-"""Paints what lies behind the objects of a scene: sky, sun or moon, clouds, hills and ground."""
+"""Draws what lies behind the objects of a scene: sky, sun or moon, clouds, hills and ground."""
 
 import numpy as np
 
@@ -17,8 +17,8 @@ SKY, CLOUD, SUN, MOON, HILL, GROUND, FIRST_OBJECT = range(7)
 """What covers a pixel; the object `plan.objects[i]` is FIRST_OBJECT + i."""
 
 
-def paint_landscape(canvas, plan):
-    """Paints everything of `plan` but its objects on an empty canvas."""
+def draw_landscape(canvas, plan):
+    """Draws everything of `plan` but its objects on an empty canvas."""
     _sky(canvas, plan)
     if plan.body is not None:
         _sun_or_moon(canvas, plan)

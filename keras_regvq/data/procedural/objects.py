@@ -10,9 +10,9 @@ _LAMP = (1.0, 0.86, 0.48)
 _ROOFS = ((0.36, 0.33, 0.36), (0.45, 0.30, 0.22))
 
 
-def paint_object(frame, kind, rgb, variant, lamps, wet):
+def draw_object(frame, kind, rgb, variant, lamps, wet):
     """Draws `kind` in the colour `rgb`; `lamps`: its windows are lit; `wet`: it stands in water."""
-    _PAINTERS[kind](frame, np.asarray(rgb), variant, lamps, wet)
+    _DRAWINGS[kind](frame, np.asarray(rgb), variant, lamps, wet)
 
 
 def half_width(kind):
@@ -135,7 +135,7 @@ def _lighthouse(frame, rgb, variant, lamps, wet):
     frame.polygon([(-0.11, 0.9), (0.11, 0.9), (0, 1.0)], rgb * 0.7)
 
 
-_PAINTERS = {
+_DRAWINGS = {
     "house": _house,
     "tree": _tree,
     "boat": _boat,

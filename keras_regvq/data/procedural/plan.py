@@ -1,6 +1,6 @@
-"""What is in a scene: every random choice, made in unit coordinates before anything is painted.
+"""What is in a scene: every random choice, made in unit coordinates before anything is drawn.
 
-x runs right and y runs down, both from 0 to 1, whatever the size of the painted picture.
+x runs right and y runs down, both from 0 to 1, whatever the size of the drawn picture.
 """
 
 from dataclasses import dataclass, field
@@ -59,7 +59,7 @@ class PlannedObject:
 
 @dataclass(frozen=True)
 class ScenePlan:
-    """All that the painter and the caption need. `light` is the x the light comes from."""
+    """All that the drawing and the caption need. `light` is the x the light comes from."""
 
     time: str
     ground: str

@@ -11,8 +11,8 @@ import numpy as np
 from keras_regvq.checks.arguments import check_choice, check_integer, check_size
 from keras_regvq.data.decoding import squeeze_image, squeeze_labels, to_uint8
 from keras_regvq.data.procedural.captions import caption
+from keras_regvq.data.procedural.drawing import draw
 from keras_regvq.data.procedural.landscape import CLOUD, FIRST_OBJECT, HILL, MOON, SUN
-from keras_regvq.data.procedural.painter import paint
 from keras_regvq.data.procedural.plan import GROUNDS, HELD_OUT, KINDS, SPLITS, plan_scene
 
 SCENE_CLASSES = ("sky", "cloud", "sun", "moon", "hill", *GROUNDS, *KINDS)
@@ -37,7 +37,7 @@ _FACTS_SIZE = 64
 
 @dataclass(frozen=True)
 class Scene:
-    """A painted scene.
+    """A scene: its picture, and what is in it.
 
     Attributes:
         image: uint8 (size, size, 3).
@@ -45,7 +45,7 @@ class Scene:
         caption: One sentence, without capitals or a full stop, that names only what is visible.
         attributes: What is visible, the same at every size:
             "time" ("day", "sunset", "dusk", "night"), "ground" ("grass", "sand", "snow", "water"),
-            "sky_body" ("sun", "moon" or None), "clouds" (how many are painted, 0 if too few of
+            "sky_body" ("sun", "moon" or None), "clouds" (how many are drawn, 0 if too few of
             their pixels are visible), "hills" ("hills", "mountains" or None),
             "objects": a list, far to near, of dicts with "kind", "colour", "box" (left, top,
             right, bottom of the visible part, in [0, 1]) and "visible_pixels" (at 64 pixels), and
@@ -59,7 +59,7 @@ class Scene:
 
 
 def scene(seed, size=64, split="train"):
-    """Paints the scene of `seed`.
+    """Draws the scene of `seed`.
 
     The same seed is the same scene at every `size`. The splits "train" and "test" number their
     scenes apart: no seed of one is a scene of the other. `HELD_OUT` pairs of colour and kind never
@@ -75,8 +75,8 @@ def scene(seed, size=64, split="train"):
     """
     seed, size = check_integer("seed", seed, 0), check_integer("size", size, 16)
     plan = plan_scene(seed, check_choice("split", split, SPLITS))
-    image, identities = paint(plan, size)
-    facts = identities if size == _FACTS_SIZE else paint(plan, _FACTS_SIZE)[1]
+    image, identities = draw(plan, size)
+    facts = identities if size == _FACTS_SIZE else draw(plan, _FACTS_SIZE)[1]
     attributes = _attributes(plan, facts)
     return Scene(
         image=image,
@@ -87,7 +87,7 @@ def scene(seed, size=64, split="train"):
 
 
 def scenes(count, size=64, split="train", first_seed=0):
-    """Paints the `count` scenes of the seeds from `first_seed` on.
+    """Draws the `count` scenes of the seeds from `first_seed` on.
 
     Returns:
         A dict: "images" uint8 (count, size, size, 3), "labels" int32 (count, size, size),
@@ -95,12 +95,12 @@ def scenes(count, size=64, split="train", first_seed=0):
     """
     check_integer("count", count, 1)
     check_integer("first_seed", first_seed, 0)
-    painted = [scene(first_seed + i, size, split) for i in range(count)]
+    drawn = [scene(first_seed + i, size, split) for i in range(count)]
     return {
-        "images": np.stack([s.image for s in painted]),
-        "labels": np.stack([s.labels for s in painted]),
-        "captions": np.array([s.caption for s in painted]),
-        "attributes": [s.attributes for s in painted],
+        "images": np.stack([s.image for s in drawn]),
+        "labels": np.stack([s.labels for s in drawn]),
+        "captions": np.array([s.caption for s in drawn]),
+        "attributes": [s.attributes for s in drawn],
     }
 
 
@@ -159,9 +159,9 @@ class SceneExamples:
         if split == "all":
             split = "test" if index % 5 == 4 else "train"
             index = index // 5 if split == "test" else index - index // 5
-        painted = scene(self._first + index, max(self.size), split)
+        drawn = scene(self._first + index, max(self.size), split)
         return {
-            "images": to_uint8(squeeze_image(painted.image, *self.size), self.channels),
-            "labels": squeeze_labels(painted.labels, *self.size),
-            "captions": (painted.caption,),
+            "images": to_uint8(squeeze_image(drawn.image, *self.size), self.channels),
+            "labels": squeeze_labels(drawn.labels, *self.size),
+            "captions": (drawn.caption,),
         }

@@ -27,10 +27,10 @@ class CelebAMaskHQExamples(FolderExamples):
                                                         0/00000_hair.png; 0 outside of the part
 
     DIR is the folder CelebAMask-HQ of Lee et al. 2020, "MaskGAN: Towards Diverse and Interactive
-    Facial Image Manipulation". The masks of a face are painted over each other in the order of
-    `CELEBAMASK_HQ_CLASSES`, as its authors do, so a later part hides an earlier one; a part without
-    a file is not in the picture. The masks are 512 pixels wide and the faces 1024: each is brought
-    to the size asked for from its own.
+    Facial Image Manipulation". The masks of a face are laid over each other in the order of
+    `CELEBAMASK_HQ_CLASSES`, as its authors do, so a later part covers an earlier one; a part
+    without a file is not in the picture. The masks are 512 pixels wide and the faces 1024: each is
+    brought to the size asked for from its own.
 
     Splits: the faces from 28000 on, the last 2,000, are the test split, if there are faces on both
     sides of it; otherwise the CRC-32 decides, as in `FolderExamples`. CelebA's own partition is
@@ -81,7 +81,7 @@ class CelebAMaskHQExamples(FolderExamples):
         return fit_labels(labels, *self.size)
 
     def _masks(self, root, file):
-        """Yields (label, path) of the parts that have a mask, in the order they are painted in."""
+        """Yields (label, path) of the parts that have a mask, in the order they are laid in."""
         number = int(file.stem)
         folder = root.labels / str(number // _FACES_IN_A_FOLDER)
         for label, part in enumerate(CELEBAMASK_HQ_CLASSES[1:], 1):

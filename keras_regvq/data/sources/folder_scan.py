@@ -142,7 +142,7 @@ def _is_new(path, seen):
     try:
         status = os.stat(path)
     except OSError:
-        return True  # which is told when it is opened
+        return True  # which is reported when it is opened
     known = (status.st_dev, status.st_ino) in seen
     seen.add((status.st_dev, status.st_ino))
     return not known

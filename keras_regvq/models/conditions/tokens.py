@@ -3,7 +3,8 @@
 import keras
 from keras import layers, ops
 
-from keras_regvq.checks.arrays import check_positive_integer, check_tokens, describe, refuse
+from keras_regvq.checks.arguments import check_positive_integer, refuse
+from keras_regvq.checks.arrays import check_tokens, describe
 from keras_regvq.models.conditions.condition import Condition
 from keras_regvq.models.tokenizers.label_map_tokenizer import LabelMapTokenizer, check_label_maps
 

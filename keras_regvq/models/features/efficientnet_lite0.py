@@ -7,14 +7,10 @@ import keras
 import numpy as np
 from keras import layers
 
-from keras_regvq.checks.arrays import refuse
-from keras_regvq.models.features.vgg import FeatureExtractor
-from keras_regvq.models.features.vgg_weights import (
-    checked_tensor,
-    read_intact,
-    read_torch,
-    weights_generator,
-)
+from keras_regvq.checks.arguments import refuse
+from keras_regvq.models.features.feature_extractor import FeatureExtractor
+from keras_regvq.models.features.random_weights import weights_generator
+from keras_regvq.models.features.weight_files import checked_tensor, read_intact, read_torch
 
 # Of each stage: how many blocks, kernel, stride of the first block, expansion, output channels.
 _STAGES = (

@@ -6,8 +6,9 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from keras_regvq.checks.arrays import check_choice, check_image_shape_and_dtype, refuse, unit_float
-from keras_regvq.models.features.vgg_weights import checked_tensor, read_intact, read_torch
+from keras_regvq.checks.arguments import check_choice, refuse
+from keras_regvq.checks.arrays import check_image_shape_and_dtype, unit_float
+from keras_regvq.models.features.weight_files import checked_tensor, read_intact, read_torch
 
 _SIDE, _EPSILON = 299, 1e-3
 _AVERAGE, _MAXIMUM = layers.AveragePooling2D, layers.MaxPooling2D

@@ -5,14 +5,11 @@ import os
 import keras
 from keras import ops
 
-from keras_regvq.checks.arrays import refuse
-from keras_regvq.models.features.vgg import VGG19_LAYERS, FeatureExtractor
-from keras_regvq.models.features.vgg_weights import (
-    checked_tensor,
-    load_vgg,
-    read_intact,
-    read_torch,
-)
+from keras_regvq.checks.arguments import refuse
+from keras_regvq.models.features.feature_extractor import FeatureExtractor
+from keras_regvq.models.features.vgg import VGG19_LAYERS
+from keras_regvq.models.features.vgg_weights import load_vgg
+from keras_regvq.models.features.weight_files import checked_tensor, read_intact, read_torch
 
 _CHANNELS = (64, 128, 256, 512, 512)
 

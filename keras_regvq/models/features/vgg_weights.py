@@ -5,20 +5,18 @@ Every format ends as {layer name: (kernel (3, 3, in, out), bias (out,))}, checke
 
 import contextlib
 import os
-import random
 from typing import NamedTuple
 
 import keras
 import numpy as np
 from keras_hub.models import VGGBackbone
 
-from keras_regvq.checks.arrays import check_choice, refuse
-from keras_regvq.checks.finite import is_finite
+from keras_regvq.checks.arguments import check_choice, refuse
 from keras_regvq.files.hdf5 import read_arrays, read_legacy_keras
 from keras_regvq.files.preset_files import load_hub_model
-from keras_regvq.files.reading import reading
 from keras_regvq.files.safetensors_files import read_safetensors
-from keras_regvq.files.torch_pickle import read_torch_file
+from keras_regvq.models.features.random_weights import weights_generator
+from keras_regvq.models.features.weight_files import checked_tensor, read_intact, read_torch
 
 VGG_REPEATS = {16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 VGG_FILTERS = (64, 128, 256, 512, 512)
@@ -161,16 +159,6 @@ def random_vgg_weights(convolutions, seed=None):
     return arrays
 
 
-def weights_generator(seed):
-    """NumPy's generator of random weights.
-
-    Args:
-        seed: integer. None takes one from Python's generator, as Keras' own initializers do, so
-            that `keras.utils.set_random_seed` decides.
-    """
-    return np.random.default_rng(random.randrange(2**31) if seed is None else seed)
-
-
 def read_vgg_weights(path, convolutions, depth=19):
     """Read the weights of `convolutions` from a file; other tensors in it are left alone.
 
@@ -204,32 +192,6 @@ def read_vgg_weights(path, convolutions, depth=19):
         bias = checked_tensor(tensors, bias_name, convolution.kernel_shape[3:], path, network)
         arrays[convolution.layer] = np.ascontiguousarray(kernel.transpose(to_keras)), bias
     return arrays, preprocessing
-
-
-def read_intact(read, path, wanted, suffix, argument="weights"):
-    """{name: array} of the `wanted` tensors of a file, by `read(path, wanted, argument)`."""
-    with reading(path, f"an intact file of tensors, as {suffix} files are", argument):
-        return read(path, wanted, argument)
-
-
-def checked_tensor(tensors, name, shape, path, network, argument="weights"):
-    """The tensor of a name, float32; refuses a file without it, or one of another shape."""
-    shape = tuple(map(int, shape))
-    expected = f"a file of {network}, where {name!r} has shape {shape}"
-    if name not in tensors:
-        refuse(argument, f"the file {path!r} without the tensor {name!r}", expected)
-    if tensors[name].shape != shape:
-        received = f"the file {path!r} with {name!r} of shape {tensors[name].shape}"
-        refuse(argument, received, expected)
-    if not is_finite(tensors[name]):
-        refuse(argument, f"the file {path!r}, where {name!r} is not finite", "finite weights")
-    return tensors[name].astype("float32")
-
-
-def read_torch(path, wanted, argument="weights"):
-    """{name: float32 array} of those of the `wanted` tensors that a .pth file has."""
-    tensors = read_torch_file(path, argument)
-    return {name: tensors[name].astype("float32") for name in wanted if name in tensors}
 
 
 def _torchvision_names(convolution):

@@ -6,13 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_regvq.checks.arrays import (
-    check_image_shape_and_dtype,
-    check_mask,
-    describe,
-    refuse,
-    unit_float,
-)
+from keras_regvq.checks.arguments import refuse
+from keras_regvq.checks.arrays import check_image_shape_and_dtype, check_mask, describe, unit_float
 from keras_regvq.models.generators.token_cache import tokenize_batches
 from keras_regvq.models.preset_model import PresetModel
 from keras_regvq.models.priors.prior_training import TrainsPrior

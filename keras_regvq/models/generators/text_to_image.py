@@ -3,7 +3,8 @@
 import keras
 import numpy as np
 
-from keras_regvq.checks.arrays import describe, refuse
+from keras_regvq.checks.arguments import refuse
+from keras_regvq.checks.arrays import describe
 from keras_regvq.data.pipeline import map_texts
 from keras_regvq.models.generators.image_generator import ImageGenerator, check_fit
 from keras_regvq.models.text_encoders.pretrained import (
@@ -11,7 +12,7 @@ from keras_regvq.models.text_encoders.pretrained import (
     SUBDIRECTORY,
     PretrainedTextEncoder,
 )
-from keras_regvq.models.text_encoders.vocabulary import TextEncoder, check_texts
+from keras_regvq.models.text_encoders.text_encoder import TextEncoder, check_texts
 
 
 @keras.saving.register_keras_serializable(package="keras_regvq")

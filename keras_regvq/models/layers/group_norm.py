@@ -5,7 +5,7 @@ import math
 import keras
 from keras import ops
 
-from keras_regvq.checks.arrays import check_positive_integer
+from keras_regvq.checks.arguments import check_positive_integer
 
 
 @keras.saving.register_keras_serializable(package="keras_regvq")

@@ -3,7 +3,8 @@
 import keras
 from keras import ops
 
-from keras_regvq.checks.arrays import describe, refuse
+from keras_regvq.checks.arguments import refuse
+from keras_regvq.checks.arrays import describe
 from keras_regvq.checks.checked_model import CheckedModel
 
 

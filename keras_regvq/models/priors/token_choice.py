@@ -3,7 +3,7 @@
 import numpy as np
 from keras import ops
 
-from keras_regvq.checks.arrays import check_number, check_positive_integer, refuse
+from keras_regvq.checks.arguments import check_number, check_positive_integer, refuse
 
 
 def choice_arrays(codebook_size, count, temperature, top_k, top_p):

@@ -5,15 +5,8 @@ import numpy as np
 from keras import layers, ops
 
 from keras_regvq.backend.random_state import SavesRandomState
-from keras_regvq.checks.arrays import (
-    check_grid,
-    check_mask,
-    check_number,
-    check_positive_integer,
-    check_tokens,
-    describe,
-    refuse,
-)
+from keras_regvq.checks.arguments import check_grid, check_number, check_positive_integer, refuse
+from keras_regvq.checks.arrays import check_mask, check_tokens, describe
 from keras_regvq.models.conditions.condition import Condition
 from keras_regvq.models.preset_model import PresetModel
 from keras_regvq.models.priors.prior_training import TrainsPrior

@@ -4,7 +4,7 @@ import keras
 import keras_hub
 import numpy as np
 
-from keras_regvq.checks.arrays import check_positive_integer, refuse
+from keras_regvq.checks.arguments import check_positive_integer, refuse
 from keras_regvq.files.preset_files import (
     PresetFiles,
     check_path,
@@ -12,8 +12,8 @@ from keras_regvq.files.preset_files import (
     write_hub_model,
 )
 from keras_regvq.models.batched_function import BatchedFunction
-from keras_regvq.models.conditions.caption_words import TextFeatureCondition
-from keras_regvq.models.text_encoders.vocabulary import TextEncoder, check_texts, warn_of_cut
+from keras_regvq.models.conditions.caption_features import TextFeatureCondition
+from keras_regvq.models.text_encoders.text_encoder import TextEncoder, check_texts, warn_of_cut
 
 SUBDIRECTORY, REGISTERED_NAME = "text_encoder", "keras_regvq>PretrainedTextEncoder"
 

@@ -1,4 +1,4 @@
-"""What turns captions into the arrays that a prior's text condition takes."""
+"""Captions as numbers of the words of a data set's own vocabulary."""
 
 import re
 import warnings
@@ -6,40 +6,9 @@ import warnings
 import keras
 import numpy as np
 
-from keras_regvq.checks.arrays import check_positive_integer, describe, refuse
+from keras_regvq.checks.arguments import check_positive_integer, refuse
 from keras_regvq.models.conditions.caption_words import WordCondition
-
-
-class TextEncoder:
-    """Base class: `encode`, and `condition`, the layer that takes what it gives.
-
-    Attributes:
-        max_length: T, positions; what is longer is cut off, with a warning.
-    """
-
-    max_length = None
-
-    def encode(self, texts):
-        """Encode captions.
-
-        Args:
-            texts: a list or array of B strings.
-
-        Returns:
-            NumPy array (B, T) or (B, T, D).
-
-        Raises:
-            ValueError: for anything but strings.
-        """
-        raise NotImplementedError(f"{type(self).__name__} must implement encode()")
-
-    def condition(self, **options):
-        """A new `Condition` for a prior that takes what `encode` gives."""
-        raise NotImplementedError(f"{type(self).__name__} must implement condition()")
-
-    @classmethod
-    def from_config(cls, config):
-        return cls(**config)
+from keras_regvq.models.text_encoders.text_encoder import TextEncoder, check_texts, warn_of_cut
 
 
 @keras.saving.register_keras_serializable(package="keras_regvq")
@@ -120,27 +89,3 @@ class VocabularyEncoder(TextEncoder):
 def split_words(text):
     """Lower-case words, numbers and punctuation marks of a text, in order."""
     return re.findall(r"[^\W_]+(?:'[^\W_]+)*|[^\w\s]", text.lower())
-
-
-def check_texts(argument, texts):
-    """Return texts as a list of str; bytes are read as UTF-8."""
-    if isinstance(texts, (str, bytes)) or not hasattr(texts, "__len__"):
-        refuse(argument, describe(texts), "a list of strings")
-    texts = np.asarray(texts).tolist() if hasattr(texts, "shape") else list(texts)
-    if not texts:
-        refuse(argument, "an empty list", "at least one string")
-    texts = [text.decode() if isinstance(text, bytes) else text for text in texts]
-    for number, text in enumerate(texts):
-        if not isinstance(text, str):
-            refuse(argument, f"{describe(text)} at position {number}", "strings")
-    return texts
-
-
-def warn_of_cut(texts, length, unit):
-    """Warn, once a call, of texts that were cut."""
-    if texts:
-        warnings.warn(
-            f"{len(texts)} texts are longer than {length} {unit} and were cut, the first one: "
-            f"{texts[0][:200]!r}",
-            stacklevel=3,
-        )

@@ -7,7 +7,7 @@ import numpy as np
 from keras import layers, ops
 
 from keras_regvq.backend.onnx_packages import missing_onnx_packages
-from keras_regvq.checks.arrays import check_choice, check_positive_integer
+from keras_regvq.checks.arguments import check_choice, check_positive_integer
 from keras_regvq.files.updating import updating_directory
 
 SUFFIXES = {"onnx": ".onnx", "tf_saved_model": ""}

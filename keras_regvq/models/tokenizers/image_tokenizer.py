@@ -6,15 +6,13 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_regvq.checks.arguments import check_number, check_positive_integer, refuse
 from keras_regvq.checks.arrays import (
     IMAGE_CHANNELS,
     check_image_shape_and_dtype,
     check_images,
-    check_number,
-    check_positive_integer,
     check_tokens,
     describe,
-    refuse,
     unit_float,
 )
 from keras_regvq.models.batched_function import BatchedFunction

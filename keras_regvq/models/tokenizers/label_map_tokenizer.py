@@ -6,13 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_regvq.checks.arrays import (
-    check_grid,
-    check_positive_integer,
-    check_tokens,
-    describe,
-    refuse,
-)
+from keras_regvq.checks.arguments import check_grid, check_positive_integer, refuse
+from keras_regvq.checks.arrays import check_tokens, describe
 from keras_regvq.checks.checked_model import CheckedModel
 from keras_regvq.models.batched_function import BatchedFunction
 from keras_regvq.models.preset_model import PresetModel

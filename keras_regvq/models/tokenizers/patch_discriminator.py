@@ -3,11 +3,8 @@
 import keras
 from keras import layers
 
-from keras_regvq.checks.arrays import (
-    check_image_shape_and_dtype,
-    check_positive_integer,
-    unit_float,
-)
+from keras_regvq.checks.arguments import check_positive_integer
+from keras_regvq.checks.arrays import check_image_shape_and_dtype, unit_float
 from keras_regvq.models.layers.blocks import Convolution
 from keras_regvq.models.layers.group_norm import GroupNorm
 

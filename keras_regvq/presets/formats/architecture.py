@@ -2,7 +2,7 @@
 
 import re
 
-from keras_regvq.checks.arrays import refuse
+from keras_regvq.checks.arguments import refuse
 from keras_regvq.models import ImageTokenizer
 from keras_regvq.models.tokenizers.image_tokenizer import check_image_size
 from keras_regvq.quantizers import GumbelQuantizer, VectorQuantizer

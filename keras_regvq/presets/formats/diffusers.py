@@ -6,46 +6,59 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_regvq.checks.arrays import describe, refuse
+from keras_regvq.checks.arguments import refuse
+from keras_regvq.checks.arrays import describe
 from keras_regvq.files.replacing import write_text
 from keras_regvq.files.safetensors_files import write_safetensors
 from keras_regvq.files.settings_files import read_json
 from keras_regvq.files.updating import updating_directory
 from keras_regvq.presets.formats.architecture import build_tokenizer, check_size
+from keras_regvq.presets.formats.checkpoint_format import CheckpointFormat
 from keras_regvq.presets.formats.diffusers_config import make_config, read_architecture
-from keras_regvq.presets.formats.diffusers_folder import CONFIG, WEIGHTS, read_weights
-from keras_regvq.presets.formats.vqgan_names import assign_all, taming_tensors
+from keras_regvq.presets.formats.diffusers_folder import CONFIG, WEIGHTS, find_folder, read_weights
+from keras_regvq.presets.formats.name_table import NameTable
+from keras_regvq.presets.formats.named_tensors import assign_all
+from keras_regvq.presets.formats.vqgan_names import taming_tensors
 from keras_regvq.quantizers import VectorQuantizer
 
+# taming's names, and diffusers'.
+NAMES = NameTable(
+    {
+        "encoder.down.{level}.block.{block}.": "encoder.down_blocks.{level}.resnets.{block}.",
+        "encoder.down.{level}.attn.{block}.": "encoder.down_blocks.{level}.attentions.{block}.",
+        "encoder.down.{level}.downsample.": "encoder.down_blocks.{level}.downsamplers.0.",
+        "{part}.mid.block_1.": "{part}.mid_block.resnets.0.",
+        "{part}.mid.attn_1.": "{part}.mid_block.attentions.0.",
+        "{part}.mid.block_2.": "{part}.mid_block.resnets.1.",
+        "decoder.up.{level}.block.{block}.": "decoder.up_blocks.{turn}.resnets.{block}.",
+        "decoder.up.{level}.attn.{block}.": "decoder.up_blocks.{turn}.attentions.{block}.",
+        "decoder.up.{level}.upsample.": "decoder.up_blocks.{turn}.upsamplers.0.",
+        "{part}.norm_out.": "{part}.conv_norm_out.",
+    },
+    {
+        "nin_shortcut": "conv_shortcut",
+        "norm": "group_norm", "q": "to_q", "k": "to_k", "v": "to_v", "proj_out": "to_out.0",
+    },
+)  # fmt: skip
 _OLD_ATTENTION = {
     "query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0",
 }  # fmt: skip
-_ATTENTION = {"norm": "group_norm", "q": "to_q", "k": "to_k", "v": "to_v", "proj_out": "to_out.0"}
 
 
-def diffusers_name(name, levels):
-    """taming's name of a tensor -> diffusers', for a model of so many levels."""
-    if name.startswith(("quant_conv", "post_quant_conv", "quantize")):
-        return name
+class Diffusers(CheckpointFormat):
+    """Folders of a diffusers VQModel, or of a pipeline with one."""
 
-    def up(match):  # counted in the order of running
-        return f"decoder.up_blocks.{levels - 1 - int(match[1])}."
+    name = "diffusers"
 
-    name = re.sub(r"^decoder\.up\.(\d+)\.", up, name)
-    name = re.sub(r"^encoder\.down\.(\d+)\.", r"encoder.down_blocks.\1.", name)
-    name = re.sub(r"\.block\.(\d+)\.", r".resnets.\1.", name)
-    name = re.sub(r"\.mid\.block_([12])\.", lambda m: f".mid_block.resnets.{int(m[1]) - 1}.", name)
-    name = name.replace(".nin_shortcut.", ".conv_shortcut.").replace(
-        ".norm_out.", ".conv_norm_out."
-    )
-    name = name.replace(".downsample.conv.", ".downsamplers.0.conv.")
-    name = name.replace(".upsample.conv.", ".upsamplers.0.conv.")
-    match = re.fullmatch(r"(.*)\.(?:attn\.(\d+)|mid\.attn_1)\.(\w+)\.(weight|bias)", name)
-    if match:
-        block, number, part, kind = match.groups()
-        block = f"{block}.attentions.{number}" if number else f"{block}.mid_block.attentions.0"
-        name = f"{block}.{_ATTENTION[part]}.{kind}"
-    return name
+    def matches(self, checkpoint):
+        return checkpoint.path.is_dir() and find_folder(checkpoint.path) is not None
+
+    def load(self, checkpoint, image_size=None, config=None):
+        return load_diffusers(find_folder(checkpoint.path), image_size)
+
+    def save(self, tokenizer, directory):
+        export_diffusers(tokenizer, directory)
+        return directory / WEIGHTS
 
 
 def _diffusers_tensors(tokenizer):
@@ -53,38 +66,30 @@ def _diffusers_tensors(tokenizer):
     levels = len(tokenizer.architecture["channel_multipliers"])
     found = []
     for tensor in taming_tensors(tokenizer):
-        name = diffusers_name(tensor.name, levels)
+        name = NAMES.to_theirs(tensor.name, levels) or tensor.name
         linear = ".attentions." in name and len(tensor.shape) == 4
         found.append((name, tensor, tensor.shape[:2] if linear else tensor.shape))
     return found
 
 
-def load_diffusers(directory, load_weights=True, image_size=None):
+def load_diffusers(directory, image_size=None):
     """Turn a diffusers VQModel folder into a tokenizer.
 
     Args:
         directory: with config.json and the weights (`diffusers_folder.read_weights`).
-        load_weights: False: random weights.
         image_size: int or (H, W); default the config's sample_size.
 
     Returns:
-        the ImageTokenizer.
+        the ImageTokenizer, and the names of the tensors that were left aside.
 
     Raises:
         ValueError: for a config of another model or of a kind that is not supported, and for
             tensors that are missing, left over, misshapen or not finite; nothing is half-loaded.
     """
-    return load_folder(directory, load_weights, image_size)[0]
-
-
-def load_folder(directory, load_weights=True, image_size=None):
-    """As `load_diffusers`; returns the tokenizer and the names of tensors that were left aside."""
     directory = Path(directory)
     source = repr(str(directory))
     architecture, sample_size = read_architecture(read_json(directory / CONFIG, "preset"), source)
     image_size = sample_size if image_size is None else image_size
-    if not load_weights:
-        return build_tokenizer(architecture, False, image_size), []
     tensors, ignored = read_weights(directory)
     tensors = {_current_name(name): value for name, value in tensors.items()}
     check_size(architecture, tensors, source)

@@ -3,7 +3,7 @@
 import math
 import reprlib
 
-from keras_regvq.checks.arrays import check_integer, refuse
+from keras_regvq.checks.arguments import check_integer, refuse
 
 _DOWN = {"DownEncoderBlock2D": False, "AttnDownEncoderBlock2D": True}
 _UP = {"UpDecoderBlock2D": False, "AttnUpDecoderBlock2D": True}

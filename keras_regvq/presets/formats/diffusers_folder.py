@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from keras_regvq.checks.arrays import refuse
+from keras_regvq.checks.arguments import refuse
 from keras_regvq.files.reading import reading
 from keras_regvq.files.safetensors_files import read_safetensors
 from keras_regvq.files.settings_files import read_json

@@ -2,35 +2,52 @@
 
 import re
 
-from keras_regvq.checks.arrays import describe, refuse
+from keras_regvq.checks.arguments import refuse
+from keras_regvq.checks.arrays import describe
 from keras_regvq.presets.formats.architecture import build_tokenizer, check_size, infer_architecture
-from keras_regvq.presets.formats.state_dicts import find_state
+from keras_regvq.presets.formats.checkpoint_format import CheckpointFormat
+from keras_regvq.presets.formats.name_table import NameTable
+from keras_regvq.presets.formats.named_tensors import assign_all
+from keras_regvq.presets.formats.state_dicts import find_state, write_state_dict
 from keras_regvq.presets.formats.taming import taming_state_dict
-from keras_regvq.presets.formats.vqgan_names import assign_all, taming_tensors
+from keras_regvq.presets.formats.vqgan_names import taming_tensors
 from keras_regvq.quantizers import VectorQuantizer
 
-_MIDDLE = ("block_1", "attn_1", "block_2")
+# taming's names, and LlamaGen's: blocks are counted as they run, and the middle is a list.
+_MIDDLE = {
+    "{part}.mid.block_1.": "{part}.mid.0.",
+    "{part}.mid.attn_1.": "{part}.mid.1.",
+    "{part}.mid.block_2.": "{part}.mid.2.",
+}
+_MIDDLE_WITHOUT_ATTENTION = {
+    "{part}.mid.block_1.": "{part}.mid.0.",
+    "{part}.mid.block_2.": "{part}.mid.1.",
+}
+_LEVELS = {
+    "encoder.down.{level}.block.{block}.": "encoder.conv_blocks.{level}.res.{block}.",
+    "encoder.down.{level}.attn.{block}.": "encoder.conv_blocks.{level}.attn.{block}.",
+    "encoder.down.{level}.downsample.": "encoder.conv_blocks.{level}.downsample.",
+    "decoder.up.{level}.block.{block}.": "decoder.conv_blocks.{turn}.res.{block}.",
+    "decoder.up.{level}.attn.{block}.": "decoder.conv_blocks.{turn}.attn.{block}.",
+    "decoder.up.{level}.upsample.": "decoder.conv_blocks.{turn}.upsample.",
+}
+NAMES = NameTable({**_LEVELS, **_MIDDLE})
+_SHORT_NAMES = NameTable({**_LEVELS, **_MIDDLE_WITHOUT_ATTENTION})
 
 
-def taming_name(name, levels, middle=_MIDDLE):
-    """LlamaGen's name of a tensor -> taming's, for a model of so many levels."""
-    name = re.sub(r"^(\w+)\.mid\.([012])\.", lambda m: f"{m[1]}.mid.{middle[int(m[2])]}.", name)
-    name = re.sub(r"^encoder\.conv_blocks\.(\d+)\.", r"encoder.down.\1.", name)
-    name = re.sub(
-        r"^decoder\.conv_blocks\.(\d+)\.", lambda m: f"decoder.up.{levels - 1 - int(m[1])}.", name
-    )
-    return re.sub(r"\.res\.(\d+)\.", r".block.\1.", name)
+class LlamaGen(CheckpointFormat):
+    """Checkpoints of LlamaGen's image tokenizers."""
 
+    name = "llamagen"
 
-def llamagen_name(name, levels):
-    """taming's name of a tensor -> LlamaGen's."""
-    for number, part in enumerate(_MIDDLE):
-        name = name.replace(f".mid.{part}.", f".mid.{number}.")
-    name = re.sub(r"^encoder\.down\.(\d+)\.", r"encoder.conv_blocks.\1.", name)
-    name = re.sub(
-        r"^decoder\.up\.(\d+)\.", lambda m: f"decoder.conv_blocks.{levels - 1 - int(m[1])}.", name
-    )
-    return re.sub(r"\.block\.(\d+)\.", r".res.\1.", name)
+    def matches(self, checkpoint):
+        return checkpoint.is_file and is_llamagen(checkpoint.contents)
+
+    def load(self, checkpoint, image_size=None, config=None):
+        return load_llamagen(checkpoint.contents, checkpoint.source, image_size)
+
+    def save(self, tokenizer, directory):
+        return write_state_dict(llamagen_state_dict(tokenizer), directory)
 
 
 def is_llamagen(checkpoint):
@@ -62,8 +79,8 @@ def load_llamagen(checkpoint, source="the checkpoint", image_size=None):
         refuse("checkpoint", f"{source}, which holds {some}", expected)
     levels = max(blocks) + 1
     # Without attention a list of the middle's parts may have two.
-    middle = _MIDDLE if "encoder.mid.1.conv1.weight" not in state.tensors else _MIDDLE[::2] * 2
-    tensors = {taming_name(n, levels, middle): v for n, v in state.tensors.items()}
+    names = _SHORT_NAMES if "encoder.mid.1.conv1.weight" in state.tensors else NAMES
+    tensors = {names.to_ours(n, levels) or n: v for n, v in state.tensors.items()}
     shapes = {name: tuple(value.shape) for name, value in tensors.items()}
     architecture = infer_architecture(shapes, source)
     check_size(architecture, tensors, source)
@@ -79,7 +96,8 @@ def llamagen_state_dict(tokenizer):
         received = f"one with {describe(quantizer)}"
         refuse("tokenizer", received, "a VectorQuantizer with normalize=True")
     levels = len(tokenizer.architecture["channel_multipliers"])
-    return {llamagen_name(n, levels): v for n, v in taming_state_dict(tokenizer).items()}
+    state = taming_state_dict(tokenizer)
+    return {NAMES.to_theirs(name, levels) or name: value for name, value in state.items()}
 
 
 def _names(value, seen):

@@ -1,22 +1,22 @@
-"""The transformers of taming-transformers' Net2Net checkpoints (its minGPT)."""
+"""The transformers of taming-transformers' Net2Net checkpoints (its minGPT).
+
+A Net2Net is a prior beside its tokenizer, and so no `CheckpointFormat`: `Taming` reads the
+tokenizer alone.
+"""
 
 import re
 
 import numpy as np
 
-from keras_regvq.checks.arrays import check_positive_integer, refuse
+from keras_regvq.checks.arguments import check_positive_integer, refuse
 from keras_regvq.models import AutoregressivePrior, LabelMapTokenizer, TokenCondition
 from keras_regvq.presets.formats.architecture import check_size, infer_architecture
-from keras_regvq.presets.formats.foreign import read_checkpoint
+from keras_regvq.presets.formats.checkpoint_format import Checkpoint
+from keras_regvq.presets.formats.named_tensors import LinearTensor, NamedTensor, assign_all
 from keras_regvq.presets.formats.state_dicts import MAPS, find_state
 from keras_regvq.presets.formats.taming import load_taming
 from keras_regvq.presets.formats.taming_config import read_taming_config
-from keras_regvq.presets.formats.vqgan_names import (
-    LinearTensor,
-    NamedTensor,
-    assign_all,
-    taming_tensors,
-)
+from keras_regvq.presets.formats.vqgan_names import taming_tensors
 from keras_regvq.quantizers import VectorQuantizer
 
 _PREFIX = "transformer."
@@ -25,9 +25,9 @@ _PREFIX = "transformer."
 def load_net2net(location, num_heads=None, num_classes=None, image_size=None, config=None):
     """Load the tokenizer of a Net2Net checkpoint's images and the prior over their tokens.
 
-    With a model of label maps in the checkpoint the prior is told of maps, and
-    `models.SemanticToImage(tokenizer, prior)` paints from them; with `num_classes`, of a class;
-    else of nothing. The transformer's logits beyond the tokenizer's codes are left out.
+    With a model of label maps in the checkpoint the prior is conditioned on maps, and
+    `models.SemanticToImage(tokenizer, prior)` generates images of them; with `num_classes`, on a
+    class; else on nothing. The transformer's logits beyond the tokenizer's codes are left out.
 
     Args:
         location: the checkpoint, as of `load_foreign`. A pickle is never executed:
@@ -44,10 +44,11 @@ def load_net2net(location, num_heads=None, num_classes=None, image_size=None, co
     Raises:
         ValueError: if tensors are missing, left over or misshapen, or an argument does not fit.
     """
-    checkpoint, source = read_checkpoint(location), repr(str(location))
+    file = Checkpoint(location)
+    checkpoint, source = file.contents, file.source
     if config is not None:
-        told = read_taming_config(config)
-        num_heads, num_classes = num_heads or told.num_heads, num_classes or told.num_classes
+        said = read_taming_config(config)
+        num_heads, num_classes = num_heads or said.num_heads, num_classes or said.num_classes
     tokenizer, _ = load_taming(checkpoint, source, image_size, config)
     state = find_state(checkpoint, source)
     rest = {name.removeprefix(state.outer): value for name, value in state.rest.items()}

@@ -8,7 +8,8 @@ beside optimizers, loss networks, and the bookkeeping of averaged codebooks.
 import re
 from typing import NamedTuple
 
-from keras_regvq.checks.arrays import refuse
+from keras_regvq.checks.arguments import refuse
+from keras_regvq.files.safetensors_files import write_safetensors
 
 # Parts of names that wrappers put anywhere among the others.
 _WRAPPERS = {
@@ -54,6 +55,11 @@ def is_bookkeeping(name):
     return _BOOKKEEPING.fullmatch(name) is not None
 
 
+def holds_tokenizer(checkpoint):
+    """Whether a dict anywhere in what a file held has a tokenizer's tensors."""
+    return next(_states(checkpoint, (), set()), None) is not None
+
+
 def find_state(checkpoint, source, prefix=None):
     """Find a tokenizer's tensors in a checkpoint.
 
@@ -73,12 +79,12 @@ def find_state(checkpoint, source, prefix=None):
     """
     found = list(_states(checkpoint, (), set()))
     if not found:
-        _refuse_none(checkpoint, source)
+        refuse_without_tokenizer(checkpoint, source)
     path, state = min(found, key=lambda one: not _is_average(one[0]))
     state = plain_names(state, source)
     prefix = _prefix(state, source) if prefix is None else prefix
     if f"{prefix}{_MARK}" not in state:
-        _refuse_none(state, source)
+        refuse_without_tokenizer(state, source)
     starts = tuple(prefix + part for part in _PARTS)
     ours = {
         name for name in state
@@ -92,6 +98,16 @@ def find_state(checkpoint, source, prefix=None):
         prefix.removesuffix(_IMAGES).removesuffix(MAPS),
         beside,
     )
+
+
+def refuse_without_tokenizer(checkpoint, source):
+    """Refuse what a file held, since no format has found a tokenizer in it."""
+    tensors = _tensors(checkpoint) if isinstance(checkpoint, dict) else {}
+    some = ", ".join(f"{name:.80}" for name in list(tensors)[:3]) or "no tensors"
+    if not tensors and isinstance(checkpoint, dict) and checkpoint:
+        some += f" but {', '.join(f'{key!s:.80}' for key in list(checkpoint)[:5])}"
+    expected = f'a checkpoint of taming-transformers or LlamaGen, with "{_MARK}"'
+    refuse("checkpoint", f"{source}, which holds {some}", expected)
 
 
 def _tensors(value):
@@ -148,7 +164,7 @@ def _prefix(names, source):
         return ""
     found = {prefix for prefix in found if not prefix.endswith(MAPS)}
     if not found:
-        _refuse_none(names, source)
+        refuse_without_tokenizer(names, source)
     images = {prefix for prefix in found if prefix.endswith(_IMAGES)}
     averages = {prefix for prefix in found if _is_average((prefix,))}
     for kind in (images, averages, found):
@@ -158,10 +174,8 @@ def _prefix(names, source):
     refuse("checkpoint", f"{source}, with those of {', '.join(sorted(found)[:5])}", expected)
 
 
-def _refuse_none(checkpoint, source):
-    tensors = _tensors(checkpoint) if isinstance(checkpoint, dict) else {}
-    some = ", ".join(f"{name:.80}" for name in list(tensors)[:3]) or "no tensors"
-    if not tensors and isinstance(checkpoint, dict) and checkpoint:
-        some += f" but {', '.join(f'{key!s:.80}' for key in list(checkpoint)[:5])}"
-    expected = f'a checkpoint of taming-transformers or LlamaGen, with "{_MARK}"'
-    refuse("checkpoint", f"{source}, which holds {some}", expected)
+def write_state_dict(tensors, directory):
+    """Write {name: array} as `model.safetensors`; returns its Path."""
+    path = directory / "model.safetensors"
+    write_safetensors(tensors, path)
+    return path

@@ -2,13 +2,34 @@
 
 import math
 
-from keras_regvq.checks.arrays import refuse
+from keras_regvq.checks.arguments import refuse
 from keras_regvq.presets.formats.architecture import build_tokenizer, check_size, infer_architecture
-from keras_regvq.presets.formats.state_dicts import find_state
+from keras_regvq.presets.formats.checkpoint_format import CheckpointFormat
+from keras_regvq.presets.formats.named_tensors import assign_all
+from keras_regvq.presets.formats.state_dicts import find_state, holds_tokenizer, write_state_dict
 from keras_regvq.presets.formats.taming_config import read_taming_config
-from keras_regvq.presets.formats.vqgan_names import assign_all, taming_tensors
+from keras_regvq.presets.formats.vqgan_names import taming_tensors
 
 _GROUPS = 32  # of each normalization
+
+
+class Taming(CheckpointFormat):
+    """Checkpoints of taming-transformers: a VQ-GAN, a Gumbel-VQ, or a Net2Net with its tokenizer.
+
+    Whatever has its names is taken for one: other formats are asked before.
+    """
+
+    name = "taming"
+    takes_config = True
+
+    def matches(self, checkpoint):
+        return checkpoint.is_file and holds_tokenizer(checkpoint.contents)
+
+    def load(self, checkpoint, image_size=None, config=None):
+        return load_taming(checkpoint.contents, checkpoint.source, image_size, config)
+
+    def save(self, tokenizer, directory):
+        return write_state_dict(taming_state_dict(tokenizer), directory)
 
 
 def load_taming(checkpoint, source="the checkpoint", image_size=None, config=None):

@@ -3,7 +3,7 @@
 import reprlib
 from typing import NamedTuple
 
-from keras_regvq.checks.arrays import check_positive_integer, refuse
+from keras_regvq.checks.arguments import check_positive_integer, refuse
 from keras_regvq.files.reading import reading
 from keras_regvq.files.settings_files import read_yaml
 

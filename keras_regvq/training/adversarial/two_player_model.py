@@ -2,7 +2,8 @@
 
 import keras
 
-from keras_regvq.checks.arrays import describe, refuse
+from keras_regvq.checks.arguments import refuse
+from keras_regvq.checks.arrays import describe
 from keras_regvq.training.adversarial.two_player_optimizer import TwoPlayerOptimizer
 
 

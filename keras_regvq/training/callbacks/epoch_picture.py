@@ -8,7 +8,8 @@ import keras
 import numpy as np
 
 from keras_regvq.backend.fit_state import synchronize
-from keras_regvq.checks.arrays import check_images, check_positive_integer
+from keras_regvq.checks.arguments import check_positive_integer
+from keras_regvq.checks.arrays import check_images
 from keras_regvq.files.replacing import replacing
 from keras_regvq.pictures import image_grid, usage_histogram
 

@@ -4,7 +4,7 @@ import warnings
 
 import keras
 
-from keras_regvq.checks.arrays import check_number
+from keras_regvq.checks.arguments import check_number
 
 
 class LowUsageWarning(keras.callbacks.Callback):

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_regvq.backend.fit_state import synchronize
-from keras_regvq.checks.arrays import check_positive_integer
+from keras_regvq.checks.arguments import check_positive_integer
 
 
 class NonFiniteLossError(RuntimeError):

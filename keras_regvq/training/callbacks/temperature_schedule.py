@@ -4,7 +4,8 @@ import keras
 import numpy as np
 
 from keras_regvq.backend.fit_state import synchronize
-from keras_regvq.checks.arrays import check_positive_integer, describe, refuse
+from keras_regvq.checks.arguments import check_positive_integer, refuse
+from keras_regvq.checks.arrays import describe
 from keras_regvq.quantizers.sampling import SamplingQuantizer
 
 

@@ -66,36 +66,34 @@ def test_all_16_classes_occur_and_have_colours_of_their_own(train_scenes):
 
 
 def test_a_caption_names_every_visible_object_and_no_other(train_scenes, test_scenes):
-    for painted in train_scenes + test_scenes:
-        named = sorted(NAMED.findall(painted.caption))
-        visible = sorted((o["colour"], o["kind"]) for o in painted.attributes["objects"])
-        assert named == visible, painted.caption
-        words = set(re.findall(r"[a-z]+", painted.caption))
+    for drawn in train_scenes + test_scenes:
+        named = sorted(NAMED.findall(drawn.caption))
+        visible = sorted((o["colour"], o["kind"]) for o in drawn.attributes["objects"])
+        assert named == visible, drawn.caption
+        words = set(re.findall(r"[a-z]+", drawn.caption))
         assert words & set(KINDS) == {kind for _, kind in visible}
 
 
 def test_what_a_caption_names_covers_20_pixels_of_the_label_map(train_scenes, test_scenes):
-    for painted in train_scenes + test_scenes:
-        counts = np.bincount(painted.labels.ravel(), minlength=16)
-        words = set(re.findall(r"[a-z]+", painted.caption))
+    for drawn in train_scenes + test_scenes:
+        counts = np.bincount(drawn.labels.ravel(), minlength=16)
+        words = set(re.findall(r"[a-z]+", drawn.caption))
         for word, name in {
             "sun": "sun",
             "moon": "moon",
             "clouds": "cloud",
             "cloud": "cloud",
         }.items():
-            assert word not in words or counts[SCENE_CLASSES.index(name)] >= 20, painted.caption
+            assert word not in words or counts[SCENE_CLASSES.index(name)] >= 20, drawn.caption
         if words & {"hills", "mountains"}:
             assert counts[SCENE_CLASSES.index("hill")] >= 20
-        ground = painted.attributes["ground"]
+        ground = drawn.attributes["ground"]
         assert {"grass": {"grass", "grassy"}, "sand": {"sand", "sandy"}, "snow": {"snow", "snowy"},
                 "water": {"water"}}[ground] & words  # fmt: skip
         others = {"grass", "sand", "snow", "water"} - {ground}
         assert not others & set(words) and counts[SCENE_CLASSES.index(ground)] >= 20
         for kind in KINDS:
-            pixels = [
-                o["visible_pixels"] for o in painted.attributes["objects"] if o["kind"] == kind
-            ]
+            pixels = [o["visible_pixels"] for o in drawn.attributes["objects"] if o["kind"] == kind]
             assert all(p >= 20 for p in pixels)
             assert sum(pixels) <= counts[SCENE_CLASSES.index(kind)]
 
@@ -104,11 +102,11 @@ def test_time_of_day_is_what_the_caption_says(train_scenes):
     words = {"day": ("day", "daytime"), "sunset": ("sunset",), "dusk": ("dusk", "twilight"),
              "night": ("night",)}  # fmt: skip
     brightness = {time: [] for time in words}
-    for painted in train_scenes:
+    for drawn in train_scenes:
         said = [t for t, names in words.items()
-                if any(re.search(rf"\b{n}\b", painted.caption) for n in names)]  # fmt: skip
-        assert said == [painted.attributes["time"]], painted.caption
-        brightness[said[0]].append(painted.image[:8].mean())
+                if any(re.search(rf"\b{n}\b", drawn.caption) for n in names)]  # fmt: skip
+        assert said == [drawn.attributes["time"]], drawn.caption
+        brightness[said[0]].append(drawn.image[:8].mean())
     means = [np.mean(brightness[time]) for time in ("day", "dusk", "night")]
     assert means[0] > 2 * means[2] and means[0] > means[1] > means[2]
     red, blue = (np.mean([p.image[20:28, :, c].mean() for p in train_scenes
@@ -116,18 +114,18 @@ def test_time_of_day_is_what_the_caption_says(train_scenes):
     assert red > blue  # the sky of a sunset is warm
 
 
-def test_an_object_is_painted_in_the_colour_that_the_caption_says(train_scenes):
+def test_an_object_is_drawn_in_the_colour_that_the_caption_says(train_scenes):
     hues = {"red": 0, "yellow": 47, "green": 131, "blue": 219, "purple": 280}
     checked, right = 0, 0
-    for painted in train_scenes:
-        objects = painted.attributes["objects"]
+    for drawn in train_scenes:
+        objects = drawn.attributes["objects"]
         for thing in objects:
             if (
-                painted.attributes["time"] != "day"
+                drawn.attributes["time"] != "day"
                 or [o["kind"] for o in objects].count(thing["kind"]) > 1
             ):
                 continue
-            colours = painted.image[painted.labels == SCENE_CLASSES.index(thing["kind"])] / 255.0
+            colours = drawn.image[drawn.labels == SCENE_CLASSES.index(thing["kind"])] / 255.0
             hue, saturation = _hue_and_saturation(colours)
             strong = saturation > 0.45
             checked += 1
@@ -151,10 +149,10 @@ def _hue_and_saturation(colours):
 
 
 def test_boxes_lie_where_the_label_map_has_the_kind(train_scenes):
-    for painted in train_scenes[:80]:
-        for thing in painted.attributes["objects"]:
+    for drawn in train_scenes[:80]:
+        for thing in drawn.attributes["objects"]:
             left, top, right, bottom = np.round(np.array(thing["box"]) * 64).astype(int)
-            inside = painted.labels[top:bottom, left:right] == SCENE_CLASSES.index(thing["kind"])
+            inside = drawn.labels[top:bottom, left:right] == SCENE_CLASSES.index(thing["kind"])
             assert inside.sum() >= thing["visible_pixels"]
             assert inside[0].any() and inside[-1].any() and inside[:, 0].any()
 
@@ -162,28 +160,28 @@ def test_boxes_lie_where_the_label_map_has_the_kind(train_scenes):
 def test_held_out_combinations_occur_in_test_alone(train_scenes, test_scenes):
     assert 0.05 < len(HELD_OUT) / (len(COLOURS) * len(KINDS)) < 0.15
 
-    def pairs(painted):
-        return {(o["colour"], o["kind"]) for o in painted.attributes["objects"]}
+    def pairs(drawn):
+        return {(o["colour"], o["kind"]) for o in drawn.attributes["objects"]}
 
-    for painted in train_scenes:
-        assert not pairs(painted) & set(HELD_OUT) and not painted.attributes["unseen"]
-    for painted in test_scenes:
-        assert painted.attributes["unseen"] == bool(pairs(painted) & set(HELD_OUT))
+    for drawn in train_scenes:
+        assert not pairs(drawn) & set(HELD_OUT) and not drawn.attributes["unseen"]
+    for drawn in test_scenes:
+        assert drawn.attributes["unseen"] == bool(pairs(drawn) & set(HELD_OUT))
     shown = set().union(*map(pairs, test_scenes))
     assert shown >= set(HELD_OUT)
     assert 0.05 < np.mean([p.attributes["unseen"] for p in test_scenes]) < 0.5
 
 
 def test_no_scene_of_train_is_one_of_test(train_scenes, test_scenes):
-    train = {painted.image.tobytes() for painted in train_scenes}
-    assert len(train) == 250 and not train & {painted.image.tobytes() for painted in test_scenes}
+    train = {drawn.image.tobytes() for drawn in train_scenes}
+    assert len(train) == 250 and not train & {drawn.image.tobytes() for drawn in test_scenes}
 
 
 @pytest.mark.parametrize("size", [16, 37, 64, 100, 130])
 def test_any_size_from_16_pixels_works(size):
-    painted = scene(3, size)
-    assert painted.image.shape == (size, size, 3) and painted.labels.shape == (size, size)
-    assert painted.caption == scene(3).caption
+    drawn = scene(3, size)
+    assert drawn.image.shape == (size, size, 3) and drawn.labels.shape == (size, size)
+    assert drawn.caption == scene(3).caption
 
 
 @pytest.mark.parametrize(

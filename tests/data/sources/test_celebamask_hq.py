@@ -44,7 +44,7 @@ def box(left, right):
     return inside
 
 
-def test_parts_are_painted_in_order_and_what_is_in_none_is_background(tmp_path):
+def test_parts_are_laid_in_order_and_what_is_in_none_is_background(tmp_path):
     number = number_of_a_split("train")
     write(tmp_path, number, {"hair": box(0, 20), "skin": box(8, 32), "l_eye": box(10, 30)})
     (example,) = read_all(tmp_path)

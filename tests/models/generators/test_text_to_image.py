@@ -17,7 +17,7 @@ from tests.models.priors.tiny_prior import (
     random_images,
     randomize,
 )
-from tests.models.text_encoders.test_text_encoders import bert  # noqa: F401  a fixture
+from tests.models.text_encoders.tiny_bert import bert  # noqa: F401  a fixture
 
 CAPTIONS = ["a red boat", "a blue car", "a red car at night"]
 ONE_LEVEL = {"channel_multipliers": (1,), "attention_levels": ()}

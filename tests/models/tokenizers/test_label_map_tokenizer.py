@@ -4,7 +4,7 @@ import pytest
 
 import keras_regvq
 from keras_regvq import models, quantizers
-from tests.models.priors.tiny_prior import CLASSES, IMAGE, make_label_tokenizer, random_maps
+from tests.models.priors.tiny_prior import CLASSES, make_label_tokenizer, random_maps
 
 
 def blocky_maps(count):
@@ -60,20 +60,3 @@ def test_wrong_label_maps_are_named(maps, named):
 def test_a_size_that_the_factor_does_not_divide_is_named():
     with pytest.raises(ValueError, match="image_size"):
         models.LabelMapTokenizer(CLASSES, (18, 24), quantizers.VectorQuantizer(9, 8))
-
-
-def test_a_tokenized_condition_never_trains_its_tokenizer():
-    tokenizer = make_label_tokenizer()
-    condition = models.TokenizedMapCondition(tokenizer)
-    prior = models.AutoregressivePrior(7, (4, 6), 1, 2, 16, condition)
-    before = [keras.ops.convert_to_numpy(v).copy() for v in tokenizer.variables]
-    prior.compile(keras.optimizers.SGD(0.1))
-    history = prior.fit(
-        {"tokens": random_maps()[:, ::4, ::4], "condition": random_maps()}, verbose=0
-    )
-    assert set(history.history) == {"loss", "bits_per_token"}
-    for variable, value in zip(tokenizer.variables, before, strict=True):
-        np.testing.assert_array_equal(keras.ops.convert_to_numpy(variable), value)
-    assert condition.shape == IMAGE
-    with pytest.raises(ValueError, match="tokenizer"):
-        models.TokenizedMapCondition("vqgan")

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 import keras_regvq
 from keras_regvq.presets.formats.diffusers_folder import WEIGHTS
-from tests.presets.formats.foreign_peers import VQModel, check_diffusers, diffusers_model
+from tests.presets.formats.peer_models import VQModel, check_diffusers, diffusers_model
 
 STEM = "diffusion_pytorch_model"
 

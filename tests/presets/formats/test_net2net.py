@@ -111,7 +111,7 @@ def check_prior(prior, transformer, start, condition=None):
     np.testing.assert_array_equal(prior.generate(temperature=0, **options).reshape(2, -1), drawn)
 
 
-def test_a_transformer_told_of_maps(tmp_path):
+def test_a_transformer_conditioned_on_maps(tmp_path):
     file, parts = checkpoint(tmp_path, maps=True)
     tokenizer, prior, ignored = load_net2net(file, HEADS, image_size=SIDE)
     assert ignored == ["first_stage_model.loss.logvar"]
@@ -122,20 +122,20 @@ def test_a_transformer_told_of_maps(tmp_path):
     assert len(start.unique()) > 3
     np.testing.assert_array_equal(prior.condition.tokenizer.encode(maps).reshape(2, -1), start)
     check_prior(prior, parts["transformer"], start, maps)
-    painter = models.SemanticToImage(tokenizer, prior)
-    painter.save_to_preset(tmp_path / "preset")
+    generator = models.SemanticToImage(tokenizer, prior)
+    generator.save_to_preset(tmp_path / "preset")
     loaded = models.SemanticToImage.from_preset(tmp_path / "preset")
-    painted = painter.generate(maps, temperature=0)
-    np.testing.assert_allclose(loaded.generate(maps, temperature=0), painted, atol=1e-6)
+    generated = generator.generate(maps, temperature=0)
+    np.testing.assert_allclose(loaded.generate(maps, temperature=0), generated, atol=1e-6)
 
 
-def test_a_transformer_told_of_classes_with_more_tokens_than_codes(tmp_path):
+def test_a_transformer_conditioned_on_classes_with_more_tokens_than_codes(tmp_path):
     file, parts = checkpoint(tmp_path, vocabulary=30)
     prior = load_net2net(file, HEADS, num_classes=7, image_size=SIDE)[1]
     check_prior(prior, parts["transformer"], torch.tensor([[6], [2]]), np.int32([6, 2]))
 
 
-def test_a_transformer_told_of_nothing_starts_with_token_0(tmp_path):
+def test_a_transformer_conditioned_on_nothing_starts_with_token_0(tmp_path):
     file, parts = checkpoint(tmp_path)
     prior = load_net2net(file, HEADS, image_size=SIDE)[1]
     check_prior(prior, parts["transformer"], torch.zeros(2, 1))
@@ -180,11 +180,11 @@ def test_fewer_tokens_than_codes_or_classes_are_named(tmp_path):
         load_net2net(file, HEADS, num_classes=21, image_size=SIDE)
 
 
-def test_the_convert_command_writes_a_painter_of_maps_or_two_presets(tmp_path, capsys):
+def test_the_convert_command_writes_a_generator_of_maps_or_two_presets(tmp_path, capsys):
     options = ["--image-size", str(SIDE), "--num-heads", str(HEADS)]
     file, parts = checkpoint(tmp_path, maps=True)
-    command(["convert", str(file), str(tmp_path / "painter"), *options])
-    assert isinstance(keras_regvq.from_preset(tmp_path / "painter"), models.SemanticToImage)
+    command(["convert", str(file), str(tmp_path / "generator"), *options])
+    assert isinstance(keras_regvq.from_preset(tmp_path / "generator"), models.SemanticToImage)
     printed = capsys.readouterr().out
     assert "2 layers of width 16; condition: label maps of 5 labels" in printed
     assert "left aside, no part of a tokenizer or prior: 1 x first_stage_model.loss" in printed

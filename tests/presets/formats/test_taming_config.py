@@ -9,7 +9,7 @@ import keras_regvq
 from keras_regvq import models
 from keras_regvq.__main__ import main as command
 from keras_regvq.presets import load_net2net
-from tests.presets.formats.foreign_peers import check_taming, taming_model
+from tests.presets.formats.peer_models import check_taming, taming_model
 from tests.presets.formats.test_net2net import CLASSES, CODES, HEADS, SIDE, check_prior, checkpoint
 
 TOKENIZER = {
@@ -109,9 +109,9 @@ def test_the_convert_command_takes_a_config(tmp_path, capsys):
     condition = {"target": "taming.models.vqgan.VQSegmentationModel", "params": {"n_labels": 5}}
     config = net2net_config(tmp_path / "model.yaml", cond_stage_config=condition)
     command(["convert", str(file), str(tmp_path / "out"), "--config", str(config)])
-    painter = keras_regvq.from_preset(tmp_path / "out")
-    assert painter.prior.condition.tokenizer.num_classes == CLASSES
-    assert painter.tokenizer.codebook_size == CODES
+    generator = keras_regvq.from_preset(tmp_path / "out")
+    assert generator.prior.condition.tokenizer.num_classes == CLASSES
+    assert generator.tokenizer.codebook_size == CODES
     assert f"{SIDE} x {SIDE} pixels" in capsys.readouterr().out
     for option, value in (
         ("--config", write(tmp_path / "vq.yaml", TOKENIZER)),

@@ -13,7 +13,7 @@ import torch
 
 import keras_regvq
 from keras_regvq.presets import load_foreign
-from tests.presets.formats.foreign_peers import (
+from tests.presets.formats.peer_models import (
     check_llamagen,
     check_taming,
     llamagen_layout,

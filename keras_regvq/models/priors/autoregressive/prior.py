@@ -7,12 +7,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from keras_regvq.checks.arrays import (
-    check_choice,
-    check_number,
-    check_positive_integer,
-    refuse,
-)
+from keras_regvq.checks.arguments import check_choice, check_number, check_positive_integer, refuse
 from keras_regvq.models.batched_function import BatchedFunction
 from keras_regvq.models.layers.grid_positions import GridPositions
 from keras_regvq.models.priors.autoregressive.decoder_block import DecoderBlock

@@ -4,7 +4,8 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from keras_regvq.checks.arrays import describe, refuse
+from keras_regvq.checks.arguments import refuse
+from keras_regvq.checks.arrays import describe
 from keras_regvq.models.priors.diffusion.gaussian_noise import (
     add_noise,
     alpha_sigma,

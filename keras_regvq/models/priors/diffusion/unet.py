@@ -5,7 +5,7 @@ import math
 from keras import layers, ops
 from keras_hub.layers import TransformerDecoder
 
-from keras_regvq.checks.arrays import check_integer, check_number, check_positive_integer, refuse
+from keras_regvq.checks.arguments import check_integer, check_number, check_positive_integer, refuse
 from keras_regvq.models.layers.blocks import Convolution, Upsample, downsample
 from keras_regvq.models.layers.group_norm import GroupNorm
 from keras_regvq.models.priors.autoregressive.decoder_block import gelu

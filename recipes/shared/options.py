@@ -1,7 +1,31 @@
-"""Kinds of command line options, for `type=`: argparse says which option has a wrong value."""
+"""Command line options: parsers, how an option is added, and its kinds.
+
+Argparse says which option has a wrong value.
+"""
 
 import argparse
+import functools
 import math
+
+
+def command_parser(description, kind=argparse.ArgumentParser):
+    """The parser, of a class, of a command that `description`, its docstring, explains."""
+    return kind(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+
+def option(group, name, default, help, **kwargs):
+    """Add an option to a parser or a group of it; returns argparse's action.
+
+    It has its default's type, if no other is given, and --help says the default.
+    """
+    if "action" not in kwargs:
+        kwargs.setdefault("type", type(default))
+    return group.add_argument(name, default=default, help=f"{help} [{default}]", **kwargs)
+
+
+def adding_to(group):
+    """`option` of one parser or group."""
+    return functools.partial(option, group)
 
 
 def integer(least):

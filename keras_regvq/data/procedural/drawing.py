@@ -1,30 +1,30 @@
-"""Paints a planned scene at any size: the landscape, then the objects from far to near."""
+"""Draws a planned scene at any size: the landscape, then the objects from far to near."""
 
 import numpy as np
 
 from keras_regvq.data.procedural.canvas import Canvas, Frame
-from keras_regvq.data.procedural.landscape import FIRST_OBJECT, paint_landscape
-from keras_regvq.data.procedural.objects import half_width, paint_object
+from keras_regvq.data.procedural.landscape import FIRST_OBJECT, draw_landscape
+from keras_regvq.data.procedural.objects import draw_object, half_width
 from keras_regvq.data.procedural.palette import AMBIENT
 
 _SHADOWS = {"day": 0.42, "sunset": 0.4, "dusk": 0.3, "night": 0.34}
 
 
-def paint(plan, size):
-    """Paints `plan` (a `ScenePlan`) at `size` pixels.
+def draw(plan, size):
+    """Draws `plan` (a `ScenePlan`) at `size` pixels.
 
     Returns:
         image uint8 (size, size, 3) and, uint8 (size, size), what covers most of each pixel:
         SKY, CLOUD, SUN, MOON, HILL, GROUND, or FIRST_OBJECT + i for `plan.objects[i]`.
     """
     canvas = Canvas(size)
-    paint_landscape(canvas, plan)
+    draw_landscape(canvas, plan)
     for i, thing in enumerate(plan.objects):
-        _paint_thing(canvas, plan, thing, FIRST_OBJECT + i)
+        _draw_thing(canvas, plan, thing, FIRST_OBJECT + i)
     return canvas.image(), canvas.identities()
 
 
-def _paint_thing(canvas, plan, thing, identity):
+def _draw_thing(canvas, plan, thing, identity):
     towards = float(np.clip((plan.light - thing.x) * 2.5, -1, 1))  # the side that is lit
     lamps, wet = plan.time in ("dusk", "night"), plan.ground == "water"
     look = (thing.kind, thing.rgb, thing.variant, lamps, wet)
@@ -32,15 +32,15 @@ def _paint_thing(canvas, plan, thing, identity):
     if thing.kind != "balloon":
         strength = _SHADOWS[plan.time]
         if wet:
-            paint_object(Frame(*place, identity, mirrored=True), *look)
+            draw_object(Frame(*place, identity, mirrored=True), *look)
             strength *= 0.6
         half = half_width(thing.kind) * thing.height
         lean = -towards * half * (0.9 if plan.time == "sunset" else 0.5)
-        _paint_shadow(canvas, thing.x + lean, thing.base, half * 1.2 + abs(lean) / 2, strength)
-    paint_object(Frame(*place, identity), *look)
+        _draw_shadow(canvas, thing.x + lean, thing.base, half * 1.2 + abs(lean) / 2, strength)
+    draw_object(Frame(*place, identity), *look)
 
 
-def _paint_shadow(canvas, x, y, half, strength):
+def _draw_shadow(canvas, x, y, half, strength):
     tall = 0.18 * half + 0.016
     rows, columns = canvas.window(x - half, x + half, y - tall, y + tall)
     u, v = (canvas.across[None, columns] - x) / half, (canvas.across[rows, None] - y) / tall

@@ -6,7 +6,10 @@ import torch
 
 import keras_regvq
 from keras_regvq.__main__ import main as convert_command
-from tests.presets.formats.foreign_peers import (
+from keras_regvq.presets import convert
+from keras_regvq.presets.formats.checkpoint_format import CheckpointFormat
+from keras_regvq.presets.formats.taming import load_taming
+from tests.presets.formats.peer_models import (
     check_taming,
     diffusers_model,
     images,
@@ -74,3 +77,27 @@ def test_a_regularized_quantizer_is_a_gumbel_vq_in_tamings_files_and_in_no_other
             keras_regvq.presets.export(tokenizer, tmp_path, project)
     with pytest.raises(ValueError, match="format"):
         keras_regvq.presets.export(tokenizer, tmp_path, "onnx")
+
+
+def test_another_format_is_a_class_and_a_line_of_the_table(tmp_path, monkeypatch):
+    class Shouting(CheckpointFormat):
+        """A state dict of taming's names in capitals."""
+
+        name = "shouting"
+
+        def matches(self, checkpoint):
+            return checkpoint.is_file and "ENCODER.CONV_IN.WEIGHT" in checkpoint.contents
+
+        def load(self, checkpoint, image_size=None, config=None):
+            state = {name.lower(): value for name, value in checkpoint.contents.items()}
+            return load_taming(state, checkpoint.source, image_size)
+
+    model = taming_model()
+    state = {name.upper(): value for name, value in model.state_dict().items()}
+    torch.save(state, tmp_path / "model.ckpt")
+    with pytest.raises(ValueError, match="model.ckpt.*a checkpoint of taming-transformers"):
+        keras_regvq.from_preset(tmp_path / "model.ckpt", image_size=32)
+    monkeypatch.setattr(convert, "FORMATS", (Shouting(), *convert.FORMATS))
+    check_taming(keras_regvq.from_preset(tmp_path / "model.ckpt", image_size=32), model)
+    with pytest.raises(ValueError, match="config"):
+        keras_regvq.from_preset(tmp_path / "model.ckpt", config="model.yaml")

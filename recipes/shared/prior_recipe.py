@@ -1,18 +1,15 @@
 """What the recipes that train a prior share: data, training, and the report."""
 
-import itertools
-
 import keras
-import numpy as np
 
 import keras_regvq
-from evaluation import write_page
 from keras_regvq.backend.autodiff import convolve_without_copies
 from keras_regvq.backend.fit_state import synchronize
 from keras_regvq.data.order import array_batches
 from keras_regvq.pictures import curves
 from keras_regvq.training import NonFiniteLoss
 from keras_regvq.training.callbacks import EpochPicture
+from shared.evaluation import write_page
 
 
 def load_data(
@@ -30,12 +27,6 @@ def load_data(
         from_step=from_step,
         drop_remainder=None if shuffle or from_step is not None else False,
     )
-
-
-def held_out(args, fields, count):
-    """At most `count` test examples, as arrays."""
-    batches = list(itertools.islice(load_data(args, fields, "test", count, batch_size=1), count))
-    return {name: np.concatenate([batch[name] for batch in batches]) for name in fields}
 
 
 def training_data(args, fields, model, step):
@@ -66,16 +57,16 @@ def compile_model(args, model):
     )
 
 
-class PaintedPictures(EpochPicture):
-    """What the model paints of held-out examples, now and then while it trains."""
+class SamplePictures(EpochPicture):
+    """Samples for held-out conditions, now and then while it trains."""
 
-    def __init__(self, paint, directory, every):
-        super().__init__(directory, "painted", every)
-        self.paint = paint
+    def __init__(self, sample, directory, every):
+        super().__init__(directory, "samples", every)
+        self.sample = sample
 
     def picture(self):
         synchronize(self.model)
-        return self.paint(self.model)
+        return self.sample(self.model)
 
 
 def settings(args, model):
@@ -92,15 +83,15 @@ def settings(args, model):
     return {name: str(value) for name, value in facts.items()}
 
 
-def train(args, fields, model, paint, title, caption, folder):
+def train(args, fields, model, sample, title, caption, folder):
     """Fit, write preset and report; an interrupted run goes on.
 
     Args:
         fields: of the data.
         model: compiled.
-        paint: function of the model that gives a PIL image.
+        sample: function of the model that gives a PIL image.
         title: of the report.
-        caption: of the painted picture in it.
+        caption: of that picture in it.
         folder: RunFolder of this run.
 
     Returns:
@@ -120,7 +111,7 @@ def train(args, fields, model, paint, title, caption, folder):
             validation_data=test,
             callbacks=[
                 NonFiniteLoss(),
-                PaintedPictures(paint, folder.pictures, max(folder.epochs // 4, 1)),
+                SamplePictures(sample, folder.pictures, max(folder.epochs // 4, 1)),
                 backup,
             ],
         )
@@ -131,7 +122,7 @@ def train(args, fields, model, paint, title, caption, folder):
     facts = settings(args, model)
     facts["backend"] = keras.backend.backend()
     facts["parameters of the prior"] = f"{model.prior.count_params():,}"
-    pictures = {caption: paint(model)}
+    pictures = {caption: sample(model)}
     if history:
         shown = ["loss", *model.loss_trackers]
         pictures["Training"] = curves(history, {name.replace("_", " "): [name] for name in shown})

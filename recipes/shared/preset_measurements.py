@@ -5,15 +5,15 @@ import dataclasses
 import keras
 import numpy as np
 
-from evaluation import evaluate
-from held_out import best_and_worst, describe_part, load_part, warnings_of
 from keras_regvq.checks.arguments import refuse
 from keras_regvq.metrics import PerceptualDistance
 from keras_regvq.metrics.psnr import peak_signal_to_noise_ratio
 from keras_regvq.models import ImageTokenizer
 from keras_regvq.models.generators.image_generator import ImageGenerator
 from keras_regvq.pictures import codebook_picture, image_grid, usage_histogram
-from set_distances import BATCH, FEWEST_IMAGES, distances, unit_range
+from shared.evaluation import evaluate
+from shared.held_out import best_and_worst, describe_part, load_part, warnings_of
+from shared.set_distances import BATCH, FEWEST_IMAGES, distances, unit_range
 
 
 @dataclasses.dataclass

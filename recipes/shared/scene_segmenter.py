@@ -7,9 +7,9 @@ import numpy as np
 from keras import layers
 
 import keras_regvq
-from kept_network import kept_network
 from keras_regvq.data import SCENE_CLASSES
 from keras_regvq.metrics import KernelDistance
+from shared.kept_network import kept_network
 
 # Far from the seeds that tokenizers and priors train on.
 FIRST_SEED, EXAMPLES, EPOCHS, BATCH_SIZE = 1_000_000, 4000, 4, 16

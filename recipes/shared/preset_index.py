@@ -4,8 +4,9 @@ import html
 import urllib.parse
 from pathlib import Path
 
-from evaluation import LABELS, PAGE, data_uri
 from keras_regvq.files.replacing import write_text
+from shared.evaluation import LABELS, PAGE, data_uri
+from shared.markdown import markdown_table
 
 _THUMBNAIL = (320, 96)  # pixels at most
 
@@ -17,11 +18,8 @@ def table(results):
         results: dict of dicts of numbers.
     """
     names = _names(results.values())
-    titles = [label(name)[0] for name in names]
-    lines = ["| preset | " + " | ".join(titles) + " |", "|---" * (len(names) + 1) + "|"]
-    for preset, numbers in results.items():
-        lines.append("| " + " | ".join([preset, *_cells(numbers, names)]) + " |")
-    return "\n".join(lines) + "\n"
+    rows = [[preset, *_cells(numbers, names)] for preset, numbers in results.items()]
+    return markdown_table(["preset", *(label(name)[0] for name in names)], rows)
 
 
 def write_index(directory, title, entries):

@@ -5,7 +5,8 @@ import sys
 import tomllib
 from pathlib import Path
 
-from run_folder import HELP, add_options
+from shared.options import command_parser, option
+from shared.run_folder import HELP, add_options
 
 
 class _Parser(argparse.ArgumentParser):
@@ -26,9 +27,7 @@ class Options:
     """
 
     def __init__(self, description, output):
-        self.parser = _Parser(
-            description=description + HELP, formatter_class=argparse.RawDescriptionHelpFormatter
-        )
+        self.parser = command_parser(description + HELP, _Parser)
         self.parser.add_argument("--config", type=Path, help="TOML file of the options below")
         self.output, self.actions = output, {}
 
@@ -36,11 +35,8 @@ class Options:
         """A function add(name, default, help, **kwargs) that adds options to a group."""
         group = self.parser.add_argument_group(name)
 
-        def add(name, default, help, **kwargs):
-            kind = {} if "action" in kwargs else {"type": kwargs.pop("type", type(default))}
-            action = group.add_argument(
-                name, default=default, help=f"{help} [{default}]", **kind, **kwargs
-            )
+        def add(*args, **kwargs):
+            action = option(group, *args, **kwargs)
             self.actions[action.dest] = action
 
         return add
@@ -76,9 +72,7 @@ class Options:
         given = [text for item in self._read(config).items() for text in self._as_arguments(*item)]
         self.parser.parse_args(given)  # alone first, for an error to name the file
         self.parser.origin = ""
-        return self.parser.parse_args(
-            given + list(sys.argv[1:] if arguments is None else arguments)
-        )
+        return self.parser.parse_args(given + arguments)
 
     def _read(self, config):
         """What a config says, by option."""

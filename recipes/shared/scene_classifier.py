@@ -7,9 +7,9 @@ import numpy as np
 from keras import layers, ops
 
 import keras_regvq
-from kept_network import kept_network
 from keras_regvq.data.procedural.plan import COLOURS, GROUNDS, KINDS, TIMES
 from keras_regvq.metrics import KernelDistance
+from shared.kept_network import kept_network
 
 # Of split "test", which has the pairs that "train" never shows, far from the seeds that are asked.
 FIRST_SEED, EXAMPLES, EPOCHS, BATCH_SIZE = 1_000_000, 6000, 8, 32

@@ -25,7 +25,7 @@ _FREE = {
 }
 _RESULTS = ("backup", "state.npz", "label_tokenizer", "preset")
 _BESIDE = ("log.csv", "index.html", "results.json")
-_PICTURES = re.compile(r"(painted|reconstructions|codebook)_\d{4,}\.png|\.part-.*\.png")
+_PICTURES = re.compile(r"(samples|painted|reconstructions|codebook)_\d{4,}\.png|\.part-.*\.png")
 
 
 class RunFolder:

@@ -6,28 +6,30 @@ from pathlib import Path
 import numpy as np
 
 import keras_regvq
+from keras_regvq.checks.arguments import check_size
 from keras_regvq.data.sources.folder_roots import find_roots
 
 SPLITS = ("test", "train", "all")
 FEW_IMAGES, FEW_FOR_SETS = 50, 1000
 
 
-def load_part(source, split, size, fields, count, channels=3):
+def load_part(source, split, size, fields, count, channels=3, seed=0):
     """The first examples of a part of a data set.
 
     Args:
         source, split: as `keras_regvq.data.load` takes them; split "all" is every example.
-        size: (height, width).
+        size: side, or (height, width).
         fields: names.
         count: at most so many.
         channels: of the images.
+        seed: draws one of several captions.
 
     Returns:
         dict of arrays (n, ...), 1 <= n <= count.
     """
     data = keras_regvq.data.load(
-        source, split=split, image_size=_side(size), batch_size=1, fields=fields, shuffle=False,
-        num_examples=count, drop_remainder=False, channels=channels,
+        source, split=split, image_size=_side(size), batch_size=32, fields=fields, shuffle=False,
+        seed=seed, num_examples=count, drop_remainder=False, channels=channels,
     )  # fmt: skip
     batches = list(data.as_numpy_iterator())
     return {name: np.concatenate([batch[name] for batch in batches]) for name in fields}
@@ -87,7 +89,7 @@ def best_and_worst(scores, most=10):
 
 
 def _side(size):
-    height, width = (int(side) for side in size)
+    height, width = check_size("size", size)
     return height if height == width else (height, width)
 
 
