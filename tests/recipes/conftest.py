@@ -1,3 +1,4 @@
+import importlib
 import sys
 from pathlib import Path
 
@@ -17,6 +18,18 @@ def recipes_on_path(monkeypatch, tmp_path):
     for name in list(sys.modules):
         if name in commands or name.split(".")[0] == "shared":
             del sys.modules[name]
+
+
+@pytest.fixture
+def few_held_out(monkeypatch):
+    """Recipes measure on 8 held-out pictures where a user's run takes hundreds."""
+    held_out = importlib.import_module("shared.held_out")
+    load_part = held_out.load_part
+
+    def load_few(source, split, size, fields, count, *options):
+        return load_part(source, split, size, fields, min(count, 8), *options)
+
+    monkeypatch.setattr(held_out, "load_part", load_few)
 
 
 @pytest.fixture(scope="session")

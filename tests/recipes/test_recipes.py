@@ -21,7 +21,7 @@ def test_the_quickstart_writes_a_report_and_a_preset(monkeypatch, capsys):
     monkeypatch.setattr(quickstart, "IMAGES", 8)
     monkeypatch.setattr(quickstart, "EPOCHS", 2)
     monkeypatch.setattr(quickstart, "BATCH_SIZE", 4)
-    scenes = keras_regvq.data.procedural.scenes
+    scenes = keras_regvq.data.scenes
 
     def few_scenes(count, **options):
         return scenes(8, **options)
@@ -49,6 +49,7 @@ def test_the_quickstart_writes_a_report_and_a_preset(monkeypatch, capsys):
     assert f"{expected:.2f} dB" in page
 
 
+@pytest.mark.usefixtures("few_held_out")
 def test_train_tokenizer_measures_what_it_trained():
     recipe = importlib.import_module("train_tokenizer")
     options = ["--quantizer", "gumbelvq", "--final-temperature", "0.1", "--ema", "0.9"]
@@ -59,6 +60,7 @@ def test_train_tokenizer_measures_what_it_trained():
     assert keras_regvq.from_preset("runs/tokenizer/preset").codebook_size == 16
 
 
+@pytest.mark.usefixtures("few_held_out")
 def test_train_tokenizer_goes_on_where_it_was_interrupted(monkeypatch):
     recipe = importlib.import_module("train_tokenizer")
 
@@ -90,6 +92,7 @@ def test_help_names_every_option_with_its_default(capsys):
         assert expected in text
 
 
+@pytest.mark.usefixtures("few_held_out")
 @pytest.mark.parametrize("channels", [1, 4])
 def test_train_tokenizer_takes_images_of_other_channels_and_mirrors_them(channels):
     recipe = importlib.import_module("train_tokenizer")

@@ -1,7 +1,6 @@
 """Runs that are interrupted, finished, overwritten, or go on: what --output holds decides."""
 
 import csv
-import functools
 import importlib
 import json
 from pathlib import Path
@@ -21,11 +20,8 @@ RUN = Path("runs/tokenizer")
 
 
 @pytest.fixture
-def recipe(monkeypatch):
-    recipe = importlib.import_module("train_tokenizer")
-    few = functools.partial(recipe.held_out_images, count=8)
-    monkeypatch.setattr(recipe, "held_out_images", few)
-    return recipe
+def recipe(few_held_out):
+    return importlib.import_module("train_tokenizer")
 
 
 @pytest.fixture(scope="module")
