@@ -128,7 +128,7 @@ def test_a_quantized_prior_comes_back_quantized(tmp_path, mode):
         prior = make_map_prior(num_layers=1)
     else:
         prior = make_diffusion_prior(
-            condition=models.ClassCondition(CLASSES), channel_multipliers=(1,)
+            condition=models.ClassCondition(CLASSES), channel_multipliers=(1,), attention_levels=()
         )
     prior.quantize(mode)
     prior.save_to_preset(tmp_path)
