@@ -52,7 +52,7 @@ def sample_codes(features, kernel, bias, noise, block_size):
     features, kernel, bias = map(ops.stop_gradient, (features, kernel, bias))
     length = ops.shape(features)[1]
     chunks = chunk_count(kernel.shape[1], block_size, length)
-    rows, weights = _cut(_with_ones(features), chunks), _with_bias(kernel, bias)
+    rows, weights = cut(_with_ones(features), chunks), _with_bias(kernel, bias)
     names = ("best",) if noise is None else ("best", "sampled")
 
     def choose(index, tokens):
@@ -85,7 +85,7 @@ def straight_through_lookup(
         features: (B, L, C). kernel: (C, N). bias: (N,). codebook: (N, d).
         tokens: int32 (B, L), what `sample_codes` chose with the same noise.
         noise: None or the noise given to `sample_codes`.
-        temperature: divides the noisy logits; nothing is divided without noise.
+        temperature: (B, L), divides the noisy logits of each position.
 
     Returns:
         embeddings (B, L, d), frequencies (B, N) of the codes in each image.
@@ -105,17 +105,18 @@ def straight_through_lookup(
                 ops.reshape(tokens, (-1,)),
                 num_segments=size,
             )
-            # The chain rule's 1 / temperature is cheapest where it meets the smallest arrays.
-            scale = 1.0 if noise is None else 1.0 / temperature
-            from_embeddings = _cut(scale * d_embeddings, chunks)
-            from_frequencies = scale * d_frequencies[:, None] / ops.cast(length, "float32")
+            # Multiplied, not divided by: where a chunk is filled up there are zeros.
+            sharpness = cut(1.0 / temperature[..., None], chunks)
+            from_embeddings = cut(d_embeddings, chunks)
+            from_frequencies = d_frequencies[:, None] / ops.cast(length, "float32")
             codes = ops.transpose(codebook)
 
             def logits_gradient(index, logits):
                 if noise is not None:
-                    logits = (logits + noise[index]) / temperature
+                    logits = logits + noise[index]
+                p = ops.softmax(logits * sharpness[index], axis=-1)
                 slopes = _map_rows(from_embeddings[index], codes) + from_frequencies
-                return _through_softmax(ops.softmax(logits, axis=-1), slopes)
+                return _through_softmax(p, slopes) * sharpness[index]
 
             return (*_affine_gradients(features, kernel, bias, chunks, logits_gradient), d_codebook)
 
@@ -140,7 +141,7 @@ def softmax_statistics(features, kernel, bias, block_size):
     chunks = chunk_count(size, block_size, length)
 
     def forward(features, kernel, bias):
-        rows, weights = _cut(_with_ones(features), chunks), _with_bias(kernel, bias)
+        rows, weights = cut(_with_ones(features), chunks), _with_bias(kernel, bias)
 
         def summarize(index, sums):
             log_q = ops.log_softmax(_map_rows(rows[index], weights), axis=-1)
@@ -159,7 +160,7 @@ def softmax_statistics(features, kernel, bias, block_size):
             upstream = inputs[0] if upstream is None else upstream
             d_means, d_entropy = _unpack(upstream, means, negative_entropy)
             from_means = d_means[:, None] / ops.cast(length, "float32")
-            from_entropy = _cut(d_entropy[..., None], chunks)
+            from_entropy = cut(d_entropy[..., None], chunks)
 
             def logits_gradient(index, logits):
                 log_q = ops.log_softmax(logits, axis=-1)
@@ -197,7 +198,7 @@ def _affine_gradients(features, kernel, bias, chunks, logits_gradient):
     `logits_gradient(index, logits)` gives dL/dlogits of a chunk from its logits, (B, l, N).
     """
     length = ops.shape(features)[1]
-    rows, weights = _cut(_with_ones(features), chunks), _with_bias(kernel, bias)
+    rows, weights = cut(_with_ones(features), chunks), _with_bias(kernel, bias)
 
     def add_chunk(index, gradients):
         d_rows, d_weights = gradients
@@ -230,7 +231,7 @@ def _map_rows(values, matrix):
     return ops.reshape(ops.matmul(_flat(values), matrix), (batch, length, matrix.shape[1]))
 
 
-def _cut(values, chunks):
+def cut(values, chunks):
     """(B, L, C) -> (chunks, B, l, C), zeros behind the last position."""
     if chunks == 1:
         return values[None]
