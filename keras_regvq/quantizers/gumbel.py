@@ -6,8 +6,8 @@ import keras
 from keras import ops
 
 from keras_regvq.checks.arrays import check_number
-from keras_regvq.quantizers.chunked import softmax_statistics
 from keras_regvq.quantizers.sampling import SamplingQuantizer
+from keras_regvq.quantizers.straight_through import softmax_statistics
 
 
 @keras.saving.register_keras_serializable(package="keras_regvq")

@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 from keras_regvq.checks.arrays import check_positive_integer, check_tokens, describe, refuse
-from keras_regvq.quantizers.chunked import best_codes
+from keras_regvq.quantizers.straight_through import best_codes
 
 
 class Quantizer(keras.layers.Layer):

@@ -5,10 +5,10 @@ from keras import ops
 
 from keras_regvq.checks.arrays import check_choice, check_number
 from keras_regvq.losses.prior import kl_to_uniform
-from keras_regvq.quantizers.chunked import softmax_statistics
 from keras_regvq.quantizers.mask import draw_mask
 from keras_regvq.quantizers.noise import mask_noise
 from keras_regvq.quantizers.sampling import SamplingQuantizer
+from keras_regvq.quantizers.straight_through import softmax_statistics
 
 
 @keras.saving.register_keras_serializable(package="keras_regvq")

@@ -5,14 +5,14 @@ from keras import ops
 
 from keras_regvq.backend.random_state import SavesRandomState
 from keras_regvq.checks.arrays import check_number, refuse
-from keras_regvq.quantizers.chunked import (
+from keras_regvq.quantizers.noise import gumbel_noise
+from keras_regvq.quantizers.quantizer import Quantizer
+from keras_regvq.quantizers.straight_through import (
     best_codes,
     code_frequencies,
     sample_codes,
     straight_through_lookup,
 )
-from keras_regvq.quantizers.noise import gumbel_noise
-from keras_regvq.quantizers.quantizer import Quantizer
 
 
 class SamplingQuantizer(SavesRandomState, Quantizer):

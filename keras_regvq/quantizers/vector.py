@@ -4,8 +4,8 @@ import keras
 from keras import ops
 
 from keras_regvq.checks.arrays import check_number, check_positive_integer, refuse
-from keras_regvq.quantizers.chunked import best_codes
 from keras_regvq.quantizers.quantizer import Quantizer
+from keras_regvq.quantizers.straight_through import best_codes
 
 
 @keras.saving.register_keras_serializable(package="keras_regvq")
