@@ -5,8 +5,8 @@ from keras import ops
 
 from keras_regvq.backend.random_state import SavesRandomState
 from keras_regvq.checks.arrays import check_number, refuse
+from keras_regvq.quantizers.codebook import CodebookQuantizer
 from keras_regvq.quantizers.noise import gumbel_noise
-from keras_regvq.quantizers.quantizer import Quantizer
 from keras_regvq.quantizers.straight_through import (
     best_codes,
     code_frequencies,
@@ -15,7 +15,7 @@ from keras_regvq.quantizers.straight_through import (
 )
 
 
-class SamplingQuantizer(SavesRandomState, Quantizer):
+class SamplingQuantizer(SavesRandomState, CodebookQuantizer):
     """Base class: token logits l = features W + b, and straight-through sampling from them.
 
     Owns the codebook, the 1x1 projection to logits, the temperature and the random state. The
@@ -118,8 +118,6 @@ class SamplingQuantizer(SavesRandomState, Quantizer):
             "embeddings": ops.take(ops.convert_to_tensor(self.codebook), tokens, axis=0),
             "frequencies": code_frequencies(tokens, self.codebook_size),
             "tokens": tokens,
-            "best_tokens": tokens,
-            "mask": ops.zeros_like(tokens, dtype="bool"),
         }
 
     def get_config(self):
