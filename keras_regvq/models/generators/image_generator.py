@@ -130,6 +130,8 @@ class ImageGenerator(TrainsPrior, PresetModel):
             for variable in part.trainable_variables + part.non_trainable_variables:
                 if variable.dtype.startswith("float"):
                     digest.update(np.ascontiguousarray(ops.convert_to_numpy(variable.value)))
+        if not self.tokenizer.quantizer.weights:  # its codes depend on its settings alone
+            digest.update(ops.convert_to_numpy(self.tokenizer.quantizer.codes()))
         return digest.hexdigest()
 
     def paint(self, condition, images, mask, **sampling):
