@@ -40,6 +40,7 @@ class SamplingQuantizer(SavesRandomState, CodebookQuantizer):
         self.initial_temperature = check_number("temperature", temperature)
         if self.initial_temperature == 0:
             refuse("temperature", temperature, "a number above 0")
+        self.temperature = self.initial_temperature  # a variable once it is built
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 

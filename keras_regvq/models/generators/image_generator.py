@@ -6,13 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_regvq.checks.arrays import (
-    check_image_shape_and_dtype,
-    check_mask,
-    describe,
-    refuse,
-    unit_float,
-)
+from keras_regvq.checks.arrays import check_mask, describe, refuse
 from keras_regvq.models.generators.token_cache import tokenize_batches
 from keras_regvq.models.preset_model import PresetModel
 from keras_regvq.models.priors.prior_training import TrainsPrior
@@ -61,17 +55,12 @@ class ImageGenerator(TrainsPrior, PresetModel):
         Returns:
             dict of "tokens" int32 (B, h, w) and "prior", what the prior makes of them.
         """
-        tokens = inputs["tokens"] if "tokens" in inputs else self._tokens_of(inputs["images"])
+        tokens = (
+            inputs["tokens"] if "tokens" in inputs else self.tokenizer.tokens_of(inputs["images"])
+        )
         condition = inputs[self.condition_field]
         outputs = self.prior({"tokens": tokens, "condition": condition}, training=training)
         return {"tokens": tokens, "prior": outputs}
-
-    def _tokens_of(self, images):
-        factor, channels = self.tokenizer.downsampling_factor, self.tokenizer.image_channels
-        check_image_shape_and_dtype("images", images, factor, channels)
-        images = ops.cast(unit_float(images), "float32")
-        features = self.tokenizer.encoder(images * 2.0 - 1.0, training=False)
-        return ops.stop_gradient(self.tokenizer.quantizer.best_tokens(features))
 
     def token_losses(self, inputs, outputs):
         """The prior's losses by name."""

@@ -49,7 +49,7 @@ def export_tokenizer(tokenizer, directory, format="onnx", batch_size=1):
 def _graphs(tokenizer, batch_size):
     shape = (*tokenizer.image_size, tokenizer.image_channels)
     images = keras.Input(shape, batch_size, dtype="float32", name="images")
-    features = tokenizer.encoder(images * 2.0 - 1.0)
+    features = tokenizer.features(images)
     tokens = keras.Input(tokenizer.token_grid, batch_size, dtype="int32", name="tokens")
     decoded = tokenizer.decoder(_Lookup(tokenizer.quantizer)(tokens))["images"]
     return {
