@@ -14,7 +14,7 @@ NAMES = ["VQ-GAN (nearest code)", "Reg-VQ"]
 @pytest.fixture
 def recipe(monkeypatch):
     """Untrained tokenizers on eight scenes."""
-    scenes = keras_regvq.data.procedural.scenes
+    scenes = keras_regvq.data.scenes
     monkeypatch.setattr(keras_regvq.data, "scenes", lambda count, **options: scenes(8, **options))
     quickstart = importlib.import_module("quickstart")
     monkeypatch.setattr(quickstart, "train_tokenizer", lambda *args: None)

@@ -21,7 +21,7 @@ def test_the_quickstart_writes_a_report_and_a_preset(monkeypatch, capsys):
     monkeypatch.setattr(quickstart, "IMAGES", 8)
     monkeypatch.setattr(quickstart, "EPOCHS", 2)
     monkeypatch.setattr(quickstart, "BATCH_SIZE", 4)
-    scenes = keras_regvq.data.procedural.scenes
+    scenes = keras_regvq.data.scenes
 
     def few_scenes(count, **options):
         return scenes(8, **options)
