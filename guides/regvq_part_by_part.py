@@ -535,6 +535,6 @@ print(f"the loss {float(sum(terms.values())):.6f}, the surrogate's value {float(
 # ```
 #
 # * The formulas live where their names say: `keras_regvq/quantizers/regularized.py` (mask, prior),
-#   `keras_regvq/quantizers/chunked.py` (the straight-through gradient, without ever holding
+#   `keras_regvq/quantizers/straight_through.py` (its gradient, without ever holding
 #   all positions times all codes), `keras_regvq/losses/` (KL, PCL) and
 #   `keras_regvq/training/adversarial/step.py` (the cut).

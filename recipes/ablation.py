@@ -11,6 +11,7 @@ Studies:
     prior       Reg-VQ's prior: its scope, its estimator, and its weight
     contrastive Reg-VQ's contrastive weight, plain and probabilistic
     length      VQ-GAN and Reg-VQ with four times the tokenizer's steps, or the generative prior's
+    finite      FSQ with four numbers of codes, beside VQ-GAN and Reg-VQ
     search      what might bring Reg-VQ's fidelity to VQ-GAN's: less sampling, or none, or no prior
                 in the last third of the training; other codes and logits to begin with; other
                 gradients

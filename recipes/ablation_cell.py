@@ -12,13 +12,20 @@ from keras_regvq.models import (
     VGG19Features,
 )
 from keras_regvq.pictures import image_grid
-from keras_regvq.quantizers import GumbelQuantizer, RegularizedQuantizer, VectorQuantizer
+from keras_regvq.quantizers import (
+    FiniteScalarQuantizer,
+    GumbelQuantizer,
+    RegularizedQuantizer,
+    VectorQuantizer,
+)
 from keras_regvq.training import NonFiniteLoss, TokenizerTrainer
 from shared.evaluation import evaluate
 from shared.set_distances import distances, feature_networks
 
 
 def build_quantizer(settings, scale, seed):
+    if settings["quantizer"] == "fsq":
+        return FiniteScalarQuantizer(settings["levels"])
     size = (settings["codes"], scale["embedding_dim"])
     if settings["quantizer"] == "vq":
         return VectorQuantizer(*size)

@@ -32,6 +32,11 @@ SCALES = {
     },
 }  # fmt: skip
 
+# By the number of codes that they come close to: the FSQ paper's advice.
+FINITE_LEVELS = {
+    256: (8, 6, 5), 1024: (8, 5, 5, 5), 4096: (7, 5, 5, 5, 5), 16384: (8, 8, 8, 6, 5),
+}  # fmt: skip
+
 
 def studies(codes):
     """{study: {variant: settings}}, all of a variant's settings, so that equal ones are seen."""
@@ -88,6 +93,18 @@ def studies(codes):
             "Reg-VQ, generative prior x 4": {**full, "prior_steps_factor": 4},
             "VQ-GAN, tokenizer x 4": {**vqgan, "steps_factor": 4},
             "Reg-VQ, tokenizer x 4": {**full, "steps_factor": 4},
+        },
+        "finite": {
+            "VQ-GAN": vqgan,
+            "Reg-VQ without its contrastive loss": {**full, "contrastive": None},
+            **{
+                f"FSQ, {size}": {
+                    "quantizer": "fsq",
+                    "levels": list(levels),
+                    "contrastive": None,
+                }
+                for size, levels in FINITE_LEVELS.items()
+            },
         },
         "search": {
             "VQ-GAN": vqgan,

@@ -1,4 +1,4 @@
-"""Reg-VQ, VQ-GAN's and Gumbel-VQ's quantizer under the quickstart's recipe, side by side.
+"""Reg-VQ, VQ-GAN's, Gumbel-VQ's quantizer and FSQ under the quickstart's recipe, side by side.
 
     python recipes/compare_quantizers.py --seeds 0
 
@@ -23,19 +23,22 @@ from shared.options import adding_to, command_parser, integer
 from shared.running import run
 
 IMAGES = 1600
-CODEBOOK = (256, 64)  # codes, width: the quickstart preset's
+CODEBOOK = {"codebook_size": 256, "embedding_dim": 64}  # the quickstart preset's
 QUANTIZERS = {  # a class of keras_regvq.quantizers, and its arguments
-    "VQ-GAN (nearest code)": ("VectorQuantizer", {}),
-    "Gumbel-VQ": ("GumbelQuantizer", {}),
-    "Reg-VQ": ("RegularizedQuantizer", {}),
+    "VQ-GAN (nearest code)": ("VectorQuantizer", CODEBOOK),
+    "Gumbel-VQ": ("GumbelQuantizer", CODEBOOK),
+    "Reg-VQ": ("RegularizedQuantizer", CODEBOOK),
     **{
         f"Reg-VQ, {scope}, {estimator}": (
             "RegularizedQuantizer",
-            {"prior_scope": scope, "prior_estimator": estimator},
+            {**CODEBOOK, "prior_scope": scope, "prior_estimator": estimator},
         )
         for scope, estimator in itertools.product(("image", "batch"), ("hard", "soft"))
     },
+    # What its paper advises for 256 codes: 240.
+    "FSQ": ("FiniteScalarQuantizer", {"levels": (8, 6, 5)}),
 }
+SEEDED = ("GumbelQuantizer", "RegularizedQuantizer")
 COLUMNS = {
     "psnr": ("PSNR (dB)", "{:.2f}"),
     "ssim": ("SSIM", "{:.3f}"),
@@ -67,9 +70,9 @@ def parse_arguments(arguments=None):
 
 def build_quantizer(name, seed):
     kind, options = QUANTIZERS[name]
-    if kind != "VectorQuantizer":
+    if kind in SEEDED:
         options = {**options, "seed": seed}
-    return getattr(keras_regvq.quantizers, kind)(*CODEBOOK, **options)
+    return getattr(keras_regvq.quantizers, kind)(**options)
 
 
 def read_results(path):

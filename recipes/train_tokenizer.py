@@ -45,16 +45,19 @@ def parse_arguments(arguments=None):
     option(model, "--latent-channels", 64, "channels around the quantizer")
 
     quantizer = parser.add_argument_group("quantizer (unused with --preset)")
-    option(quantizer, "--quantizer", "regvq", "method", choices=("regvq", "vqgan", "gumbelvq"))
-    option(quantizer, "--codebook-size", 256, "codes")
-    option(quantizer, "--embedding-dim", 64, "width of a code")
+    option(quantizer, "--quantizer", "regvq", "method",
+           choices=("regvq", "vqgan", "gumbelvq", "fsq"))  # fmt: skip
+    option(quantizer, "--codebook-size", 256, "codes (fsq: the product of --levels)")
+    option(quantizer, "--embedding-dim", 64, "width of a code (fsq: the number of --levels)")
+    option(quantizer, "--levels", [8, 5, 5, 5], "fsq: levels of each channel", nargs="+", type=int)
     option(quantizer, "--mask-ratio", 0.4, "regvq: share of sampled positions")
     option(quantizer, "--prior-weight", 0.01, "regvq: weight of the prior on code usage")
     option(quantizer, "--prior-scope", "batch", "regvq", choices=("image", "batch"))
     option(quantizer, "--prior-estimator", "soft", "regvq", choices=("hard", "soft"))
     option(quantizer, "--commitment-weight", 0.25, "vqgan: beta")
     option(quantizer, "--kl-weight", 5e-4, "gumbelvq: weight of the KL term")
-    option(quantizer, "--final-temperature", 1.0, "anneal from 1 to this, exponentially")
+    option(quantizer, "--final-temperature", 1.0,
+           "regvq, gumbelvq: anneal from 1 to this, exponentially")  # fmt: skip
 
     loss = parser.add_argument_group("losses")
     option(loss, "--l1-weight", 2.0, "mean absolute difference, images in [0, 1]")
@@ -85,6 +88,8 @@ def parse_arguments(arguments=None):
 
 
 def build_quantizer(args):
+    if args.quantizer == "fsq":
+        return keras_regvq.quantizers.FiniteScalarQuantizer(args.levels)
     size = (args.codebook_size, args.embedding_dim)
     if args.quantizer == "vqgan":
         return keras_regvq.quantizers.VectorQuantizer(

@@ -1,8 +1,17 @@
-"""Quantizers: features (B, h, w, C) in, codebook entries and tokens out."""
+"""Quantizers: features (B, h, w, C) in, codes and tokens out."""
 
+from keras_regvq.quantizers.codebook import CodebookQuantizer
+from keras_regvq.quantizers.finite_scalar import FiniteScalarQuantizer
 from keras_regvq.quantizers.gumbel import GumbelQuantizer
 from keras_regvq.quantizers.quantizer import Quantizer
 from keras_regvq.quantizers.regularized import RegularizedQuantizer
 from keras_regvq.quantizers.vector import VectorQuantizer
 
-__all__ = ["GumbelQuantizer", "Quantizer", "RegularizedQuantizer", "VectorQuantizer"]
+__all__ = [
+    "CodebookQuantizer",
+    "FiniteScalarQuantizer",
+    "GumbelQuantizer",
+    "Quantizer",
+    "RegularizedQuantizer",
+    "VectorQuantizer",
+]

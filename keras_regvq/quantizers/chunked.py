@@ -1,4 +1,4 @@
-"""Arithmetic between every position and every code, some positions at a time.
+"""Logits of every position and every code, some positions at a time.
 
 With P positions and N codes the logits, their softmax and their gradients are (P, N) each: at
 N = 65,536 that is half a gigabyte a time for 2,048 positions. Nothing here holds more than about
@@ -6,10 +6,6 @@ P * block_size numbers at once: the L positions of each image are cut into ceil(
 chunks, and the backward pass computes a chunk's logits again, as attention kernels do. A chunk
 holds whole rows of N logits, so that each pass sees it once, softmax included. Where one chunk is
 enough there is no loop.
-
-Two functions differentiate, `straight_through_lookup` and `softmax_statistics`. In both, the
-gradient that arrives at the probabilities p = softmax(y) is some a (P, N) that is cheap to form
-a chunk at a time, and becomes dL/dy = p * (a - sum_n p_n a_n).
 """
 
 from keras import ops
@@ -26,211 +22,7 @@ def chunk_length(length, chunks):
     return length if chunks == 1 else -(-length // chunks)
 
 
-def best_codes(features, kernel, bias, block_size):
-    """argmax_n of the logits `features @ kernel + bias`; the lowest index wins a tie.
-
-    Args:
-        features: (B, L, C). kernel: (C, N). bias: (N,).
-
-    Returns:
-        int32 (B, L). No gradient flows.
-    """
-    return sample_codes(features, kernel, bias, None, block_size)["best"]
-
-
-def sample_codes(features, kernel, bias, noise, block_size):
-    """The best codes and the sampled ones, without gradient.
-
-    Args:
-        features: (B, L, C). kernel: (C, N). bias: (N,).
-        noise: None, or noise[i] is what chunk i's logits get added, (B, l, N).
-
-    Returns:
-        dict of "best" int32 (B, L), argmax of the logits, and "sampled" int32 (B, L), argmax of
-        the noisy logits.
-    """
-    features, kernel, bias = map(ops.stop_gradient, (features, kernel, bias))
-    length = ops.shape(features)[1]
-    chunks = chunk_count(kernel.shape[1], block_size, length)
-    rows, weights = _cut(_with_ones(features), chunks), _with_bias(kernel, bias)
-    names = ("best",) if noise is None else ("best", "sampled")
-
-    def choose(index, tokens):
-        logits = _map_rows(rows[index], weights)
-        chosen = [ops.argmax(logits, axis=-1)]
-        if noise is not None:
-            chosen.append(ops.argmax(logits + noise[index], axis=-1))
-        return tuple(
-            _put(all_tokens, index, ops.cast(chunk, "int32"))
-            for all_tokens, chunk in zip(tokens, chosen, strict=True)
-        )
-
-    empty = ops.zeros_like(rows[..., 0], dtype="int32")
-    tokens = _each_chunk(choose, (empty,) * len(names), chunks)
-    tokens = {name: _join(chunk, length) for name, chunk in zip(names, tokens, strict=True)}
-    return {"sampled": tokens["best"], **tokens}
-
-
-def straight_through_lookup(
-    features, kernel, bias, codebook, tokens, noise, temperature, block_size
-):
-    """Look up the sampled codes; let the backward pass see the softmax.
-
-    Forward, with p the one-hot rows of the sampled codes: embeddings = p @ codebook and
-    frequencies = mean_L p. Backward: the codebook gets the gradient of the hard p (a scatter-add
-    into the chosen rows); features, kernel and bias get that of softmax((logits + noise) /
-    temperature), put in p's place (straight-through). Reg-VQ, section 3.2 (arXiv 2303.06424).
-
-    Args:
-        features: (B, L, C). kernel: (C, N). bias: (N,). codebook: (N, d).
-        tokens: int32 (B, L), what `sample_codes` chose with the same noise.
-        noise: None or the noise given to `sample_codes`.
-        temperature: divides the noisy logits; nothing is divided without noise.
-
-    Returns:
-        embeddings (B, L, d), frequencies (B, N) of the codes in each image.
-    """
-    size, length = codebook.shape[0], ops.shape(features)[1]
-    chunks = chunk_count(size, block_size, length)
-
-    def forward(features, kernel, bias, codebook):
-        embeddings = ops.take(codebook, tokens, axis=0)
-        frequencies = code_frequencies(tokens, size, embeddings.dtype)
-
-        def backward(*inputs, upstream=None):
-            upstream = inputs[0] if upstream is None else upstream
-            d_embeddings, d_frequencies = _unpack(upstream, embeddings, frequencies)
-            d_codebook = ops.segment_sum(
-                ops.reshape(d_embeddings, (-1, codebook.shape[1])),
-                ops.reshape(tokens, (-1,)),
-                num_segments=size,
-            )
-            # The chain rule's 1 / temperature is cheapest where it meets the smallest arrays.
-            scale = 1.0 if noise is None else 1.0 / temperature
-            from_embeddings = _cut(scale * d_embeddings, chunks)
-            from_frequencies = scale * d_frequencies[:, None] / ops.cast(length, "float32")
-            codes = ops.transpose(codebook)
-
-            def logits_gradient(index, logits):
-                if noise is not None:
-                    logits = (logits + noise[index]) / temperature
-                slopes = _map_rows(from_embeddings[index], codes) + from_frequencies
-                return _through_softmax(ops.softmax(logits, axis=-1), slopes)
-
-            return (*_affine_gradients(features, kernel, bias, chunks, logits_gradient), d_codebook)
-
-        return _pack(embeddings, frequencies), backward
-
-    packed = ops.custom_gradient(forward)(features, kernel, bias, codebook)
-    batch = ops.shape(features)[0]
-    return _unpack_shapes(packed, (batch, length, codebook.shape[1]), (batch, size))
-
-
-def softmax_statistics(features, kernel, bias, block_size):
-    """Two differentiable summaries of q = softmax(features @ kernel + bias).
-
-    Args:
-        features: (B, L, C). kernel: (C, N). bias: (N,).
-
-    Returns:
-        mean_probabilities (B, N), the mean of q over the L positions, and
-        negative_entropy (B, L), sum_n q_n log q_n (nats).
-    """
-    size, (batch, length) = kernel.shape[1], ops.shape(features)[:2]
-    chunks = chunk_count(size, block_size, length)
-
-    def forward(features, kernel, bias):
-        rows, weights = _cut(_with_ones(features), chunks), _with_bias(kernel, bias)
-
-        def summarize(index, sums):
-            log_q = ops.log_softmax(_map_rows(rows[index], weights), axis=-1)
-            q = ops.exp(log_q)
-            # The last channel is 1 at a position, and 0 where a chunk was filled up.
-            counted = ops.transpose(rows[index][..., -1:], (0, 2, 1))
-            total = sums[0] + ops.matmul(counted, q)
-            return total, _put(sums[1], index, ops.sum(q * log_q, axis=-1))
-
-        empty = ops.zeros((batch, 1, size), "float32"), ops.zeros_like(rows[..., 0])
-        total, entropy = _each_chunk(summarize, empty, chunks)
-        means = ops.squeeze(total, 1) / ops.cast(length, "float32")
-        negative_entropy = _join(entropy, length)
-
-        def backward(*inputs, upstream=None):
-            upstream = inputs[0] if upstream is None else upstream
-            d_means, d_entropy = _unpack(upstream, means, negative_entropy)
-            from_means = d_means[:, None] / ops.cast(length, "float32")
-            from_entropy = _cut(d_entropy[..., None], chunks)
-
-            def logits_gradient(index, logits):
-                log_q = ops.log_softmax(logits, axis=-1)
-                # The constant of d(q log q)/dq = log q + 1 falls out in p * (a - sum p a).
-                return _through_softmax(ops.exp(log_q), from_means + from_entropy[index] * log_q)
-
-            return _affine_gradients(features, kernel, bias, chunks, logits_gradient)
-
-        return _pack(means, negative_entropy), backward
-
-    packed = ops.custom_gradient(forward)(features, kernel, bias)
-    return _unpack_shapes(packed, (batch, size), (batch, length))
-
-
-def code_frequencies(tokens, codebook_size, dtype="float32"):
-    """Share of each image's positions that use each code: (B, L) -> (B, N), rows sum to 1."""
-    batch, length = ops.shape(tokens)
-    image = ops.arange(batch, dtype="int32")[:, None]
-    counts = ops.segment_sum(
-        ops.ones((batch * length,), dtype),
-        ops.reshape(image * codebook_size + tokens, (-1,)),
-        num_segments=batch * codebook_size,
-    )
-    return ops.reshape(counts, (batch, codebook_size)) / ops.cast(ops.maximum(length, 1), dtype)
-
-
-def _through_softmax(p, slopes):
-    """dL/dy for p = softmax(y) and slopes = dL/dp."""
-    return p * (slopes - ops.sum(p * slopes, axis=-1, keepdims=True))
-
-
-def _affine_gradients(features, kernel, bias, chunks, logits_gradient):
-    """Gradients for features, kernel and bias of the logits `features @ kernel + bias`.
-
-    `logits_gradient(index, logits)` gives dL/dlogits of a chunk from its logits, (B, l, N).
-    """
-    length = ops.shape(features)[1]
-    rows, weights = _cut(_with_ones(features), chunks), _with_bias(kernel, bias)
-
-    def add_chunk(index, gradients):
-        d_rows, d_weights = gradients
-        d_logits = logits_gradient(index, _map_rows(rows[index], weights))
-        d_rows = _put(d_rows, index, _map_rows(d_logits, ops.transpose(kernel)))
-        return d_rows, d_weights + ops.matmul(ops.transpose(_flat(rows[index])), _flat(d_logits))
-
-    empty = ops.zeros_like(rows[..., :-1]), ops.zeros_like(weights)
-    d_rows, d_weights = _each_chunk(add_chunk, empty, chunks)
-    return _join(d_rows, length), d_weights[:-1], d_weights[-1]
-
-
-# The bias is one more row of the kernel, for one more channel that is 1. Where a chunk is filled
-# up that channel is 0 as well, and nothing of what is computed there reaches a gradient.
-def _with_ones(features):
-    return ops.concatenate([features, ops.ones_like(features[..., :1])], axis=-1)
-
-
-def _with_bias(kernel, bias):
-    return ops.concatenate([kernel, bias[None]], axis=0)
-
-
-def _flat(values):
-    return ops.reshape(values, (-1, values.shape[-1]))
-
-
-def _map_rows(values, matrix):
-    """(B, l, C) @ (C, D), as one product of matrices: PyTorch would make it B small ones."""
-    batch, length = ops.shape(values)[:2]
-    return ops.reshape(ops.matmul(_flat(values), matrix), (batch, length, matrix.shape[1]))
-
-
-def _cut(values, chunks):
+def cut(values, chunks):
     """(B, L, C) -> (chunks, B, l, C), zeros behind the last position."""
     if chunks == 1:
         return values[None]
@@ -241,7 +33,7 @@ def _cut(values, chunks):
     return ops.transpose(ops.reshape(values, (batch, chunks, size, channels)), (1, 0, 2, 3))
 
 
-def _join(chunked, length):
+def join(chunked, length):
     """(chunks, B, l, ...) -> (B, L, ...)."""
     if chunked.shape[0] == 1:
         return chunked[0]
@@ -250,14 +42,14 @@ def _join(chunked, length):
     return values[:, :length]
 
 
-def _each_chunk(body, values, chunks):
+def each_chunk(body, values, chunks):
     """values = body(index, values) for every chunk: a loop, or a plain call if there is one."""
     if chunks == 1:
         return body(0, values)
     return ops.fori_loop(0, chunks, body, values)
 
 
-def _put(chunked, index, chunk):
+def put(chunked, index, chunk):
     """Replace chunked[index]."""
     if chunked.shape[0] == 1:
         return chunk[None]
@@ -266,17 +58,40 @@ def _put(chunked, index, chunk):
     return ops.where(here, chunk[None], chunked)
 
 
-# ops.custom_gradient takes functions of one output on PyTorch: two tensors travel as one vector.
-def _pack(first, second):
-    return ops.concatenate([ops.reshape(first, (-1,)), ops.reshape(second, (-1,))])
+# The bias is one more row of the kernel, for one more channel that is 1. Where a chunk is filled
+# up that channel is 0 as well, and nothing of what is computed there reaches a gradient.
+def with_ones(features):
+    return ops.concatenate([features, ops.ones_like(features[..., :1])], axis=-1)
 
 
-def _unpack(packed, first_like, second_like):
-    return _unpack_shapes(packed, ops.shape(first_like), ops.shape(second_like))
+def with_bias(kernel, bias):
+    return ops.concatenate([kernel, bias[None]], axis=0)
 
 
-def _unpack_shapes(packed, first_shape, second_shape):
-    split = 1
-    for side in first_shape:
-        split = split * side
-    return ops.reshape(packed[:split], first_shape), ops.reshape(packed[split:], second_shape)
+def map_rows(values, matrix):
+    """(B, l, C) @ (C, D), as one product of matrices: PyTorch would make it B small ones."""
+    batch, length = ops.shape(values)[:2]
+    return ops.reshape(ops.matmul(_flat(values), matrix), (batch, length, matrix.shape[1]))
+
+
+def affine_gradients(features, kernel, bias, chunks, logits_gradient):
+    """Gradients for features, kernel and bias of the logits `features @ kernel + bias`.
+
+    `logits_gradient(index, logits)` gives dL/dlogits of a chunk from its logits, (B, l, N).
+    """
+    length = ops.shape(features)[1]
+    rows, weights = cut(with_ones(features), chunks), with_bias(kernel, bias)
+
+    def add_chunk(index, gradients):
+        d_rows, d_weights = gradients
+        d_logits = logits_gradient(index, map_rows(rows[index], weights))
+        d_rows = put(d_rows, index, map_rows(d_logits, ops.transpose(kernel)))
+        return d_rows, d_weights + ops.matmul(ops.transpose(_flat(rows[index])), _flat(d_logits))
+
+    empty = ops.zeros_like(rows[..., :-1]), ops.zeros_like(weights)
+    d_rows, d_weights = each_chunk(add_chunk, empty, chunks)
+    return join(d_rows, length), d_weights[:-1], d_weights[-1]
+
+
+def _flat(values):
+    return ops.reshape(values, (-1, values.shape[-1]))

@@ -6,8 +6,8 @@ import keras
 from keras import ops
 
 from keras_regvq.checks.arguments import check_number
-from keras_regvq.quantizers.chunked import softmax_statistics
 from keras_regvq.quantizers.sampling import SamplingQuantizer
+from keras_regvq.quantizers.straight_through import softmax_statistics
 
 
 @keras.saving.register_keras_serializable(package="keras_regvq")
@@ -58,18 +58,14 @@ class GumbelQuantizer(SamplingQuantizer):
     def choose_codes(self, features, training):
         if training:
             result = self.look_up(features, self.gumbel_noise(*ops.shape(features)[:2]))
+            result["mask"] = ops.ones_like(result["tokens"], dtype="bool")
         else:
             result = self.look_up_best(features)
         del result["frequencies"]
         negative_entropy = softmax_statistics(features, *self.scores(), self.block_size)[1]
         # KL(q || uniform) = log N + sum q log q
         kl = ops.mean(negative_entropy) + math.log(self.codebook_size)
-        sampled = ops.ones_like if training else ops.zeros_like
-        return {
-            **result,
-            "mask": sampled(result["tokens"], dtype="bool"),
-            "losses": {"kl": self.kl_weight * kl},
-        }
+        return {**result, "losses": {"kl": self.kl_weight * kl}}
 
     def get_config(self):
         return {**super().get_config(), "kl_weight": self.kl_weight}

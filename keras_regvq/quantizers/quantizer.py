@@ -6,62 +6,55 @@ from keras import ops
 
 from keras_regvq.checks.arguments import check_positive_integer, refuse
 from keras_regvq.checks.arrays import check_tokens, describe
-from keras_regvq.quantizers.chunked import best_codes
 
 
 class Quantizer(keras.layers.Layer):
-    """Base class: turns features (B, h, w, C) into entries of a codebook (N, d).
+    """Base class: turns features (B, h, w, C) into N codes of width d, and tokens 0 to N - 1.
 
-    A subclass creates its own weights in `build`, says in `scores()` which affine map of the
-    features is largest at the code that it chooses, and in `choose_codes()` what it does while it
-    trains. It always computes in float32: distances and logits in half precision pick other
-    codes.
+    A subclass has `codes()`, all N codes, and `choose_codes()`, which chooses one at each position;
+    and names its losses in `loss_names`. All else follows from these, on every backend; `embed`,
+    `best_tokens` and `exported_tokens` may be replaced where a quantizer has a shorter way. It
+    always computes in float32: in half precision other codes would be chosen. Quantizers that
+    learn a table of codes derive from `CodebookQuantizer`.
 
     Args:
         codebook_size: N, the number of codes.
         embedding_dim: d, the width of a code.
-        codebook_initializer: a Keras initializer.
-        block_size: bounds the memory: logits exist for about block_size codes a position at a time,
-            by working on some of the positions at once.
+
+    Attributes:
+        codebook_size, embedding_dim: N and d.
+        loss_names: of the entries in "losses" that a call returns.
+        same_width: whether features must be as wide as the codes.
     """
 
-    def __init__(
-        self, codebook_size, embedding_dim, codebook_initializer, block_size=4096, **kwargs
-    ):
+    loss_names = ()
+    same_width = False
+
+    def __init__(self, codebook_size, embedding_dim, **kwargs):
         kwargs["dtype"] = "float32"
         super().__init__(**kwargs)
         self.codebook_size = check_positive_integer("codebook_size", codebook_size)
         self.embedding_dim = check_positive_integer("embedding_dim", embedding_dim)
-        self.block_size = check_positive_integer("block_size", block_size)
-        self.codebook_initializer = keras.initializers.get(codebook_initializer)
 
     def build(self, input_shape):
         if len(input_shape) != 4:
             refuse("features", f"shape {tuple(input_shape)}", "shape (B, h, w, C)")
+        if self.same_width and input_shape[-1] != self.embedding_dim:
+            refuse("features", f"{input_shape[-1]} channels", f"embedding_dim={self.embedding_dim}")
         self.feature_channels = input_shape[-1]
-        # No weight here is autocast: inside the call of a half-precision model `best_tokens`
-        # and `embed` would see half-precision codes.
-        self.codebook = self.add_weight(
-            name="codebook",
-            shape=(self.codebook_size, self.embedding_dim),
-            initializer=self.codebook_initializer,
-            autocast=False,
-        )
 
     def codes(self):
-        """The codes as they are used, (N, d): the codebook, unless a subclass makes them of it."""
-        return ops.convert_to_tensor(self.codebook)
-
-    def scores(self):
-        """(kernel (C, N), bias (N,)) of the scores whose argmax is the best code."""
-        raise NotImplementedError(f"{type(self).__name__} must implement scores()")
+        """All codes as they are used, float32 (N, d); token n is the n-th."""
+        raise NotImplementedError(f"{type(self).__name__} must implement codes()")
 
     def choose_codes(self, features, training):
-        """Quantize (B, L, C) features.
+        """Quantize float32 (B, L, C) features.
 
         Returns:
-            dict of "embeddings" (B, L, d) with the training gradient, "tokens" and "best_tokens"
-            int32 (B, L), "mask" bool (B, L), and "losses", a dict of weighted scalars.
+            dict of "embeddings" (B, L, d), the codes with the gradient that training needs, and
+            "tokens" int32 (B, L), the codes used; and, unless they are as given here,
+            "best_tokens" int32 (B, L), those used at inference ("tokens"), "mask" bool (B, L),
+            where codes were sampled (nowhere), and "losses", weighted scalars (none).
         """
         raise NotImplementedError(f"{type(self).__name__} must implement choose_codes()")
 
@@ -81,39 +74,47 @@ class Quantizer(keras.layers.Layer):
             scalars.
         """
         rows, grid = self.flatten_grid(features)
-        result = self.choose_codes(rows, training)
-        codebook = ops.stop_gradient(self.codes())
-        difference = ops.take(codebook, result["tokens"], axis=0) - ops.take(
-            codebook, result["best_tokens"], axis=0
-        )
-        result["perturbation"] = ops.sum(ops.square(difference), axis=-1)
-        losses = result.pop("losses")
+        chosen = self.choose_codes(rows, training)
+        tokens = chosen["tokens"]
+        best = chosen.get("best_tokens", tokens)
+        difference = ops.stop_gradient(self.embed(tokens) - self.embed(best))
+        result = {
+            "embeddings": chosen["embeddings"],
+            "tokens": tokens,
+            "best_tokens": best,
+            "mask": chosen.get("mask", ops.zeros_like(tokens, dtype="bool")),
+            "perturbation": ops.sum(ops.square(difference), axis=-1),
+        }
         result = {
             name: ops.reshape(value, (*grid, *value.shape[2:])) for name, value in result.items()
         }
-        return {**result, "losses": losses}
+        return {**result, "losses": chosen.get("losses", {})}
 
     def best_tokens(self, features):
         """Tokens int32 (B, h, w) of features (B, h, w, C), as used at inference."""
         rows, grid = self.flatten_grid(features)
-        kernel, bias = self.scores()
-        return ops.reshape(best_codes(rows, kernel, bias, self.block_size), grid)
+        return ops.reshape(self.choose_codes(rows, training=False)["tokens"], grid)
 
-    def flatten_grid(self, features):
-        """(B, h, w, C) -> the rows (B, h * w, C), and (B, h, w)."""
-        shape = tuple(features.shape)
-        if len(shape) != 4 or shape[-1] != self.feature_channels:
-            refuse("features", f"shape {shape}", f"shape (B, h, w, {self.feature_channels})")
-        batch, height, width, channels = ops.shape(features)
-        return ops.reshape(features, (batch, height * width, channels)), (batch, height, width)
+    def exported_tokens(self, features):
+        """`best_tokens` in operations that programs other than Keras can read."""
+        return self.best_tokens(features)
 
     def embed(self, tokens):
-        """Codebook entries (B, h, w, d) of tokens, integers (B, h, w) in [0, N)."""
+        """Codes (..., d) of tokens, integers (...) in [0, N); of arrays and lists (B, h, w)."""
         if not hasattr(tokens, "shape") or isinstance(tokens, np.ndarray):
             tokens = check_tokens("tokens", tokens, self.codebook_size)
         if not keras.backend.is_int_dtype(keras.backend.standardize_dtype(tokens.dtype)):
             refuse("tokens", describe(tokens), "integers")
         return ops.take(self.codes(), tokens, axis=0)
+
+    def flatten_grid(self, features):
+        """(B, h, w, C) -> the rows, float32 (B, h * w, C), and (B, h, w)."""
+        shape = tuple(features.shape)
+        if len(shape) != 4 or shape[-1] != self.feature_channels:
+            refuse("features", f"shape {shape}", f"shape (B, h, w, {self.feature_channels})")
+        batch, height, width, channels = ops.shape(features)
+        rows = ops.reshape(ops.cast(features, "float32"), (batch, height * width, channels))
+        return rows, (batch, height, width)
 
     def compute_output_spec(self, features, training=False):
         grid = tuple(features.shape[:-1])
@@ -131,10 +132,4 @@ class Quantizer(keras.layers.Layer):
     def get_config(self):
         config = super().get_config()
         config.pop("dtype")
-        return {
-            **config,
-            "codebook_size": self.codebook_size,
-            "embedding_dim": self.embedding_dim,
-            "codebook_initializer": keras.initializers.serialize(self.codebook_initializer),
-            "block_size": self.block_size,
-        }
+        return config

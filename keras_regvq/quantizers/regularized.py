@@ -5,8 +5,10 @@ from keras import ops
 
 from keras_regvq.checks.arguments import check_choice, check_number
 from keras_regvq.losses.prior import kl_to_uniform
-from keras_regvq.quantizers.chunked import softmax_statistics
+from keras_regvq.quantizers.mask import draw_mask
+from keras_regvq.quantizers.noise import mask_noise
 from keras_regvq.quantizers.sampling import SamplingQuantizer
+from keras_regvq.quantizers.straight_through import softmax_statistics
 
 
 @keras.saving.register_keras_serializable(package="keras_regvq")
@@ -75,11 +77,7 @@ class RegularizedQuantizer(SamplingQuantizer):
         self.prior_estimator = check_choice("prior_estimator", prior_estimator, ("hard", "soft"))
 
     def choose_codes(self, features, training):
-        if training:
-            result = self.choose_masked(features)
-        else:
-            result = self.look_up_best(features)
-            result["mask"] = ops.zeros_like(result["tokens"], dtype="bool")
+        result = self.choose_masked(features) if training else self.look_up_best(features)
         posterior = result.pop("frequencies")
         if self.prior_estimator == "soft":
             posterior = softmax_statistics(features, *self.scores(), self.block_size)[0]
@@ -89,32 +87,25 @@ class RegularizedQuantizer(SamplingQuantizer):
         return {**result, "losses": {"prior": prior}}
 
     def choose_masked(self, features):
-        """Sample a random subset of the positions of (B, L, C) features, look up the rest."""
+        """p = (1 - M) * onehot(argmax l) + M * onehot(argmax(l + g)), and z = p Z.
+
+        p is never formed: a token says where its 1 is. Where M = 0 there is no noise and the
+        temperature is 1, so that the backward pass sees softmax((l + M g) / temperature).
+        """
         batch, length = ops.shape(features)[:2]
-        sampled_count = rounded_share(self.mask_ratio, length)
-        # A random order of each image's positions: the first sampled_count are the mask. The
-        # order's own inverse puts the results back, and marks the mask, with exact counts.
-        uniform = keras.random.uniform((batch, length), dtype="float32", seed=self.seed_generator)
-        order = ops.argsort(uniform, axis=-1)
-        rank = ops.argsort(order, axis=-1)
-        shuffled = ops.take_along_axis(features, order[..., None], axis=1)
-
-        parts, frequencies = [], 0.0
-        for sampled, count in ((True, sampled_count), (False, length - sampled_count)):
-            if isinstance(count, int) and count == 0:
-                continue
-            positions = shuffled[:, :sampled_count] if sampled else shuffled[:, sampled_count:]
-            noise = self.gumbel_noise(batch, count) if sampled else None
-            parts.append(self.look_up(positions, noise))
-            share = ops.cast(count, "float32") / ops.cast(length, "float32")
-            frequencies = frequencies + share * parts[-1]["frequencies"]
-
-        result = {"frequencies": frequencies, "mask": rank < sampled_count}
-        for name in ("tokens", "best_tokens", "embeddings"):
-            joined = ops.concatenate([part[name] for part in parts], axis=1)
-            index = rank[..., None] if name == "embeddings" else rank
-            result[name] = ops.take_along_axis(joined, index, axis=1)
-        return result
+        mask = draw_mask(self.mask_ratio, batch, length, self.seed_generator)  # M
+        noise = mask_noise(self.gumbel_noise(batch, length), mask)  # M g
+        best, sampled = self.largest_logits(features, noise)  # argmax l, argmax(l + M g)
+        tokens = ops.where(mask, sampled, best)  # p
+        temperature = ops.where(mask, self.temperature, 1.0)
+        embeddings, frequencies = self.straight_through(features, tokens, noise, temperature)
+        return {
+            "embeddings": embeddings,  # p Z
+            "frequencies": frequencies,  # the mean of p over an image
+            "tokens": tokens,
+            "best_tokens": best,
+            "mask": mask,
+        }
 
     def get_config(self):
         return {
@@ -124,10 +115,3 @@ class RegularizedQuantizer(SamplingQuantizer):
             "prior_scope": self.prior_scope,
             "prior_estimator": self.prior_estimator,
         }
-
-
-def rounded_share(ratio, length):
-    """round(ratio * length), also where a graph knows the length only when it runs."""
-    if isinstance(length, int):
-        return round(ratio * length)
-    return ops.cast(ops.round(ratio * ops.cast(length, "float64")), "int32")

@@ -5,18 +5,17 @@ from keras import ops
 
 from keras_regvq.backend.random_state import SavesRandomState
 from keras_regvq.checks.arguments import check_number, refuse
-from keras_regvq.quantizers.chunked import (
+from keras_regvq.quantizers.codebook import CodebookQuantizer
+from keras_regvq.quantizers.noise import gumbel_noise
+from keras_regvq.quantizers.straight_through import (
     best_codes,
-    chunk_count,
-    chunk_length,
     code_frequencies,
     sample_codes,
     straight_through_lookup,
 )
-from keras_regvq.quantizers.quantizer import Quantizer
 
 
-class SamplingQuantizer(SavesRandomState, Quantizer):
+class SamplingQuantizer(SavesRandomState, CodebookQuantizer):
     """Base class: token logits l = features W + b, and straight-through sampling from them.
 
     Owns the codebook, the 1x1 projection to logits, the temperature and the random state. The
@@ -41,6 +40,7 @@ class SamplingQuantizer(SavesRandomState, Quantizer):
         self.initial_temperature = check_number("temperature", temperature)
         if self.initial_temperature == 0:
             refuse("temperature", temperature, "a number above 0")
+        self.temperature = self.initial_temperature  # a variable once it is built
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 
@@ -68,12 +68,30 @@ class SamplingQuantizer(SavesRandomState, Quantizer):
         return ops.copy(self.kernel), ops.copy(self.bias)
 
     def gumbel_noise(self, batch, length):
-        """Gumbel(0, 1) noise for (B, L) positions; `noise[i]`, (B, l, N), is chunk i's."""
-        chunks = chunk_count(self.codebook_size, self.block_size, length)
-        shape = (batch, chunk_length(length, chunks), self.codebook_size)
-        if chunks == 1:
-            return [draw_gumbel(shape, self.seed_generator)]
-        return RedrawnNoise(shape, [self.seed_generator.next() for _ in range(chunks)])
+        """Gumbel(0, 1) noise g for (B, L) positions; `noise[i]`, (B, l, N), is chunk i's."""
+        return gumbel_noise(batch, length, self.codebook_size, self.block_size, self.seed_generator)
+
+    def largest_logits(self, features, noise):
+        """argmax l and argmax(l + noise) of (B, L, C) features: two of int32 (B, L)."""
+        tokens = sample_codes(features, *self.scores(), noise, self.block_size)
+        return tokens["best"], tokens["sampled"]
+
+    def straight_through(self, features, tokens, noise, temperature):
+        """The codes of tokens (B, L), with the gradient of softmax((l + noise) / temperature).
+
+        Args:
+            features: (B, L, C).
+            tokens: int32 (B, L), chosen with the same noise.
+            noise: what `gumbel_noise` gave, masked or not, or None.
+            temperature: (B, L).
+
+        Returns:
+            embeddings (B, L, d), and frequencies (B, N) of the codes in each image.
+        """
+        codebook = ops.copy(self.codebook)
+        return straight_through_lookup(
+            features, *self.scores(), codebook, tokens, noise, temperature, self.block_size
+        )
 
     def look_up(self, features, noise):
         """Choose codes for (B, L, C) features: argmax of the logits, or of the noisy logits.
@@ -82,24 +100,16 @@ class SamplingQuantizer(SavesRandomState, Quantizer):
             dict of "embeddings" (B, L, d) and "frequencies" (B, N) with straight-through
             gradients, "tokens" and "best_tokens" int32 (B, L).
         """
-        kernel, bias = self.scores()
-        temperature = 1.0 if noise is None else ops.copy(self.temperature)
-        tokens = sample_codes(features, kernel, bias, noise, self.block_size)
-        embeddings, frequencies = straight_through_lookup(
-            features,
-            kernel,
-            bias,
-            ops.copy(self.codebook),
-            tokens["sampled"],
-            noise,
-            temperature,
-            self.block_size,
-        )
+        best, tokens = self.largest_logits(features, noise)
+        temperature = ops.ones_like(tokens, dtype="float32")
+        if noise is not None:
+            temperature = temperature * self.temperature
+        embeddings, frequencies = self.straight_through(features, tokens, noise, temperature)
         return {
             "embeddings": embeddings,
             "frequencies": frequencies,
-            "tokens": tokens["sampled"],
-            "best_tokens": tokens["best"],
+            "tokens": tokens,
+            "best_tokens": best,
         }
 
     def look_up_best(self, features):
@@ -109,7 +119,6 @@ class SamplingQuantizer(SavesRandomState, Quantizer):
             "embeddings": ops.take(ops.convert_to_tensor(self.codebook), tokens, axis=0),
             "frequencies": code_frequencies(tokens, self.codebook_size),
             "tokens": tokens,
-            "best_tokens": tokens,
         }
 
     def get_config(self):
@@ -118,36 +127,3 @@ class SamplingQuantizer(SavesRandomState, Quantizer):
             "temperature": self.initial_temperature,
             "seed": self.seed,
         }
-
-
-class RedrawnNoise:
-    """Gumbel noise that is not kept: `noise[i]` draws chunk i's again, equal at each use.
-
-    Args:
-        shape: of each chunk's noise.
-        seeds: list of what a `SeedGenerator` gave, one a chunk.
-    """
-
-    def __init__(self, shape, seeds):
-        self.shape, self.seeds = shape, ops.stack(seeds)
-
-    def __getitem__(self, index):
-        return draw_gumbel(self.shape, DrawnSeed(self.seeds[index]))
-
-
-class DrawnSeed(keras.random.SeedGenerator):
-    """A seed that was drawn before, in the form that `keras.random` takes: it has no state."""
-
-    def __init__(self, seed):
-        self.seed = seed
-
-    def next(self, ordered=True):
-        return self.seed
-
-
-def draw_gumbel(shape, seed_generator):
-    """Standard Gumbel noise -log(-log u), float32."""
-    uniform = keras.random.uniform(shape, dtype="float32", seed=seed_generator)
-    # Some backends draw an exact 0; the largest float32 below 1 bounds the other side.
-    uniform = ops.clip(uniform, 1e-20, 1.0 - 2.0**-24)
-    return -ops.log(-ops.log(uniform))

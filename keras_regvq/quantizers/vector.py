@@ -3,13 +3,13 @@
 import keras
 from keras import ops
 
-from keras_regvq.checks.arguments import check_number, check_positive_integer, refuse
-from keras_regvq.quantizers.chunked import best_codes
-from keras_regvq.quantizers.quantizer import Quantizer
+from keras_regvq.checks.arguments import check_number, check_positive_integer
+from keras_regvq.quantizers.codebook import CodebookQuantizer
+from keras_regvq.quantizers.straight_through import best_codes
 
 
 @keras.saving.register_keras_serializable(package="keras_regvq")
-class VectorQuantizer(Quantizer):
+class VectorQuantizer(CodebookQuantizer):
     """Nearest-neighbour vector quantization with a straight-through gradient.
 
     For a feature e and its nearest code z: losses ||sg(e) - z||^2 ("codebook") and
@@ -33,6 +33,7 @@ class VectorQuantizer(Quantizer):
     """
 
     loss_names = ("codebook", "commitment")
+    same_width = True
 
     def __init__(
         self,
@@ -50,11 +51,6 @@ class VectorQuantizer(Quantizer):
         super().__init__(codebook_size, embedding_dim, codebook_initializer, block_size, **kwargs)
         self.commitment_weight = check_number("commitment_weight", commitment_weight)
         self.normalize = bool(normalize)
-
-    def build(self, input_shape):
-        if input_shape[-1] != self.embedding_dim:
-            refuse("features", f"{input_shape[-1]} channels", f"embedding_dim={self.embedding_dim}")
-        super().build(input_shape)
 
     def codes(self):
         # On TensorFlow the gradient of rows taken from a variable itself is sparse, and clipping
@@ -77,8 +73,6 @@ class VectorQuantizer(Quantizer):
             # features - sg(features) is zero: the value is the code, the gradient the identity.
             "embeddings": fixed_codes + (features - fixed_features),
             "tokens": tokens,
-            "best_tokens": tokens,
-            "mask": ops.zeros_like(tokens, dtype="bool"),
             "losses": {
                 "codebook": ops.mean(ops.square(fixed_features - chosen)),
                 "commitment": self.commitment_weight * commitment,

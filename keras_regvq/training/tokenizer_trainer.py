@@ -3,22 +3,18 @@
 import keras
 from keras import ops
 
-from keras_regvq.backend.autodiff import (
-    convolve_without_copies,
-    losses_and_gradient,
-)
+from keras_regvq.backend.autodiff import convolve_without_copies
 from keras_regvq.backend.random_state import SavesRandomState
 from keras_regvq.checks.arguments import check_choice, check_number, check_positive_integer, refuse
 from keras_regvq.checks.arrays import check_image_shape_and_dtype, describe, unit_float
 from keras_regvq.checks.checked_model import CheckedModel
-from keras_regvq.losses import hinge_discriminator_loss, hinge_generator_loss
 from keras_regvq.metrics import PSNR, CodebookPerplexity, CodebookUsage
 from keras_regvq.metrics.psnr import peak_signal_to_noise_ratio
 from keras_regvq.models import ImageTokenizer
-from keras_regvq.training.adversarial.step import adaptive_weight, surrogate
 from keras_regvq.training.adversarial.two_player_model import TwoPlayerModel
 from keras_regvq.training.batches import check_image_batches, images_of
 from keras_regvq.training.feature_losses import FeatureLosses
+from keras_regvq.training.tokenizer_objective import TokenizerObjective, unit_range
 
 
 @keras.saving.register_keras_serializable(package="keras_regvq")
@@ -114,6 +110,8 @@ class TokenizerTrainer(CheckedModel, SavesRandomState, TwoPlayerModel):
             ),
             "seed": seed,
         }
+        for name, value in self.settings.items():
+            setattr(self, name, value)
         self.feature_losses = feature_extractor and FeatureLosses(
             feature_extractor,
             perceptual_weight,
@@ -124,6 +122,15 @@ class TokenizerTrainer(CheckedModel, SavesRandomState, TwoPlayerModel):
         )
         # The losses' random state must be an attribute of a layer to be tracked.
         self.seed_generator = self.feature_losses and self.feature_losses.seed_generator
+        self.objective = TokenizerObjective(
+            tokenizer,
+            discriminator,
+            self.feature_losses,
+            self.l1_weight,
+            self.adversarial_weight,
+            self.discriminator_start,
+            self.discriminator_ramp,
+        )
         self.step = self.add_weight(
             name="step", shape=(), dtype="int32", initializer="zeros", trainable=False
         )
@@ -131,19 +138,10 @@ class TokenizerTrainer(CheckedModel, SavesRandomState, TwoPlayerModel):
         self.usage = CodebookUsage(tokenizer.codebook_size, name="codebook_usage")
         self.perplexity = CodebookPerplexity(tokenizer.codebook_size, name="codebook_perplexity")
         self.loss_trackers = {
-            name: keras.metrics.Mean(name, dtype="float32") for name in self._logged_losses()
+            name: keras.metrics.Mean(name, dtype="float32") for name in self.objective.logged
         }
         convolve_without_copies(self)
         self.built = True
-
-    def _logged_losses(self):
-        names = ["l1", *self.tokenizer.quantizer.loss_names]
-        if self.feature_losses:
-            names += ["perceptual"] * (self.feature_losses.perceptual_weight > 0)
-            names += ["contrastive"] * (self.feature_losses.contrastive is not None)
-        if self.discriminator is not None:
-            names += ["generator", "discriminator", "adaptive_weight"]
-        return names
 
     def select_inputs(self, argument, batch):
         return images_of(batch)
@@ -170,7 +168,7 @@ class TokenizerTrainer(CheckedModel, SavesRandomState, TwoPlayerModel):
         if None in tuple(images.shape[1:3]):
             refuse("images", f"shape {tuple(images.shape)}", "images of one known size")
         originals = ops.cast(unit_float(images), "float32")
-        features = self.tokenizer.encoder(originals * 2.0 - 1.0, training=training)
+        features = self.tokenizer.features(originals, training=training)
         quantized = self.tokenizer.quantizer(features, training=training)
         decoded = self.tokenizer.decoder(quantized["embeddings"], training=training)
         losses = {name: ops.reshape(v, (1,)) for name, v in quantized["losses"].items()}
@@ -184,68 +182,15 @@ class TokenizerTrainer(CheckedModel, SavesRandomState, TwoPlayerModel):
 
     def batch_loss(self, inputs, outputs, training):
         """The whole objective of one step, as a scalar for Keras to differentiate."""
-        originals, decoded = outputs["originals"], outputs["decoded"]
-        losses = {name: ops.squeeze(v) for name, v in outputs["losses"].items()}
-        total = sum(losses.values())
-
-        terms, gradient = losses_and_gradient(self._reconstruction_losses(outputs), decoded)
-        losses.update(terms)
-        value = sum(terms.values())
-        if self.discriminator is not None:
-            adversarial, generator_gradient = losses_and_gradient(self._generator_loss, decoded)
-            kernel = self.tokenizer.decoder.get_layer("conv_out").kernel
-            weight = adaptive_weight(outputs["hidden"], kernel, gradient, generator_gradient)
-            scale = self.settings["adversarial_weight"] * self._ramp() * weight
-            losses["generator"] = scale * adversarial["generator"]
-            losses["discriminator"] = hinge_discriminator_loss(
-                self.discriminator(originals, training=training),
-                self.discriminator(ops.stop_gradient(self._unit_range(decoded)), training=training),
-            )
-            gradient = gradient + scale * generator_gradient
-            value = value + losses["generator"]
-            total = total + losses["discriminator"]
-            self.loss_trackers["adaptive_weight"].update_state(weight)
-        total = total + surrogate(value, gradient, decoded)
-
-        self._update_metrics(outputs, losses)
+        total, logged = self.objective(outputs, self.step, training)
+        self._update_metrics(outputs, logged)
         if training:
             self.step.assign_add(1)
         return total
 
-    def _reconstruction_losses(self, outputs):
-        """The function decoded -> {name: weighted loss} of this batch."""
-        originals = outputs["originals"]
-        prepared = self.feature_losses and self.feature_losses.prepare(
-            originals, outputs["perturbation"]
-        )
-
-        def reconstruction_losses(decoded):
-            images = self._unit_range(decoded)
-            difference = ops.mean(ops.abs(originals - images))
-            losses = {"l1": self.settings["l1_weight"] * difference}
-            if self.feature_losses:
-                losses.update(self.feature_losses(images, prepared))
-            return losses
-
-        return reconstruction_losses
-
-    def _generator_loss(self, decoded):
-        logits = self.discriminator(self._unit_range(decoded), training=False)
-        return {"generator": hinge_generator_loss(logits)}
-
-    @staticmethod
-    def _unit_range(decoded):
-        """[-1, 1] -> [0, 1], not clipped: a clipped pixel would have no gradient."""
-        return (decoded + 1.0) / 2.0
-
-    def _ramp(self):
-        """0 before `discriminator_start`, 1 after another `discriminator_ramp` steps."""
-        past = ops.cast(self.step - self.settings["discriminator_start"], "float32")
-        return ops.clip((past + 1.0) / max(self.settings["discriminator_ramp"], 1), 0.0, 1.0)
-
-    def _update_metrics(self, outputs, losses):
-        for name, loss in losses.items():
-            self.loss_trackers[name].update_state(loss)
+    def _update_metrics(self, outputs, logged):
+        for name, value in logged.items():
+            self.loss_trackers[name].update_state(value)
         self.psnr.update_values(self._psnr_of(outputs))
         self.usage.update_state(outputs["best_tokens"])
         self.perplexity.update_state(outputs["best_tokens"])
@@ -255,7 +200,7 @@ class TokenizerTrainer(CheckedModel, SavesRandomState, TwoPlayerModel):
 
         A NaN must not raise here: a float16 step that overflows is skipped, and no more.
         """
-        decoded = ops.stop_gradient(self._unit_range(outputs["decoded"]))
+        decoded = ops.stop_gradient(unit_range(outputs["decoded"]))
         finite = ops.all(ops.isfinite(decoded), axis=(1, 2, 3))
         images = ops.clip(ops.nan_to_num(decoded), 0.0, 1.0)
         values = peak_signal_to_noise_ratio(outputs["originals"], images)

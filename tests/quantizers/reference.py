@@ -30,36 +30,38 @@ class ScriptedDraws:
     """
 
     def __init__(self, rng, sampled_count, batch=BATCH, length=LENGTH, codes=CODES):
+        self.sampled_count = sampled_count
         self.order = rng.uniform(size=(batch, length)).astype("float32")
-        self.uniform = rng.uniform(1e-3, 1 - 1e-3, size=(batch, sampled_count, codes))
-        self.uniform = self.uniform.astype("float32")
+        self.uniform = rng.uniform(1e-3, 1 - 1e-3, size=(batch, length, codes)).astype("float32")
 
     def __call__(self, shape, dtype=None, seed=None):
         if len(shape) == 2:
             assert tuple(shape) == self.order.shape
             return keras.ops.convert_to_tensor(self.order)
         batch, size, codes = shape
+        length = self.uniform.shape[1]
         assert (batch, codes) == (self.uniform.shape[0], self.uniform.shape[2])
-        if size == self.uniform.shape[1]:
+        if size == length:
             return keras.ops.convert_to_tensor(self.uniform)
-        chunks = -(-self.uniform.shape[1] // size)
+        chunks = -(-length // size)
         filled = np.full((batch, chunks * size, codes), 0.5, "float32")
-        filled[:, : self.uniform.shape[1]] = self.uniform
+        filled[:, :length] = self.uniform
         chunked = keras.ops.convert_to_tensor(filled.reshape(batch, chunks, size, codes))
-        return keras.ops.take(chunked, keras.ops.cast(seed.next()[1], "int32"), axis=1)
+        # The second number of a chunk's seed counts the chunks.
+        draw = keras.ops.cast(seed.next()[1], "int32")
+        return keras.ops.take(chunked, draw, axis=1)
 
     @property
     def gumbel(self):
         return -np.log(-np.log(self.uniform.astype("float64")))
 
-    def mask_and_noise(self):
-        """Mask (B, L), and noise (B, L, N) at its positions, as the mask's order says."""
-        sampled = np.argsort(self.order, axis=-1)[:, : self.uniform.shape[1]]
+    @property
+    def mask(self):
+        """Bool (B, L): the positions of the smallest numbers of `order`."""
+        sampled = np.argsort(self.order, axis=-1)[:, : self.sampled_count]
         mask = np.zeros(self.order.shape, bool)
-        noise = np.zeros((*self.order.shape, self.uniform.shape[-1]))
         np.put_along_axis(mask, sampled, True, axis=1)
-        np.put_along_axis(noise, sampled[..., None], self.gumbel, axis=1)
-        return mask, noise
+        return mask
 
 
 def differentiate(layer, features, upstream, **arguments):
@@ -98,12 +100,10 @@ def reference(layer, features, upstream, draws=None, training=True):
 
     inputs = torch.tensor(features).double().requires_grad_()
     arguments = {}
-    if draws is not None and isinstance(layer, GumbelQuantizer):
+    if draws is not None:
         arguments["noise"] = torch.tensor(draws.gumbel)
-    elif draws is not None:
-        mask, noise = draws.mask_and_noise()
-        mask = torch.tensor(mask.reshape(len(mask), *features.shape[1:3]))
-        arguments.update(noise=torch.tensor(noise), mask=mask)
+    if draws is not None and isinstance(layer, RegularizedQuantizer):
+        arguments["mask"] = torch.tensor(draws.mask.reshape(-1, *features.shape[1:3]))
     result = module(inputs.permute(0, 3, 1, 2), **arguments)
     embeddings = result["embeddings"].permute(0, 2, 3, 1)
     value = (embeddings * torch.tensor(upstream)).sum() + sum(result["losses"].values())

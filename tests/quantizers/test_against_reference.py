@@ -174,5 +174,4 @@ def test_extreme_uniform_draws_give_finite_noise_and_gradients(features, upstrea
     assert all(np.isfinite(gradient).all() for gradient in gradients.values())
     # Equal noise at every code of these positions: the best code stays the best.
     moved = (outputs["tokens"] != outputs["best_tokens"]).reshape(BATCH, LENGTH)
-    unmoved = np.argsort(draws.order, axis=-1)[:, 0::3]
-    assert not np.take_along_axis(moved, unmoved, axis=1).any()
+    assert not moved[:, 0::3].any()

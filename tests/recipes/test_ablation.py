@@ -137,6 +137,10 @@ def test_the_studies_vary_what_they_say():
     assert [s["mask_ratio"] for s in studies["mask"].values()] == [0, 0.2, 0.4, 0.6, 0.8, 1]
     assert {s["codes"] for s in studies["codebook"].values()} == {256, 512, 1024, 2048, 4096}
     assert len({tuple(s.values()) for s in studies["prior"].values()}) == 8
+    cell = importlib.import_module("ablation_cell")
+    scale = {"embedding_dim": 8}
+    finite = [cell.build_quantizer(s, scale, 0) for s in studies["finite"].values()]
+    assert [quantizer.codebook_size for quantizer in finite] == [256, 256, 240, 1000, 4375, 15360]
     assert len({str(s) for s in studies["search"].values()}) == len(studies["search"])
     scales = importlib.import_module("ablation").SCALES
     assert set(scales["cpu"]) == set(scales["paper"])

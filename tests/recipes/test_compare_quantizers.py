@@ -46,6 +46,13 @@ def test_a_killed_comparison_keeps_the_runs_that_are_done_and_their_pictures(rec
     np.testing.assert_array_equal(both[:128:2, :128:2], images[0])
 
 
+def test_every_quantizer_that_it_names_can_be_built(recipe):
+    built = {name: recipe.build_quantizer(name, 3) for name in recipe.QUANTIZERS}
+    assert built.pop("FSQ").codebook_size == 240
+    assert {quantizer.codebook_size for quantizer in built.values()} == {256}
+    assert {getattr(quantizer, "seed", 3) for quantizer in built.values()} == {3}
+
+
 def test_damaged_results_are_named_and_kept(recipe):
     path = Path("runs/quantizers/quantizers.json")
     path.parent.mkdir(parents=True)

@@ -60,6 +60,14 @@ def test_train_tokenizer_measures_what_it_trained():
     assert keras_regvq.from_preset("runs/tokenizer/preset").codebook_size == 16
 
 
+def test_train_tokenizer_takes_a_quantizer_without_a_codebook():
+    recipe = importlib.import_module("train_tokenizer")
+    recipe.main([*SMALL, "--steps", "2", "--quantizer", "fsq", "--levels", "4", "3"])
+    tokenizer = keras_regvq.from_preset("runs/tokenizer/preset")
+    assert tokenizer.quantizer.levels == (4, 3)
+    assert "(4, 3)" in Path("runs/tokenizer/index.html").read_text()
+
+
 @pytest.mark.usefixtures("few_held_out")
 def test_train_tokenizer_goes_on_where_it_was_interrupted(monkeypatch):
     recipe = importlib.import_module("train_tokenizer")

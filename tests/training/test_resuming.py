@@ -67,7 +67,7 @@ def check_equal(trainer, history, uninterrupted):
 
 def test_resuming_from_a_keras_file_changes_nothing(interrupted, uninterrupted, images):
     trainer = keras.saving.load_model(interrupted["keras"])
-    assert trainer.settings["contrastive_positions"] == 20
+    assert trainer.contrastive_positions == 20
     history = fit(trainer, images, initial_epoch=INTERRUPTED_AFTER)
     check_equal(trainer, history, uninterrupted)
 

@@ -53,16 +53,14 @@ def plain_draws(ours):
     if isinstance(ours, VectorQuantizer):
         return {}
     length = GRID * GRID
+    noise = torch.from_numpy(gumbel(draw((2, length, CODES))))
     if isinstance(ours, GumbelQuantizer):
-        return {"noise": torch.from_numpy(gumbel(draw((2, length, CODES))))}
-    # The positions of the smallest numbers are sampled, and get their noise in that order.
-    count = round(ours.mask_ratio * length)
-    order = np.argsort(draw((2, length)), axis=1)[:, :count]
-    noise, mask = np.zeros((2, length, CODES)), np.zeros((2, length), bool)
-    np.put_along_axis(noise, order[..., None], gumbel(draw((2, count, CODES))), axis=1)
+        return {"noise": noise}
+    # The positions of the smallest numbers are sampled.
+    order = np.argsort(draw((2, length)), axis=1)[:, : round(ours.mask_ratio * length)]
+    mask = np.zeros((2, length), bool)
     np.put_along_axis(mask, order, True, axis=1)
-    mask = mask.reshape(2, GRID, GRID)
-    return {"noise": torch.from_numpy(noise), "mask": torch.from_numpy(mask)}
+    return {"noise": noise, "mask": torch.from_numpy(mask.reshape(2, GRID, GRID))}
 
 
 def pair_of_trainers(ours, plain, **settings):

@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_regvq.checks.arguments import refuse
-from keras_regvq.checks.arrays import check_image_shape_and_dtype, check_mask, describe, unit_float
+from keras_regvq.checks.arrays import check_mask, describe
 from keras_regvq.models.generators.token_cache import tokenize_batches
 from keras_regvq.models.preset_model import PresetModel
 from keras_regvq.models.priors.prior_training import TrainsPrior
@@ -56,17 +56,12 @@ class ImageGenerator(TrainsPrior, PresetModel):
         Returns:
             dict of "tokens" int32 (B, h, w) and "prior", what the prior makes of them.
         """
-        tokens = inputs["tokens"] if "tokens" in inputs else self._tokens_of(inputs["images"])
+        tokens = (
+            inputs["tokens"] if "tokens" in inputs else self.tokenizer.tokens_of(inputs["images"])
+        )
         condition = inputs[self.condition_field]
         outputs = self.prior({"tokens": tokens, "condition": condition}, training=training)
         return {"tokens": tokens, "prior": outputs}
-
-    def _tokens_of(self, images):
-        factor, channels = self.tokenizer.downsampling_factor, self.tokenizer.image_channels
-        check_image_shape_and_dtype("images", images, factor, channels)
-        images = ops.cast(unit_float(images), "float32")
-        features = self.tokenizer.encoder(images * 2.0 - 1.0, training=False)
-        return ops.stop_gradient(self.tokenizer.quantizer.best_tokens(features))
 
     def token_losses(self, inputs, outputs):
         """The prior's losses by name."""
@@ -131,6 +126,8 @@ class ImageGenerator(TrainsPrior, PresetModel):
             for variable in part.trainable_variables + part.non_trainable_variables:
                 if variable.dtype.startswith("float"):
                     digest.update(np.ascontiguousarray(ops.convert_to_numpy(variable.value)))
+        if not self.tokenizer.quantizer.weights:  # its codes depend on its settings alone
+            digest.update(ops.convert_to_numpy(self.tokenizer.quantizer.codes()))
         return digest.hexdigest()
 
     def paint(self, condition, images, mask, **sampling):

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import keras
-import numpy as np
 from keras import layers, ops
 
 from keras_regvq.backend.onnx_packages import missing_onnx_packages
@@ -50,11 +49,11 @@ def export_tokenizer(tokenizer, directory, format="onnx", batch_size=1):
 def _graphs(tokenizer, batch_size):
     shape = (*tokenizer.image_size, tokenizer.image_channels)
     images = keras.Input(shape, batch_size, dtype="float32", name="images")
-    features = tokenizer.encoder(images * 2.0 - 1.0)
+    features = tokenizer.features(images)
     tokens = keras.Input(tokenizer.token_grid, batch_size, dtype="int32", name="tokens")
     decoded = tokenizer.decoder(_Lookup(tokenizer.quantizer)(tokens))["images"]
     return {
-        "encode": keras.Model(images, _BestTokens(tokenizer.quantizer)(features)),
+        "encode": keras.Model(images, _Encode(tokenizer.quantizer)(features)),
         "decode": keras.Model(tokens, ops.clip((decoded + 1.0) / 2.0, 0.0, 1.0)),
     }
 
@@ -79,23 +78,15 @@ def _write(model, path, format):
     model.export(str(path), format=format, verbose=False, input_signature=signature)
 
 
-class _BestTokens(layers.Layer):
-    """Features (B, h, w, C) -> tokens int32 (B, h, w).
-
-    As `Quantizer.best_tokens`, but at once, and as the first score that is the largest: other
-    programs cannot read the loop over a large codebook, nor Keras's `argmax` or `top_k`.
-    """
+class _Encode(layers.Layer):
+    """Features (B, h, w, C) -> tokens int32 (B, h, w)."""
 
     def __init__(self, quantizer):
         super().__init__(dtype="float32")
         self.quantizer = quantizer
 
     def call(self, features):
-        kernel, bias = self.quantizer.scores()
-        scores = ops.matmul(features, kernel) + bias
-        largest = scores == ops.max(scores, axis=-1, keepdims=True)
-        codes = ops.convert_to_tensor(np.arange(self.quantizer.codebook_size, dtype="int32"))
-        return ops.min(ops.where(largest, codes, self.quantizer.codebook_size), axis=-1)
+        return self.quantizer.exported_tokens(features)
 
 
 class _Lookup(layers.Layer):
@@ -106,4 +97,4 @@ class _Lookup(layers.Layer):
         self.quantizer = quantizer
 
     def call(self, tokens):
-        return ops.take(self.quantizer.codes(), tokens, axis=0)
+        return self.quantizer.embed(tokens)

@@ -8,7 +8,6 @@ from keras import ops
 
 from keras_regvq.checks.arguments import check_number, check_positive_integer, refuse
 from keras_regvq.checks.arrays import (
-    IMAGE_CHANNELS,
     check_image_shape_and_dtype,
     check_images,
     check_tokens,
@@ -23,6 +22,7 @@ from keras_regvq.models.tokenizers.encoder_decoder import (
     build_encoder,
 )
 from keras_regvq.models.tokenizers.export import export_tokenizer
+from keras_regvq.models.tokenizers.image_sizes import check_image_channels, check_image_size
 from keras_regvq.quantizers import Quantizer
 
 
@@ -114,9 +114,11 @@ class ImageTokenizer(PresetBackbone):
         super().__init__(inputs, outputs, dtype=dtype, name=name, trainable=trainable)
 
         self.encoder, self.quantizer, self.decoder = encoder, quantizer, decoder
-        self.image_size = image_size
-        self.image_channels = image_channels
         self.architecture = architecture
+        for name, value in architecture.items():
+            if name != "dtype":  # which Keras has
+                setattr(self, name, value)
+        self.image_size = image_size
         self.downsampling_factor = factor
 
     def __call__(self, inputs, *args, **kwargs):
@@ -139,6 +141,27 @@ class ImageTokenizer(PresetBackbone):
     def check_images(self, argument, images):
         """Images of any multiple of the downsampling factor, as NumPy: uint8 or in [0, 1]."""
         return check_images(argument, images, self.downsampling_factor, self.image_channels)
+
+    def features(self, images, training=False):
+        """What the quantizer is given for images, uint8 or float in [0, 1]: (B, h, w, d)."""
+        images = ops.cast(unit_float(images), "float32")
+        return self.encoder(images * 2.0 - 1.0, training=training)
+
+    def tokens_of(self, images):
+        """`encode` for use inside models: tensors in, tensors out, in a graph or out of it.
+
+        Args:
+            images: (B, H, W, image_channels), uint8, or float in [0, 1]; values are not checked.
+
+        Returns:
+            int32 (B, H / f, W / f), the best codes. No gradient flows.
+
+        Raises:
+            ValueError: for a wrong shape or dtype.
+        """
+        factor, channels = self.downsampling_factor, self.image_channels
+        check_image_shape_and_dtype("images", images, factor, channels)
+        return ops.stop_gradient(self.quantizer.best_tokens(self.features(images)))
 
     @property
     def codebook_size(self):
@@ -187,11 +210,7 @@ class ImageTokenizer(PresetBackbone):
 
     @functools.cached_property
     def _encode(self):
-        def encode(images):
-            images = ops.cast(unit_float(images), "float32")
-            return self.quantizer.best_tokens(self.encoder(images * 2.0 - 1.0))
-
-        return BatchedFunction(self, encode)
+        return BatchedFunction(self, self.tokens_of)
 
     @functools.cached_property
     def _decode(self):
@@ -227,19 +246,3 @@ class ImageTokenizer(PresetBackbone):
 def to_unit_range(images):
     """[-1, 1] -> [0, 1], clipped."""
     return ops.clip((images + 1.0) / 2.0, 0.0, 1.0)
-
-
-def check_image_size(image_size, factor):
-    """Return (height, width) as multiples of `factor`."""
-    sides = (image_size, image_size) if np.ndim(image_size) == 0 else tuple(image_size)
-    if len(sides) != 2 or any(check_positive_integer("image_size", s) % factor for s in sides):
-        refuse("image_size", repr(image_size), f"one or two multiples of {factor}")
-    return tuple(int(side) for side in sides)
-
-
-def check_image_channels(image_channels):
-    """Return a number of channels that images can have."""
-    check_positive_integer("image_channels", image_channels)
-    if image_channels not in IMAGE_CHANNELS:
-        refuse("image_channels", image_channels, "1 (grey), 3 (RGB) or 4 (RGB and opacity)")
-    return int(image_channels)

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_regvq.checks.arguments import check_grid, check_positive_integer, refuse
+from keras_regvq.checks.arguments import check_positive_integer, refuse
 from keras_regvq.checks.arrays import check_tokens, describe
 from keras_regvq.checks.checked_model import CheckedModel
 from keras_regvq.models.batched_function import BatchedFunction
@@ -16,6 +16,7 @@ from keras_regvq.models.tokenizers.encoder_decoder import (
     build_decoder,
     build_encoder,
 )
+from keras_regvq.models.tokenizers.image_sizes import check_image_size
 from keras_regvq.quantizers import Quantizer
 
 
@@ -63,10 +64,8 @@ class LabelMapTokenizer(CheckedModel, PresetModel):
         if not isinstance(quantizer, Quantizer):
             refuse("quantizer", describe(quantizer), "a keras_regvq.quantizers.Quantizer")
         num_classes = check_positive_integer("num_classes", num_classes)
-        image_size = check_grid("image_size", image_size)
         factor = 2 ** (len(channel_multipliers) - 1)
-        if any(side % factor for side in image_size):
-            refuse("image_size", image_size, f"multiples of {factor}")
+        image_size = check_image_size(image_size, factor)
         sizes = {
             "base_channels": check_positive_integer("base_channels", base_channels),
             "channel_multipliers": tuple(channel_multipliers),
@@ -83,10 +82,13 @@ class LabelMapTokenizer(CheckedModel, PresetModel):
         }
         encoder = build_encoder(embedding_channels=quantizer.embedding_dim, **architecture)
         decoder = build_decoder(embedding_dim=quantizer.embedding_dim, **architecture)
-        quantizer.build((None, None, None, quantizer.embedding_dim))
+        if not quantizer.built:  # one from a configuration is
+            quantizer.build((None, None, None, quantizer.embedding_dim))
         super().__init__(dtype=dtype, name=name, trainable=trainable)
         self.encoder, self.quantizer, self.decoder = encoder, quantizer, decoder
         self.num_classes, self.image_size, self.sizes = num_classes, image_size, sizes
+        for name, value in sizes.items():
+            setattr(self, name, value)
         self.codebook_size = quantizer.codebook_size
         self.token_grid = tuple(side // factor for side in image_size)
         self.accuracy = keras.metrics.Mean("pixel_accuracy", dtype="float32")
@@ -107,6 +109,7 @@ class LabelMapTokenizer(CheckedModel, PresetModel):
         check_label_maps(argument, inputs, self.num_classes, self.image_size)
 
     def features(self, label_maps, training=False):
+        """What the quantizer is given for label maps, integers (B, H, W): (B, h, w, d)."""
         one_hot = ops.one_hot(label_maps, self.num_classes, dtype="float32")
         return self.encoder(one_hot, training=training)
 
@@ -126,8 +129,15 @@ class LabelMapTokenizer(CheckedModel, PresetModel):
         return ops.mean(entropy) + sum(ops.sum(loss) for loss in outputs["losses"].values())
 
     def tokens_of(self, label_maps):
-        """Tokens int32 (B, h, w) of label maps (B, H, W), in a graph or out of it."""
-        return self.quantizer.best_tokens(self.features(label_maps))
+        """`encode` for use inside models: tensors in, tensors out, in a graph or out of it.
+
+        Args:
+            label_maps: integers (B, H, W); nothing is checked.
+
+        Returns:
+            int32 (B, h, w), the best codes. No gradient flows.
+        """
+        return ops.stop_gradient(self.quantizer.best_tokens(self.features(label_maps)))
 
     def encode(self, label_maps, batch_size=32):
         """Tokens, NumPy int32 (B, h, w), of label maps, integers (B, H, W)."""

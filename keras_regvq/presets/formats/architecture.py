@@ -4,7 +4,7 @@ import re
 
 from keras_regvq.checks.arguments import refuse
 from keras_regvq.models import ImageTokenizer
-from keras_regvq.models.tokenizers.image_tokenizer import check_image_size
+from keras_regvq.models.tokenizers.image_sizes import check_image_size
 from keras_regvq.quantizers import GumbelQuantizer, VectorQuantizer
 
 _MOST_CHANNELS = 16_384  # what no checkpoint has: a file that asks for more is refused

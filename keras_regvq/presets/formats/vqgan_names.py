@@ -88,14 +88,14 @@ def _weight_and_bias(start, layer):
 
 
 def _quantizer_tensors(quantizer):
-    codebook, shape = quantizer.codebook, tuple(quantizer.codebook.shape)
+    shape = (quantizer.codebook_size, quantizer.embedding_dim)
     if isinstance(quantizer, VectorQuantizer):
-        return [NamedTensor("quantize.embedding.weight", codebook, shape)]
+        return [NamedTensor("quantize.embedding.weight", quantizer.codebook, shape)]
     # Without noise Reg-VQ's quantizer does what Gumbel-VQ's does.
     if isinstance(quantizer, (GumbelQuantizer, RegularizedQuantizer)):
         inputs, codes = quantizer.kernel.shape
         return [
-            NamedTensor("quantize.embed.weight", codebook, shape),
+            NamedTensor("quantize.embed.weight", quantizer.codebook, shape),
             NamedTensor("quantize.proj.weight", quantizer.kernel, (codes, inputs, 1, 1)),
             NamedTensor("quantize.proj.bias", quantizer.bias, (codes,)),
         ]

@@ -333,3 +333,26 @@ def test_wrong_arguments_are_refused_by_name(kind):
     argument = kind.split(",")[0]
     with pytest.raises(ValueError, match=f"`{argument}`.*Received: .*Expected: "):
         make_tokenizer(**WRONG_ARGUMENTS[kind])
+
+
+def test_tokens_inside_a_model_are_those_of_encode(tokenizer, images):
+    class Counts(keras.Model):
+        """How often each code occurs in each image: a use of tokens inside a graph."""
+
+        def __init__(self):
+            super().__init__(autocast=False)
+            self.tokenizer = tokenizer
+
+        def call(self, images):
+            tokens = self.tokenizer.tokens_of(images)
+            return keras.ops.sum(keras.ops.one_hot(tokens, CODES), axis=(1, 2))
+
+    for given in (images, (images * 255).astype("uint8")):
+        tokens = tokenizer.encode(given)
+        expected = [np.bincount(row.ravel(), minlength=CODES) for row in tokens]
+        np.testing.assert_array_equal(Counts().predict(given, verbose=0), expected)
+        outside = tokenizer.tokens_of(keras.ops.convert_to_tensor(given))
+        assert keras.backend.standardize_dtype(outside.dtype) == "int32"
+        np.testing.assert_array_equal(array_of(outside), tokens)
+    with pytest.raises(ValueError, match=r"(?s)`images`.*\(5, 15, 16, 3\).*multiples of 4"):
+        tokenizer.tokens_of(images[:, :15])

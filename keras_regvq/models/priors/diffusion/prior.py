@@ -165,7 +165,7 @@ class DiffusionPrior(TokenPrior):
 
     def check_ready(self):
         if self.settings["process"] == "gaussian" and not ops.any(self.process.codebook != 0):
-            refuse("codebook", "none yet", "set_codebook(tokenizer.quantizer.codebook) first")
+            refuse("codebook", "none yet", "set_codebook(tokenizer.quantizer.codes()) first")
 
     def generate(
         self,

@@ -1,0 +1,72 @@
+"""Quantizers that learn a codebook, and choose from it by the largest score."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_regvq.checks.arguments import check_positive_integer
+from keras_regvq.quantizers.quantizer import Quantizer
+from keras_regvq.quantizers.straight_through import best_codes
+
+
+class CodebookQuantizer(Quantizer):
+    """Base class of quantizers with a trainable codebook (N, d), `.codebook`.
+
+    A subclass says in `scores()` which affine map of the features is largest at the best code, and
+    in `choose_codes()` what it does while it trains.
+
+    Args:
+        codebook_size: N, the number of codes.
+        embedding_dim: d, the width of a code.
+        codebook_initializer: a Keras initializer.
+        block_size: bounds the memory: scores exist for about block_size codes a position at a time,
+            by working on some of the positions at once.
+    """
+
+    def __init__(
+        self, codebook_size, embedding_dim, codebook_initializer, block_size=4096, **kwargs
+    ):
+        super().__init__(codebook_size, embedding_dim, **kwargs)
+        self.block_size = check_positive_integer("block_size", block_size)
+        self.codebook_initializer = keras.initializers.get(codebook_initializer)
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        # No weight here is autocast: inside the call of a half-precision model `best_tokens`
+        # and `embed` would see half-precision codes.
+        self.codebook = self.add_weight(
+            name="codebook",
+            shape=(self.codebook_size, self.embedding_dim),
+            initializer=self.codebook_initializer,
+            autocast=False,
+        )
+
+    def codes(self):
+        """The codes as they are used, (N, d): the codebook, unless a subclass makes them of it."""
+        return ops.convert_to_tensor(self.codebook)
+
+    def scores(self):
+        """(kernel (C, N), bias (N,)) of the scores whose argmax is the best code."""
+        raise NotImplementedError(f"{type(self).__name__} must implement scores()")
+
+    def best_tokens(self, features):
+        rows, grid = self.flatten_grid(features)
+        return ops.reshape(best_codes(rows, *self.scores(), self.block_size), grid)
+
+    def exported_tokens(self, features):
+        # At once, and as the first score that is the largest: other programs cannot read the loop
+        # over a large codebook, nor Keras's `argmax` or `top_k`.
+        kernel, bias = self.scores()
+        scores = ops.matmul(features, kernel) + bias
+        largest = scores == ops.max(scores, axis=-1, keepdims=True)
+        numbers = ops.convert_to_tensor(np.arange(self.codebook_size, dtype="int32"))
+        return ops.min(ops.where(largest, numbers, self.codebook_size), axis=-1)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "codebook_size": self.codebook_size,
+            "embedding_dim": self.embedding_dim,
+            "codebook_initializer": keras.initializers.serialize(self.codebook_initializer),
+            "block_size": self.block_size,
+        }
