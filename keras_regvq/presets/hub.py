@@ -92,4 +92,4 @@ def _fetch_weights(fetch):
         for shard in read_index(path) if ".index." in name else ():
             fetch(shard)
         return
-    fetch(WEIGHTS)  # whose absence is told of
+    fetch(WEIGHTS)  # whose absence is the error

@@ -16,7 +16,7 @@ def scenes():
 
 
 @pytest.fixture(scope="module")
-def painter():
+def model():
     return keras_regvq.from_preset("semantic_scenes_64")
 
 
@@ -30,37 +30,37 @@ def test_the_tokenizer_reconstructs_held_out_scenes(scenes):
     assert len(np.unique(tokens)) > 400
 
 
-def test_the_painter_predicts_held_out_scenes(painter, scenes):
-    assert isinstance(painter, models.SemanticToImage)
-    painter.compile()
+def test_the_generator_predicts_held_out_scenes(model, scenes):
+    assert isinstance(model, models.SemanticToImage)
+    model.compile()
     data = {"images": scenes["images"], "labels": scenes["labels"]}
-    bits = painter.evaluate(data, batch_size=16, verbose=0, return_dict=True)["bits_per_token"]
+    bits = model.evaluate(data, batch_size=16, verbose=0, return_dict=True)["bits_per_token"]
     assert bits == pytest.approx(4.081, abs=0.02)
 
 
-def test_the_painter_paints_what_the_map_says(painter, scenes):
+def test_the_generator_follows_the_map(model, scenes):
     maps = scenes["labels"][:8]
-    painted = painter.generate(maps, seed=0)
-    assert painted.shape == (8, 64, 64, 3)
+    generated = model.generate(maps, seed=0)
+    assert generated.shape == (8, 64, 64, 3)
     real = scenes["images"][:8] / np.float32(255)
     # Colours differ, but edges lie where the map has them: brightness steps at label borders.
     borders = (maps[:, 1:] != maps[:, :-1])[:, :, :-1]
-    for images in (real, painted):
+    for images in (real, generated):
         steps = np.abs(np.diff(images.mean(-1), axis=1))[:, :, :-1]
         assert steps[borders].mean() > 2 * steps[~borders].mean()
 
 
-def test_the_painter_from_words_knows_tokens_that_it_does_not_see(scenes):
-    painter = keras_regvq.from_preset("text_scenes_64")
-    assert isinstance(painter, models.TextToImage)
-    clean = painter.tokenizer.encode(scenes["images"]).reshape(32, -1)
+def test_the_generator_from_words_predicts_tokens_that_it_does_not_see(scenes):
+    model = keras_regvq.from_preset("text_scenes_64")
+    assert isinstance(model, models.TextToImage)
+    clean = model.tokenizer.encode(scenes["images"]).reshape(32, -1)
     masked = np.random.default_rng(0).random(clean.shape) < 0.5
-    tokens = np.where(masked, painter.tokenizer.codebook_size, clean)
-    words = painter.text_encoder.encode(scenes["captions"])
+    tokens = np.where(masked, model.tokenizer.codebook_size, clean)
+    words = model.text_encoder.encode(scenes["captions"])
     bits = []
     for captions in (words, np.roll(words, 7, axis=0)):
-        embedded = painter.prior.embed_condition(ops.convert_to_tensor(captions))
-        logits = painter.prior.denoise(
+        embedded = model.prior.embed_condition(ops.convert_to_tensor(captions))
+        logits = model.prior.denoise(
             ops.convert_to_tensor(tokens, "int32"), ops.full((32,), 0.5), *embedded
         )
         chances = ops.convert_to_numpy(ops.log_softmax(logits)).astype("float64")
@@ -70,25 +70,25 @@ def test_the_painter_from_words_knows_tokens_that_it_does_not_see(scenes):
     assert bits[1] > bits[0] + 0.3  # with the captions of other pictures
 
 
-def test_the_painter_from_words_tells_day_from_night():
-    painter = keras_regvq.from_preset("text_scenes_64")
+def test_the_generator_from_words_tells_day_from_night():
+    model = keras_regvq.from_preset("text_scenes_64")
     prompts = ["a meadow of grass at night", "a meadow of grass during the day"]
-    night, day = painter.generate(prompts * 3, num_steps=10, seed=0).reshape(3, 2, -1).mean((0, 2))
+    night, day = model.generate(prompts * 3, num_steps=10, seed=0).reshape(3, 2, -1).mean((0, 2))
     assert night < 0.7 * day
 
 
 def test_a_dtype_is_given_to_every_part():
-    painter = keras_regvq.from_preset("text_scenes_64", load_weights=False, dtype="mixed_bfloat16")
-    prior, tokenizer = painter.prior, painter.tokenizer
-    for part in (painter, prior.unet, prior.condition, tokenizer.encoder.get_layer("conv_in")):
+    model = keras_regvq.from_preset("text_scenes_64", load_weights=False, dtype="mixed_bfloat16")
+    prior, tokenizer = model.prior, model.tokenizer
+    for part in (model, prior.unet, prior.condition, tokenizer.encoder.get_layer("conv_in")):
         assert part.dtype_policy.name == "mixed_bfloat16"
     assert prior.process.head.compute_dtype == tokenizer.quantizer.compute_dtype == "float32"
 
 
-def test_they_are_small(painter):
+def test_they_are_small(model):
     for name in ("regvq_scenes_64", "semantic_scenes_64", "text_scenes_64"):
         size = sum(path.stat().st_size for path in (BUILTIN_DIRECTORY / name).iterdir())
         assert size < 25e6
-    assert {keras.backend.standardize_dtype(v.dtype) for v in painter.trainable_variables} == {
+    assert {keras.backend.standardize_dtype(v.dtype) for v in model.trainable_variables} == {
         "float32"
     }

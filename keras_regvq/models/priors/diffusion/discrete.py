@@ -72,7 +72,7 @@ class DiscreteProcess(Process):
     def predict(self, features, noised, times):
         """The U-Net's features (B, h, w, channels) -> logits of the clean tokens (B, L, N).
 
-        The head says what the rest of the picture suggests; to it the logarithm of
+        The head gives what the rest of the image suggests; to it the logarithm of
         q(x_t | x_0 = k) is added, by Bayes's rule. So a token that is not masked is known to be
         itself or a random one from the start, and the network need not learn to copy.
         """

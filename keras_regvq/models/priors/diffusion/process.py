@@ -1,6 +1,6 @@
 """What a diffusion prior asks of its process, whichever it is."""
 
-import dataclasses
+import inspect
 
 from keras import layers, ops
 
@@ -72,7 +72,7 @@ class Process(layers.Layer):
         if sampler is not None and not isinstance(sampler, str):
             refuse(argument, describe(sampler), f"one of {', '.join(map(repr, names))}, a Sampler")
         chosen = check_choice(argument, names[0] if sampler is None else sampler, names)
-        taken = {field.name for field in dataclasses.fields(self.samplers[chosen])}
+        taken = inspect.signature(self.samplers[chosen]).parameters
         for name, value in options.items():
             if name not in taken:
                 refuse(name, value, f"none: the sampler {chosen!r} has no {name}")

@@ -35,7 +35,7 @@ class Sampler:
             process: as above.
             now: dict of this step's slices (B, ...) of what `arrays` gave.
             noised: tokens int32 (B, L) or latents (B, h, w, d).
-            prediction: what the network says of them.
+            prediction: what the network predicts for them.
             clean: the clean tokens or latents drawn from the prediction.
             previous: `clean` of the step before; zeros at the first.
 

@@ -18,7 +18,7 @@ class UNet(layers.Layer):
     Skip connections add, and what comes up from a coarser level is nothing at first: features go
     straight through from the first layer to the last, and a fresh network is the residual blocks of
     the grid alone. (Concatenated skips mix all features anew in each block on the way up: such a
-    network learned what neighbouring tokens say many times more slowly.)
+    network learned from neighbouring tokens many times more slowly.)
 
     A side of the grid that is odd is halved upwards, and cut again on the way up: every grid works.
 
