@@ -10,6 +10,7 @@ imported when it is first used.
 
 import importlib
 
+from keras_regvq.files.preset_reader import set_preset_reader
 from keras_regvq.version import __version__
 
 _SUBPACKAGES = ("data", "losses", "metrics", "models", "presets", "quantizers", "training")
@@ -22,6 +23,15 @@ def from_preset(preset, load_weights=None, custom_objects=None, **overrides):
     from keras_regvq import presets
 
     return presets.from_preset(preset, load_weights, custom_objects, **overrides)
+
+
+def _read_preset(*arguments):
+    from keras_regvq.presets.reading import read_preset
+
+    return read_preset(*arguments)
+
+
+set_preset_reader(_read_preset)
 
 
 def __getattr__(name):

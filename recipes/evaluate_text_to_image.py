@@ -98,8 +98,8 @@ def load_models(args):
     for preset, model in models.items():
         if not isinstance(model.prior, keras_regvq.models.DiffusionPrior):
             raise SystemExit(f"error: --preset {preset} is no diffusion model, as --steps needs.")
-        if args.method not in (None, *model.prior.process.methods):
-            known = ", ".join(model.prior.process.methods)
+        if args.method not in (None, *model.prior.process.samplers):
+            known = ", ".join(model.prior.process.samplers)
             raise SystemExit(f"error: --method {args.method}: {preset} has {known}.")
     return models
 
@@ -132,7 +132,7 @@ def pictures_of(data, models, args):
     yield "reconstructions", {}, tokenizer.reconstruct(data["images"])
     sampling = {"guidance_scale": args.guidance_scale, "seed": args.seed}
     if args.method is not None:
-        sampling["method"] = args.method
+        sampling["sampler"] = args.method
     if args.temperature != 1:
         sampling["temperature"] = args.temperature
     for (preset, model), steps in itertools.product(models.items(), dict.fromkeys(args.steps)):

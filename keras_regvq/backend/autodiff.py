@@ -2,6 +2,8 @@
 
 import keras
 
+from keras_regvq.backend.layer_tree import all_layers
+
 _BACKEND = keras.backend.backend()
 
 if _BACKEND == "tensorflow":
@@ -46,7 +48,7 @@ elif _BACKEND == "torch":
         return {name: loss.detach() for name, loss in losses.items()}, gradient
 
     def convolve_without_copies(model):
-        for layer in model._flatten_layers():
+        for layer in all_layers(model):
             if type(layer) is keras.layers.Conv2D and layer.data_format == "channels_last":
                 layer.convolution_op = functools.partial(_convolution, layer)
 

@@ -14,6 +14,7 @@ import ml_dtypes
 import numpy as np
 from keras.src.saving import saving_lib  # private: `save_weights` takes no file in memory
 
+from keras_regvq.backend.layer_tree import all_layers
 from keras_regvq.checks.arguments import refuse
 from keras_regvq.checks.finite import is_finite
 from keras_regvq.files.hdf5 import open_hdf5
@@ -112,7 +113,7 @@ def sizes_in(paths, argument="weights"):
 
 def _of_compiling(model):
     """Ids of what `compile` made for a model and the models in it."""
-    models = [model, *model._flatten_layers(include_self=False)]
+    models = [model, *all_layers(model, include_self=False)]
     return {id(getattr(part, name, None)) for part in models for name in _COMPILED} - {id(None)}
 
 

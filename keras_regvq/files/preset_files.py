@@ -165,7 +165,7 @@ def load_hub_model(cls, preset, argument, expected):
 
     Args:
         cls: a Backbone or Tokenizer.
-        preset: a name, folder or handle that KerasHub knows.
+        preset: a name, folder or handle that KerasHub takes.
         argument: how to call it in the error.
         expected: what is expected, in words.
 

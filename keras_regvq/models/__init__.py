@@ -1,4 +1,4 @@
-"""Models: tokenizers, the networks of their loss, token priors and what paints with them."""
+"""Models: tokenizers, the networks of their loss, token priors and generators of images."""
 
 from keras_regvq.models.conditions.caption_features import TextFeatureCondition
 from keras_regvq.models.conditions.caption_words import WordCondition
@@ -15,6 +15,12 @@ from keras_regvq.models.features.vgg import VGG19Features
 from keras_regvq.models.generators.semantic_to_image import SemanticToImage
 from keras_regvq.models.generators.text_to_image import TextToImage
 from keras_regvq.models.priors.autoregressive.prior import AutoregressivePrior
+from keras_regvq.models.priors.diffusion.ancestral import AncestralSampler
+from keras_regvq.models.priors.diffusion.confidence import ConfidenceSampler
+from keras_regvq.models.priors.diffusion.ddim import DDIMSampler
+from keras_regvq.models.priors.diffusion.discrete import DiscreteProcess
+from keras_regvq.models.priors.diffusion.dpm_solver import DPMSolverSampler
+from keras_regvq.models.priors.diffusion.gaussian import GaussianProcess
 from keras_regvq.models.priors.diffusion.prior import DiffusionPrior
 from keras_regvq.models.text_encoders.pretrained import PretrainedTextEncoder
 from keras_regvq.models.text_encoders.text_encoder import TextEncoder
@@ -24,13 +30,19 @@ from keras_regvq.models.tokenizers.label_map_tokenizer import LabelMapTokenizer
 from keras_regvq.models.tokenizers.patch_discriminator import PatchDiscriminator
 
 __all__ = [
+    "AncestralSampler",
     "AutoregressivePrior",
     "ClassCondition",
     "Condition",
+    "ConfidenceSampler",
+    "DDIMSampler",
+    "DPMSolverSampler",
     "DiffusionPrior",
+    "DiscreteProcess",
     "EfficientNetLite0Features",
     "FIDInception",
     "FeatureExtractor",
+    "GaussianProcess",
     "ImageTokenizer",
     "LPIPSFeatures",
     "LabelMapCondition",

@@ -1,6 +1,4 @@
-"""Models with presets: written as a whole, and read so that only what is safe is loaded."""
-
-import inspect
+"""Models with presets: what they are, and how they are written."""
 
 import keras
 import keras_hub
@@ -8,24 +6,13 @@ import numpy as np
 
 from keras_regvq.checks.arguments import check_choice, refuse
 from keras_regvq.checks.finite import is_finite
-from keras_regvq.checks.model_size import limited_size
-from keras_regvq.files.builtin_presets import locate
 from keras_regvq.files.configs import is_users_own, package_of, safe_config
-from keras_regvq.files.keras_weights import load_weights as load_all_weights
-from keras_regvq.files.keras_weights import sizes_in, weights_in_memory
-from keras_regvq.files.preset_files import (
-    WEIGHTS,
-    PresetFiles,
-    check_path,
-    write_config,
-    write_metadata,
-)
+from keras_regvq.files.keras_weights import weights_in_memory
+from keras_regvq.files.preset_files import WEIGHTS, check_path, write_config, write_metadata
 from keras_regvq.files.preset_folder import replacing_preset
-from keras_regvq.models.quantized_layers import quantize_again, quantized_layers
+from keras_regvq.files.preset_reader import read_preset
+from keras_regvq.models.quantized_layers import quantized_layers
 from keras_regvq.quantizers import Quantizer
-
-# What a model without weights to compare it with may have: 40 GB of float32.
-_MAX_NUMBERS, _MAX_WEIGHTS = 10**10, 10**5
 
 
 class Preset:
@@ -37,51 +24,20 @@ class Preset:
 
     @classmethod
     def from_preset(cls, preset, load_weights=None, custom_objects=None, **overrides):
-        """Load a model from a preset.
+        """Load a model of this class: `keras_regvq.from_preset` of what must be one.
 
         Args:
-            preset: a built-in name (`keras_regvq.presets.builtin_presets()`), a directory, or a
-                handle hf://user/name, kaggle://..., modelscope://...
-            load_weights: bool; by default True, but for the built-in presets that are a
-                configuration only.
-            custom_objects: {name: class} of classes of your own that the preset holds; those that
-                are registered with Keras are found without.
-            **overrides: constructor arguments that replace the preset's; `dtype`, such as
-                "bfloat16", those of its parts, too.
+            preset, load_weights, custom_objects, **overrides: as `keras_regvq.from_preset` takes
+                them: built-in names, directories, hubs' handles, and other projects' checkpoints.
 
         Returns:
             The model that the preset holds: an instance of `cls` or of a subclass.
 
         Raises:
-            ValueError: for a preset that is unknown, damaged, of another class, that names classes
-                or files which it may not name, or whose weights are not the model's.
+            ValueError: for a preset that holds another class, and as `keras_regvq.from_preset`.
             OSError: if a file cannot be opened or a hub not be reached.
         """
-        name, location = locate(preset)
-        files = PresetFiles(location)
-        custom_objects = dict(custom_objects or {})
-        saved = files.config()
-        kind = saved.get("registered_name")
-        model_class = custom_objects.get(kind) if isinstance(kind, str) else None
-        if isinstance(kind, str) and model_class is None:
-            model_class = keras.saving.get_registered_object(kind)
-        if not inspect.isclass(model_class) or not issubclass(model_class, cls):
-            received = f"{name!r}, whose config.json holds a {kind!r}"
-            refuse("preset", received, f"a preset of {cls.__name__}, whose class is registered")
-        try:
-            config = safe_config(saved, _may_be_in_preset, custom_objects)
-        except ValueError as error:
-            refuse("preset", f"{name!r}: {error}", "only classes that are safe to load")
-        paths = [] if load_weights is False else files.weights()
-        if not paths and (load_weights or load_weights is None and location == name):
-            expected = f"a preset with {WEIGHTS}, or load_weights=False"
-            refuse("preset", f"{name!r}, which has no weights", expected)
-        config["quantization"] = saved.get("quantization")
-        model = _build(model_class, config, paths, custom_objects, overrides, name)
-        if paths:
-            load_all_weights(model, paths, "preset")
-        model.loaded_from(location)
-        return model
+        return read_preset(cls, preset, load_weights, custom_objects, overrides)
 
     @classmethod
     def with_overrides(cls, config, overrides):
@@ -115,7 +71,7 @@ class Preset:
         quantized = quantized_layers(self)
         try:
             config = self.preset_config()
-            safe_config(config, _may_be_in_preset, to_be_given=True)
+            safe_config(config, may_be_in_preset, to_be_given=True)
         except (ValueError, TypeError, OSError) as error:  # Keras looks for the source of a lambda
             expected = "a model that could be loaded from a preset again"
             refuse("model", f"a {type(self).__name__} to be saved: {error}", expected)
@@ -169,7 +125,7 @@ class PresetModel(Preset, keras.Model):
         }
 
 
-def _may_be_in_preset(cls):
+def may_be_in_preset(cls):
     """Whether a registered class may be named by a preset's config."""
     from keras_regvq.models.conditions.condition import Condition  # these modules import this one
     from keras_regvq.models.text_encoders.text_encoder import TextEncoder
@@ -179,42 +135,6 @@ def _may_be_in_preset(cls):
         return issubclass(cls, parts)
     bases = (*parts, keras.layers.Layer, keras.initializers.Initializer)
     return is_users_own(cls) and issubclass(cls, bases)
-
-
-def _build(model_class, config, paths, custom_objects, overrides, name):
-    """The model of a config, no larger than its weights."""
-    limit = _MAX_NUMBERS, _MAX_WEIGHTS
-    if paths:
-        numbers, arrays = sizes_in(paths, "preset")
-        limit = 2 * numbers + 10_000, arrays + 1_000  # two int4 numbers are in one
-    arguments = {**config["config"], "dtype": None}
-    if "dtype" in overrides:
-        _set_dtype(arguments, overrides["dtype"])
-    try:
-        arguments = model_class.with_overrides(arguments, overrides)
-        with keras.saving.custom_object_scope(custom_objects), limited_size(*limit):
-            model = model_class.from_config(arguments)
-        quantize_again(model, config.get("quantization"))
-    except ImportError:
-        raise
-    except Exception as error:  # a damaged config can fail anywhere inside Keras
-        given = f" with overrides {sorted(overrides)}" if overrides else ""
-        reason = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-        expected = (
-            f"a config.json that {model_class.__name__} was saved with, and overrides that its "
-            "constructor takes"
-        )
-        refuse("preset", f"{name!r}{given}: {reason}", expected)
-    return model
-
-
-def _set_dtype(config, dtype):
-    """Give every part of a model's config that has a dtype policy this one."""
-    for name, value in config.items():
-        if name == "dtype":
-            config[name] = dtype
-        elif isinstance(value, dict):
-            _set_dtype(value, dtype)
 
 
 def _check_finite(model, dtype):

@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_regvq.backend.layer_tree import all_layers
 from keras_regvq.checks.arguments import refuse
 
 MODES = ("int8", "int4")
@@ -14,7 +15,7 @@ def quantized_layers(model):
         ValueError: for a mode that does not come back from weights alone.
     """
     found = {}
-    for index, layer in enumerate(model._flatten_layers()):
+    for index, layer in enumerate(all_layers(model)):
         mode = getattr(layer, "quantization_mode", None)
         if mode is not None:
             if mode not in MODES:
@@ -37,7 +38,7 @@ def _default(mode):
 
 def quantize_again(model, found):
     """Quantize the layers of a new model that were quantized in the saved one."""
-    layers = model._flatten_layers()
+    layers = all_layers(model)
     for mode, indices in (found or {}).items():
         if mode not in MODES:
             refuse("quantization", repr(mode), f"one of {', '.join(MODES)}")

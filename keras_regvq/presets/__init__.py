@@ -1,16 +1,10 @@
 """Presets: whole models by name, from a directory, a hub, or another project's checkpoint."""
 
-from pathlib import Path
-
-import keras_regvq.models  # noqa: F401  registers the classes that presets name
-from keras_regvq.checks.arguments import refuse
 from keras_regvq.files.builtin_presets import BUILTIN_DIRECTORY, builtin_presets
-from keras_regvq.files.configs import read_config
-from keras_regvq.files.preset_files import check_path
 from keras_regvq.models.preset_model import Preset
-from keras_regvq.presets import hub
 from keras_regvq.presets.convert import export, foreign_format, load_foreign
 from keras_regvq.presets.formats.net2net import load_net2net
+from keras_regvq.presets.reading import read_preset
 
 __all__ = [
     "BUILTIN_DIRECTORY",
@@ -49,18 +43,4 @@ def from_preset(preset, load_weights=None, custom_objects=None, **overrides):
         tokenizer = keras_regvq.from_preset("runs/quickstart/preset")
         tokens = tokenizer.encode(images)
     """
-    location = preset = check_path("preset", preset, "a built-in name, a directory or a handle")
-    if preset.startswith(hub.PREFIX):
-        location = hub.download_folder(preset)
-    if (Path(location) / "config.json").is_file():
-        read_config(Path(location) / "config.json")  # damaged ones end here
-    if foreign_format(location) is not None:
-        if load_weights is False or set(overrides) - {"image_size", "config"}:
-            given = sorted({*overrides, *(["load_weights"] if load_weights is False else [])})
-            refuse(
-                "overrides",
-                ", ".join(given),
-                "only image_size and config, for another project's file",
-            )
-        return load_foreign(location, **overrides)[0]
-    return Preset.from_preset(preset, load_weights, custom_objects, **overrides)
+    return read_preset(Preset, preset, load_weights, custom_objects, overrides)

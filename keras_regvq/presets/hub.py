@@ -93,4 +93,4 @@ def _fetch_weights(fetch):
         for shard in read_index(path) if ".index." in name else ():
             fetch(shard)
         return
-    fetch(WEIGHTS)  # its absence is what the error names
+    fetch(WEIGHTS)  # whose absence is the error

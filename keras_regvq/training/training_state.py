@@ -6,6 +6,7 @@ import numpy as np
 from keras import ops
 
 from keras_regvq.backend.fit_state import build_optimizer, synchronize
+from keras_regvq.backend.layer_tree import all_layers
 from keras_regvq.checks.arguments import refuse
 
 
@@ -62,7 +63,7 @@ def _variables(model):
 
 
 def _frozen(model):
-    layers = [layer for layer in model._flatten_layers() if not layer.trainable]
+    layers = [layer for layer in all_layers(model) if not layer.trainable]
     return {id(v) for layer in layers for v in layer.weights}
 
 

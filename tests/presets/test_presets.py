@@ -10,8 +10,9 @@ import pytest
 
 import keras_regvq
 from keras_regvq import presets
-from keras_regvq.models import ImageTokenizer
+from keras_regvq.models import DiffusionPrior, ImageTokenizer
 from keras_regvq.quantizers import RegularizedQuantizer, VectorQuantizer
+from tests.presets.formats import foreign_peers
 
 BACKENDS = ("tensorflow", "jax", "torch")
 
@@ -78,6 +79,34 @@ def test_the_class_method_and_the_function_load_the_same(preset, tokenizer, imag
     for loaded in (ImageTokenizer.from_preset(preset), keras_regvq.from_preset(str(preset))):
         assert type(loaded) is ImageTokenizer
         np.testing.assert_array_equal(loaded.encode(images), tokenizer.encode(images))
+
+
+def test_a_class_reads_what_the_function_reads_and_refuses_another_class(tmp_path):
+    torch = pytest.importorskip("torch")
+    torch.save({"state_dict": foreign_peers.taming_model().state_dict()}, tmp_path / "vq.ckpt")
+    loaded = ImageTokenizer.from_preset(tmp_path / "vq.ckpt", image_size=32)
+    expected = keras_regvq.from_preset(tmp_path / "vq.ckpt", image_size=32)
+    tokens = loaded.encode(foreign_peers.images(32))
+    np.testing.assert_array_equal(tokens, expected.encode(foreign_peers.images(32)))
+    with pytest.raises(ValueError, match="holds an ImageTokenizer.*a preset of DiffusionPrior"):
+        DiffusionPrior.from_preset(tmp_path / "vq.ckpt")
+    with pytest.raises(ValueError, match="keras_regvq>ImageTokenizer.*a preset of DiffusionPrior"):
+        DiffusionPrior.from_preset("regvq_f4_256")
+
+
+MODELS_ALONE = """
+import sys
+from keras_regvq.models import ImageTokenizer
+assert "keras_regvq.presets" not in sys.modules
+for preset in sys.argv[1:]:
+    print(type(ImageTokenizer.from_preset(preset)).__name__)
+"""
+
+
+def test_who_imports_the_models_alone_loads_presets(preset):
+    arguments = [sys.executable, "-c", MODELS_ALONE, "regvq_f4_256", str(preset)]
+    result = subprocess.run(arguments, capture_output=True, text=True)
+    assert result.stdout.split() == ["ImageTokenizer"] * 2, result.stderr[-3000:]
 
 
 def test_overrides_reach_the_constructor(preset):

@@ -16,7 +16,7 @@ def scenes():
 
 
 @pytest.fixture(scope="module")
-def generator():
+def model():
     return keras_regvq.from_preset("semantic_scenes_64")
 
 
@@ -30,17 +30,17 @@ def test_the_tokenizer_reconstructs_held_out_scenes(scenes):
     assert len(np.unique(tokens)) > 400
 
 
-def test_the_generator_predicts_held_out_scenes(generator, scenes):
-    assert isinstance(generator, models.SemanticToImage)
-    generator.compile()
+def test_the_generator_predicts_held_out_scenes(model, scenes):
+    assert isinstance(model, models.SemanticToImage)
+    model.compile()
     data = {"images": scenes["images"], "labels": scenes["labels"]}
-    bits = generator.evaluate(data, batch_size=16, verbose=0, return_dict=True)["bits_per_token"]
+    bits = model.evaluate(data, batch_size=16, verbose=0, return_dict=True)["bits_per_token"]
     assert bits == pytest.approx(4.081, abs=0.02)
 
 
-def test_the_generator_draws_what_the_map_says(generator, scenes):
+def test_the_generator_follows_the_map(model, scenes):
     maps = scenes["labels"][:8]
-    generated = generator.generate(maps, seed=0)
+    generated = model.generate(maps, seed=0)
     assert generated.shape == (8, 64, 64, 3)
     real = scenes["images"][:8] / np.float32(255)
     # Colours differ, but edges lie where the map has them: brightness steps at label borders.
@@ -50,17 +50,17 @@ def test_the_generator_draws_what_the_map_says(generator, scenes):
         assert steps[borders].mean() > 2 * steps[~borders].mean()
 
 
-def test_the_generator_from_words_knows_tokens_that_it_does_not_see(scenes):
-    generator = keras_regvq.from_preset("text_scenes_64")
-    assert isinstance(generator, models.TextToImage)
-    clean = generator.tokenizer.encode(scenes["images"]).reshape(32, -1)
+def test_the_generator_from_words_predicts_tokens_that_it_does_not_see(scenes):
+    model = keras_regvq.from_preset("text_scenes_64")
+    assert isinstance(model, models.TextToImage)
+    clean = model.tokenizer.encode(scenes["images"]).reshape(32, -1)
     masked = np.random.default_rng(0).random(clean.shape) < 0.5
-    tokens = np.where(masked, generator.tokenizer.codebook_size, clean)
-    words = generator.text_encoder.encode(scenes["captions"])
+    tokens = np.where(masked, model.tokenizer.codebook_size, clean)
+    words = model.text_encoder.encode(scenes["captions"])
     bits = []
     for captions in (words, np.roll(words, 7, axis=0)):
-        embedded = generator.prior.embed_condition(ops.convert_to_tensor(captions))
-        logits = generator.prior.denoise(
+        embedded = model.prior.embed_condition(ops.convert_to_tensor(captions))
+        logits = model.prior.denoise(
             ops.convert_to_tensor(tokens, "int32"), ops.full((32,), 0.5), *embedded
         )
         chances = ops.convert_to_numpy(ops.log_softmax(logits)).astype("float64")
@@ -71,28 +71,24 @@ def test_the_generator_from_words_knows_tokens_that_it_does_not_see(scenes):
 
 
 def test_the_generator_from_words_tells_day_from_night():
-    generator = keras_regvq.from_preset("text_scenes_64")
+    model = keras_regvq.from_preset("text_scenes_64")
     prompts = ["a meadow of grass at night", "a meadow of grass during the day"]
-    night, day = (
-        generator.generate(prompts * 3, num_steps=10, seed=0).reshape(3, 2, -1).mean((0, 2))
-    )
+    night, day = model.generate(prompts * 3, num_steps=10, seed=0).reshape(3, 2, -1).mean((0, 2))
     assert night < 0.7 * day
 
 
 def test_a_dtype_is_given_to_every_part():
-    generator = keras_regvq.from_preset(
-        "text_scenes_64", load_weights=False, dtype="mixed_bfloat16"
-    )
-    prior, tokenizer = generator.prior, generator.tokenizer
-    for part in (generator, prior.unet, prior.condition, tokenizer.encoder.get_layer("conv_in")):
+    model = keras_regvq.from_preset("text_scenes_64", load_weights=False, dtype="mixed_bfloat16")
+    prior, tokenizer = model.prior, model.tokenizer
+    for part in (model, prior.unet, prior.condition, tokenizer.encoder.get_layer("conv_in")):
         assert part.dtype_policy.name == "mixed_bfloat16"
     assert prior.process.head.compute_dtype == tokenizer.quantizer.compute_dtype == "float32"
 
 
-def test_they_are_small(generator):
+def test_they_are_small(model):
     for name in ("regvq_scenes_64", "semantic_scenes_64", "text_scenes_64"):
         size = sum(path.stat().st_size for path in (BUILTIN_DIRECTORY / name).iterdir())
         assert size < 25e6
-    assert {keras.backend.standardize_dtype(v.dtype) for v in generator.trainable_variables} == {
+    assert {keras.backend.standardize_dtype(v.dtype) for v in model.trainable_variables} == {
         "float32"
     }

@@ -1,6 +1,7 @@
 """What every end-to-end generator shares: a frozen tokenizer, and a prior over its tokens."""
 
 import hashlib
+import inspect
 
 import keras
 import numpy as np
@@ -130,19 +131,33 @@ class ImageGenerator(TrainsPrior, PresetModel):
             digest.update(ops.convert_to_numpy(self.tokenizer.quantizer.codes()))
         return digest.hexdigest()
 
-    def paint(self, condition, images, mask, **sampling):
-        """Sample the prior and decode.
+    def check_sampling_argument(self, name, called=None):
+        """Refuse an argument that the prior's `generate` does not take, by the name it goes by."""
+        parameters = inspect.signature(self.prior.generate).parameters
+        any_name = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+        if name not in parameters and not any_name:
+            received = f"one, for a prior that is a {type(self.prior).__name__}"
+            refuse(called or name, received, "None: this prior's generate does not take it")
+
+    def generate_images(self, condition, images=None, mask=None, **sampling):
+        """Sample the prior and decode: what every `generate` ends in.
 
         Args:
             condition: a batch of what the prior's condition takes.
-            images, mask: to repaint a part: images (B, H, W, 3), and bool (B, H, W), True where
+            images, mask: to regenerate a part: images (B, H, W, 3), and bool (B, H, W), True where
                 they are to change; or None. Tokens whose patch the mask touches are drawn anew, all
                 others are kept exactly.
-            **sampling: of the prior's `generate`.
+            **sampling: of the prior's `generate`; None is the prior's default.
 
         Returns:
             NumPy float32 (B, H, W, 3) in [0, 1].
+
+        Raises:
+            ValueError: for an argument that the prior does not take, or that does not fit.
         """
+        sampling = {name: value for name, value in sampling.items() if value is not None}
+        for name in sampling:
+            self.check_sampling_argument(name)
         tokens = token_mask = None
         if (images is None) != (mask is None):
             refuse("mask", "only one of `images` and `mask`", "both or neither")
@@ -155,6 +170,8 @@ class ImageGenerator(TrainsPrior, PresetModel):
             token_mask = patches.any(axis=(2, 4))
         tokens = self.prior.generate(condition, tokens=tokens, mask=token_mask, **sampling)
         return self.tokenizer.decode(tokens)
+
+    paint = generate_images  # an earlier name
 
     def get_config(self):
         serialize = keras.saving.serialize_keras_object

@@ -1,4 +1,4 @@
-"""Text-to-image synthesis: from a caption to a picture."""
+"""Text-to-image synthesis: from a caption to an image."""
 
 import keras
 import numpy as np
@@ -17,7 +17,7 @@ from keras_regvq.models.text_encoders.text_encoder import TextEncoder, check_tex
 
 @keras.saving.register_keras_serializable(package="keras_regvq")
 class TextToImage(ImageGenerator):
-    """Paints pictures from captions: an image tokenizer, a prior, and an encoder of text.
+    """Generates images from captions: an image tokenizer, a prior, and an encoder of text.
 
     `fit` trains the prior (and a `WordCondition` inside it); the tokenizer and a pretrained text
     encoder are frozen. Its data are dicts of "images" (B, H, W, 3), tokenized on the fly, or of
@@ -42,7 +42,7 @@ class TextToImage(ImageGenerator):
         model = TextToImage(tokenizer, prior, encoder)
         model.compile()
         model.fit(keras_regvq.data.load("scenes", fields=("images", "captions")), epochs=10)
-        pictures = model.generate(["a red boat at night"], guidance_scale=2.0, seed=0)
+        images = model.generate(["a red boat at night"], guidance_scale=2.0, seed=0)
     """
 
     condition_field = "captions"
@@ -83,34 +83,84 @@ class TextToImage(ImageGenerator):
             super().check_condition(values)
 
     def generate(
-        self, prompts, negative_prompts=None, images=None, mask=None, batch_size=32, **sampling
+        self,
+        prompts,
+        negative_prompts=None,
+        images=None,
+        mask=None,
+        batch_size=None,
+        temperature=None,
+        top_k=None,
+        top_p=None,
+        guidance_scale=None,
+        guidance_schedule=None,
+        num_steps=None,
+        sampler=None,
+        eta=None,
+        seed=None,
+        verbose=None,
+        method=None,
     ):
-        """Paint pictures of captions.
+        """Generate images of captions.
 
         Args:
             prompts: a string or a list of B strings.
-            negative_prompts: what the pictures are to be guided away from: a string for all, or B
-                strings; None: from no text at all. Need a guidance_scale other than 1.
-            images, mask: to repaint a part: images (B, H, W, 3), and bool (B, H, W), True where
+            negative_prompts: DiffusionPrior: what the images are to be guided away from: a string
+                for all, or B strings; None: from no text at all. Need a guidance_scale other
+                than 1.
+            images, mask: to regenerate a part: images (B, H, W, 3), and bool (B, H, W), True where
                 they are to change. Tokens whose patch the mask touches are drawn anew, all others
                 are kept exactly.
-            batch_size: pictures made at once.
-            **sampling: of the prior's `generate`: num_steps, guidance_scale, method, temperature,
-                seed, verbose and so on.
+            batch_size: images made at once [32].
+            temperature: of the tokens' logits; 0 takes the likeliest token [1].
+            top_k: draw from the k likeliest tokens only [all].
+            top_p: draw from the likeliest tokens that together have this probability [all].
+            guidance_scale: classifier-free guidance, for a prior that was trained with
+                `condition_dropout` [1, which is none].
+            guidance_schedule: AutoregressivePrior: how guidance grows over the tokens:
+                "constant", "linear", "cosine", or a function ["constant"].
+            num_steps: DiffusionPrior: evaluations of its network [25].
+            sampler: DiffusionPrior: "ancestral" or "confidence" for a discrete process,
+                "dpm_solver++" or "ddim" for a gaussian one, or a `Sampler` [the first of each].
+            eta: DiffusionPrior with "ddim": from 0, deterministic, to 1, as random as DDPM [0].
+            seed: int; the same seed gives the same images [a new one each time].
+            verbose: whether a progress bar shows; "auto": if there are several batches ["auto"].
+            method: an earlier name of `sampler`.
+
+        The prior draws the tokens: what stands in brackets is its default, which None stands for.
 
         Returns:
             NumPy float32 (B, H, W, 3) in [0, 1].
 
         Raises:
-            ValueError: for no prompt, or anything but strings.
+            ValueError: for no prompt, anything but strings, or an argument that is not for this
+                model's prior.
         """
         prompts = [prompts] if isinstance(prompts, str) else prompts
-        condition = self.text_encoder.encode(prompts)
+        condition, negative = self.text_encoder.encode(prompts), None
         if negative_prompts is not None:
+            self.check_sampling_argument("negative_condition", "negative_prompts")
             if isinstance(negative_prompts, str):
                 negative_prompts = [negative_prompts] * len(condition)
-            sampling["negative_condition"] = self.text_encoder.encode(negative_prompts)
-        return self.paint(condition, images, mask, batch_size=batch_size, **sampling)
+            negative = self.text_encoder.encode(negative_prompts)
+        return self.generate_images(
+            condition,
+            images,
+            mask,
+            negative_condition=negative,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            guidance_scale=guidance_scale,
+            guidance_schedule=guidance_schedule,
+            num_steps=num_steps,
+            sampler=sampler,
+            eta=eta,
+            seed=seed,
+            batch_size=batch_size,
+            verbose=verbose,
+            method=method,
+        )
 
     def preset_config(self):
         config = super().preset_config()

@@ -22,7 +22,7 @@ class TokenPrior(TrainsPrior, SavesRandomState, PresetModel):
         codebook_size: N, the tokenizer's.
         grid: (h, w) of the tokens, or one int for both.
         condition: None, or a `Condition`.
-        condition_dropout: share of the examples whose condition is hidden while training.
+        condition_dropout: share of the examples whose condition is dropped while training.
         seed: of the random choices while training.
         dtype: policy of the network; default the global policy.
     """
@@ -46,14 +46,21 @@ class TokenPrior(TrainsPrior, SavesRandomState, PresetModel):
             "seed": seed,
         }
         super().__init__(dtype=dtype, **kwargs)
-        self.settings, self.condition = settings, condition
-        self.codebook_size, self.grid = settings["codebook_size"], settings["grid"]
+        self.settings, self.condition = {}, condition
+        self.keep_settings(**settings)
         self.length = self.grid[0] * self.grid[1]
         self.seed_generator = keras.random.SeedGenerator(seed)
         self._samplers = {}
 
+    def keep_settings(self, **settings):
+        """Keep arguments of the constructor, for `get_config`, and as attributes of their names."""
+        self.settings.update(settings)
+        for name, value in settings.items():
+            if name != "process":  # which is the layer itself
+                setattr(self, name, value)
+
     def create_condition(self, hidden_dim):
-        """Build the condition for this prior, and what stands in its place where it is hidden."""
+        """Build the condition for this prior, and what stands in its place where it is dropped."""
         self.no_condition = None
         if self.condition is None:
             return
@@ -72,21 +79,21 @@ class TokenPrior(TrainsPrior, SavesRandomState, PresetModel):
             self.no_condition.build()
 
     def set_codebook(self, codebook):
-        """Take over what a prior needs to know of the tokenizer's codebook (N, d): nothing."""
+        """Take over what a prior needs of the tokenizer's codebook (N, d): nothing."""
 
-    def hide_some(self, batch):
-        """bool (B,) drawn while training, True where the condition is to be hidden; or None."""
+    def draw_condition_dropout(self, batch):
+        """bool (B,) drawn while training, True where the condition is dropped; or None."""
         if self.no_condition is None:
             return None
         uniform = keras.random.uniform((batch,), dtype="float32", seed=self.seed_generator)
         return uniform < self.settings["condition_dropout"]
 
-    def embed_condition(self, values, hidden=None):
-        """What a batch of conditions says.
+    def embed_condition(self, values, dropped=None):
+        """Embed a batch of conditions.
 
         Args:
             values: what `self.condition` takes; None without one.
-            hidden: bool (B,), True where the condition is to be hidden; None: nowhere.
+            dropped: bool (B,), True where the condition is dropped; None: nowhere.
 
         Returns:
             prefix (B, P, D) or None; aligned (B, L, D) or None; mask bool (B, P), True where the
@@ -99,13 +106,13 @@ class TokenPrior(TrainsPrior, SavesRandomState, PresetModel):
         for index, part in enumerate(self.condition(values)):
             if part is not None:
                 part = ops.cast(part, self.compute_dtype)
-                if hidden is not None:
+                if dropped is not None:
                     absent = ops.cast(self.no_condition.embeddings, part.dtype)
-                    part = ops.where(hidden[:, None, None], absent[index], part)
+                    part = ops.where(dropped[:, None, None], absent[index], part)
             embedded.append(part)
         mask = self.condition.prefix_mask(values)
-        if mask is not None and hidden is not None:
-            mask = mask | hidden[:, None]
+        if mask is not None and dropped is not None:
+            mask = mask | dropped[:, None]
         return *embedded, mask
 
     def check_inputs(self, argument, inputs):
@@ -125,7 +132,7 @@ class TokenPrior(TrainsPrior, SavesRandomState, PresetModel):
         return tokens
 
     def check_guidable(self, guidance_scale):
-        """Refuse guidance of a prior that was trained without hiding its condition."""
+        """Refuse guidance of a prior that was trained without condition_dropout."""
         if self.no_condition is None:
             expected = "1, for a prior that was not trained with condition_dropout"
             refuse("guidance_scale", guidance_scale, expected)

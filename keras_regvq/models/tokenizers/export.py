@@ -5,6 +5,7 @@ from pathlib import Path
 import keras
 from keras import layers, ops
 
+from keras_regvq.backend.layer_tree import all_layers
 from keras_regvq.backend.onnx_packages import missing_onnx_packages
 from keras_regvq.checks.arguments import check_choice, check_positive_integer
 from keras_regvq.files.updating import updating_directory
@@ -63,7 +64,7 @@ def _in_float32(tokenizer):
 
     Other programs do not read the operations of bfloat16, and few those of float16.
     """
-    layers_ = tokenizer._flatten_layers()
+    layers_ = all_layers(tokenizer)
     if all(layer.compute_dtype == layer.variable_dtype == "float32" for layer in layers_):
         return tokenizer
     copy = type(tokenizer).from_config({**tokenizer.get_config(), "dtype": "float32"})

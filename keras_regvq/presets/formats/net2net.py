@@ -165,7 +165,7 @@ def _wanted(prior):
         found += whole("tok_emb of conditions", prior.condition.embedding.embeddings)
         if prior.condition.positions is not None:
             found += whole("pos_emb of conditions", prior.condition.positions.embeddings)
-    width = prior.settings["hidden_dim"]
+    width = prior.hidden_dim
 
     def linear(name, dense, outputs=width, inputs=width):
         return [
@@ -177,13 +177,13 @@ def _wanted(prior):
         return whole(f"{name}.weight", layer.gamma) + whole(f"{name}.bias", layer.beta)
 
     for index, block in enumerate(prior.blocks):
-        attention, name = block._self_attention_layer, f"blocks.{index}"
-        found += norm(f"{name}.ln1", block._self_attention_layer_norm)
-        found += norm(f"{name}.ln2", block._feedforward_layer_norm)
+        parts, name = block.parts(), f"blocks.{index}"
+        found += norm(f"{name}.ln1", parts.attention_norm)
+        found += norm(f"{name}.ln2", parts.feedforward_norm)
         for part in ("query", "key", "value"):
-            found += linear(f"{name}.attn.{part}", getattr(attention, f"_{part}_dense"))
-        found += linear(f"{name}.attn.proj", attention._output_dense)
-        found += linear(f"{name}.mlp.0", block._feedforward_intermediate_dense, 4 * width)
-        found += linear(f"{name}.mlp.2", block._feedforward_output_dense, width, 4 * width)
+            found += linear(f"{name}.attn.{part}", getattr(parts, part))
+        found += linear(f"{name}.attn.proj", parts.attention_output)
+        found += linear(f"{name}.mlp.0", parts.feedforward_hidden, 4 * width)
+        found += linear(f"{name}.mlp.2", parts.feedforward_output, width, 4 * width)
     head = LinearTensor("head.weight", prior.head.kernel, (prior.codebook_size, width))
     return [*found, *norm("ln_f", prior.norm), head]

@@ -86,7 +86,7 @@ def test_generate_decodes_what_the_prior_draws(model):
     np.testing.assert_array_equal(model.generate(maps, seed=4, top_p=0.9), images)
 
 
-def test_repainting_changes_only_the_patches_that_the_mask_touches(model, monkeypatch):
+def test_regenerating_a_part_changes_only_the_patches_that_the_mask_touches(model, monkeypatch):
     images, maps = random_images(), random_maps()
     mask = np.zeros((3, *IMAGE), bool)
     mask[:, 5, 9:13] = True  # of row 1 of the grid, columns 2 and 3
@@ -100,24 +100,58 @@ def test_repainting_changes_only_the_patches_that_the_mask_touches(model, monkey
     assert same[~touched].all() and not same[touched].all()
 
 
-def test_a_preset_paints_the_same_pictures(model, tmp_path):
+def test_every_sampling_argument_reaches_the_prior(model, monkeypatch):
+    seen, generate = {}, model.prior.generate
+
+    def watched(*args, batch_size=32, temperature=1.0, top_k=None, top_p=None, guidance_scale=1.0,
+                guidance_schedule="constant", seed=None, verbose="auto", **parts):  # fmt: skip
+        seen.update(locals())
+        return generate(*args, seed=0, **parts)
+
+    monkeypatch.setattr(model.prior, "generate", watched)
+    given = {
+        "temperature": 0.5,
+        "top_k": 3,
+        "top_p": 0.9,
+        "guidance_scale": 2.0,
+        "guidance_schedule": "linear",
+        "seed": 5,
+        "batch_size": 2,
+        "verbose": 0,
+    }
+    model.generate(random_maps(), **given)
+    assert {name: seen[name] for name in given} == given
+
+
+@pytest.mark.parametrize("name", ["num_steps", "sampler", "method", "eta", "negative_condition"])
+def test_an_argument_of_another_prior_is_refused_by_name(model, name):
+    with pytest.raises(ValueError, match=f"`{name}`.*AutoregressivePrior"):
+        model.generate(random_maps(), **{name: 1})
+
+
+def test_paint_is_an_earlier_name_of_generate_images(model):
+    expected = model.generate_images(random_maps(), seed=4)
+    np.testing.assert_array_equal(model.paint(random_maps(), None, None, seed=4), expected)
+
+
+def test_a_preset_generates_the_same_images(model, tmp_path):
     maps = random_maps()
-    model.save_to_preset(str(tmp_path / "painter"))
-    loaded = keras_regvq.from_preset(str(tmp_path / "painter"))
+    model.save_to_preset(str(tmp_path / "generator"))
+    loaded = keras_regvq.from_preset(str(tmp_path / "generator"))
     assert type(loaded) is models.SemanticToImage
     np.testing.assert_allclose(
         loaded.generate(maps, seed=1), model.generate(maps, seed=1), atol=1e-5
     )
     with pytest.raises(ValueError, match="a preset of ImageTokenizer"):
-        models.ImageTokenizer.from_preset(str(tmp_path / "painter"))
+        models.ImageTokenizer.from_preset(str(tmp_path / "generator"))
 
 
 def test_a_preset_of_a_trained_model_holds_no_optimizer(tmp_path):
     model = make_model()
     model.compile()
     model.fit({"images": random_images(), "labels": random_maps()}, verbose=0)
-    model.save_to_preset(tmp_path / "painter")
-    with h5py.File(tmp_path / "painter" / "model.weights.h5") as file:
+    model.save_to_preset(tmp_path / "generator")
+    with h5py.File(tmp_path / "generator" / "model.weights.h5") as file:
         assert "optimizer" not in file
         sizes = []
         file.visititems(lambda name, item: sizes.append(getattr(item, "size", 0)))

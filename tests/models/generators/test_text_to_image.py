@@ -51,7 +51,7 @@ def model():
     return make_model()
 
 
-def test_prompts_become_pictures(model):
+def test_prompts_become_images(model):
     pictures = model.generate(CAPTIONS, num_steps=3, guidance_scale=2.0, seed=0)
     assert pictures.shape == (3, *IMAGE, 3) and pictures.dtype == np.float32
     assert 0 <= pictures.min() and pictures.max() <= 1
@@ -61,6 +61,19 @@ def test_prompts_become_pictures(model):
     assert (other != pictures).any()
     one = model.generate("a red boat", num_steps=3, guidance_scale=2.0, seed=0)
     assert one.shape == (1, *IMAGE, 3)
+
+
+def test_the_sampler_goes_by_two_names_and_reaches_the_prior(model):
+    options = {"num_steps": 3, "seed": 0}
+    by_name = model.generate(CAPTIONS, sampler="confidence", **options)
+    np.testing.assert_array_equal(model.generate(CAPTIONS, method="confidence", **options), by_name)
+    words = model.text_encoder.encode(CAPTIONS)
+    tokens = model.prior.generate(words, sampler="confidence", **options)
+    np.testing.assert_array_equal(model.tokenizer.decode(tokens), by_name)
+    with pytest.raises(ValueError, match="`sampler`.*'ancestral', 'confidence'"):
+        model.generate(CAPTIONS, sampler="ddim", **options)
+    with pytest.raises(ValueError, match="`guidance_schedule`.*DiffusionPrior"):
+        model.generate(CAPTIONS, guidance_schedule="linear", **options)
 
 
 def test_negative_prompts_are_one_for_all_or_one_each(model):
@@ -87,7 +100,7 @@ def test_wrong_prompts_are_named(model, prompts, named):
         model.generate(prompts, num_steps=3)
 
 
-def test_odd_prompts_are_painted_with_a_warning(model):
+def test_odd_prompts_are_sampled_with_a_warning(model):
     with pytest.warns(UserWarning, match="'zebra'"):
         model.generate(["a zebra"], num_steps=3, seed=0)
     with pytest.warns(UserWarning, match="longer than 5 words"):
@@ -95,10 +108,10 @@ def test_odd_prompts_are_painted_with_a_warning(model):
     assert model.generate([""], num_steps=3, seed=0).shape == (1, *IMAGE, 3)
 
 
-def test_repainting_keeps_all_tokens_outside_of_the_mask(model):
+def test_regenerating_a_part_keeps_all_tokens_outside_of_the_mask(model):
     images, mask = random_images(), np.zeros((3, *IMAGE), bool)
     mask[:, :8, :8] = True
-    painted = model.generate(CAPTIONS, images=images, mask=mask, num_steps=3, seed=0)
+    generated = model.generate(CAPTIONS, images=images, mask=mask, num_steps=3, seed=0)
     tokens = model.tokenizer.encode(images)
     drawn = model.prior.generate(
         model.text_encoder.encode(CAPTIONS),
@@ -108,7 +121,7 @@ def test_repainting_keeps_all_tokens_outside_of_the_mask(model):
         mask=mask[:, ::4, ::4],
     )
     np.testing.assert_array_equal(drawn[:, 2:, 2:], tokens[:, 2:, 2:])
-    np.testing.assert_array_equal(painted, model.tokenizer.decode(drawn))
+    np.testing.assert_array_equal(generated, model.tokenizer.decode(drawn))
     with pytest.raises(ValueError, match="mask"):
         model.generate(CAPTIONS, images=images, num_steps=3)
 
@@ -146,7 +159,7 @@ def test_tokens_are_made_once_and_train_like_images(tmp_path):
     model.fit(arrays, batch_size=2, verbose=0)
 
 
-def test_a_preset_paints_the_same_pictures(tmp_path, model):
+def test_a_preset_generates_the_same_images(tmp_path, model):
     model.save_to_preset(tmp_path / "preset")
     loaded = keras_regvq.from_preset(tmp_path / "preset")
     assert type(loaded) is models.TextToImage
@@ -198,7 +211,7 @@ def test_a_language_model_inside_a_preset_is_checked_too(tmp_path, bert, file): 
         loaded.generate(CAPTIONS, num_steps=3, seed=0)
 
 
-def test_an_autoregressive_prior_paints_from_captions_too():
+def test_an_autoregressive_prior_generates_from_captions_too():
     encoder = models.VocabularyEncoder.from_captions(CAPTIONS)
     prior = make_prior(encoder.condition(num_heads=2))
     model = models.TextToImage(randomize(make_image_tokenizer()), prior, encoder)
@@ -206,6 +219,8 @@ def test_an_autoregressive_prior_paints_from_captions_too():
     history = model.fit({"images": random_images(3), "captions": CAPTIONS}, verbose=0).history
     assert np.isfinite(history["bits_per_token"]).all()
     assert model.generate(CAPTIONS, seed=0).shape == (3, *IMAGE, 3)
+    with pytest.raises(ValueError, match="`negative_prompts`.*AutoregressivePrior"):
+        model.generate(CAPTIONS, "at night")
 
 
 def test_parts_that_do_not_fit_are_named():

@@ -1,8 +1,23 @@
 """A transformer block that trains on whole sequences and samples one position at a time."""
 
+from typing import NamedTuple
+
 import keras
 from keras import ops
 from keras_hub.layers import TransformerDecoder
+
+
+class DecoderParts(NamedTuple):
+    """The layers of a `DecoderBlock`."""
+
+    attention_norm: keras.layers.Layer
+    query: keras.layers.Layer
+    key: keras.layers.Layer
+    value: keras.layers.Layer
+    attention_output: keras.layers.Layer
+    feedforward_norm: keras.layers.Layer
+    feedforward_hidden: keras.layers.Layer
+    feedforward_output: keras.layers.Layer
 
 
 class DecoderBlock(TransformerDecoder):
@@ -30,13 +45,39 @@ class DecoderBlock(TransformerDecoder):
             normalize_first=True,
             **kwargs,
         )
-        self.hidden_dim = hidden_dim
+        self.hidden_dim, self.activation_name = hidden_dim, activation
+
+    def get_config(self):
+        return {
+            **keras.layers.Layer.get_config(self),  # KerasHub's is that of its own arguments
+            "hidden_dim": self.hidden_dim,
+            "num_heads": self.num_heads,
+            "dropout": self.dropout,
+            "activation": self.activation_name,
+        }
+
+    def parts(self):
+        """KerasHub's layers by what they do. (A method: Keras saves layers that are attributes.)
+
+        KerasHub has no public names for them: this is the one place that uses its private ones.
+        """
+        attention = self._self_attention_layer
+        return DecoderParts(
+            attention_norm=self._self_attention_layer_norm,
+            query=attention._query_dense,
+            key=attention._key_dense,
+            value=attention._value_dense,
+            attention_output=attention._output_dense,
+            feedforward_norm=self._feedforward_layer_norm,
+            feedforward_hidden=self._feedforward_intermediate_dense,
+            feedforward_output=self._feedforward_output_dense,
+        )
 
     def prefill(self, inputs):
         """The block's output for (B, P, D), and keys and values (B, H, P, D / H) for `step`."""
-        attention = self._self_attention_layer
-        normalized = self._self_attention_layer_norm(inputs)
-        keys, values = attention._key_dense(normalized), attention._value_dense(normalized)
+        parts = self.parts()
+        normalized = parts.attention_norm(inputs)
+        keys, values = parts.key(normalized), parts.value(normalized)
         heads_first = (0, 2, 1, 3)
         return self(inputs), ops.transpose(keys, heads_first), ops.transpose(values, heads_first)
 
@@ -45,21 +86,21 @@ class DecoderBlock(TransformerDecoder):
 
         Kernels are transposed, (outputs, inputs), since `_affine` needs them so.
         """
-        attention, size = self._self_attention_layer, self.hidden_dim
-        projections = (attention._query_dense, attention._key_dense, attention._value_dense)
+        parts, size = self.parts(), self.hidden_dim
+        projections = (parts.query, parts.key, parts.value)
         affine = {
             "projections": (
                 ops.concatenate([ops.reshape(p.kernel, (size, size)) for p in projections], 1),
                 ops.concatenate([ops.reshape(p.bias, (size,)) for p in projections], 0),
             ),
             "output": (
-                ops.reshape(attention._output_dense.kernel, (size, size)),
-                attention._output_dense.bias,
+                ops.reshape(parts.attention_output.kernel, (size, size)),
+                parts.attention_output.bias,
             ),
         }
-        for name in ("intermediate", "output"):
-            dense = getattr(self, f"_feedforward_{name}_dense")
-            affine[f"feedforward_{name}"] = (dense.kernel, dense.bias)
+        for name in ("feedforward_hidden", "feedforward_output"):
+            dense = getattr(parts, name)
+            affine[name] = (dense.kernel, dense.bias)
         return {
             name: (
                 ops.cast(_transposed_copy(kernel), self.compute_dtype),
@@ -82,7 +123,8 @@ class DecoderBlock(TransformerDecoder):
             the output (B, D), and `recent` with this position's keys and values written in.
         """
         batch, heads, length, head_dim = ops.shape(recent[0])
-        normalized = self._self_attention_layer_norm(inputs)
+        parts = self.parts()
+        normalized = parts.attention_norm(inputs)
         projected = _affine(normalized, weights["projections"])
         query, *pair = ops.split(ops.reshape(projected, (batch, 3 * heads, 1, head_dim)), 3, 1)
         recent = tuple(
@@ -104,7 +146,7 @@ class DecoderBlock(TransformerDecoder):
         attended = ops.reshape(attended, (batch, heads * head_dim))
 
         x = inputs + _affine(attended, weights["output"])
-        hidden = _affine(self._feedforward_layer_norm(x), weights["feedforward_intermediate"])
+        hidden = _affine(parts.feedforward_norm(x), weights["feedforward_hidden"])
         return x + _affine(self.activation(hidden), weights["feedforward_output"]), recent
 
 

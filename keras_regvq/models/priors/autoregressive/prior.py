@@ -36,7 +36,7 @@ class AutoregressivePrior(TokenPrior):
         keep_probability: share of the input tokens that are kept while training; the others are
             replaced by random ones, so that the prior learns to go on from its own mistakes
             (taming's `pkeep`).
-        condition_dropout: share of the examples whose condition is hidden while training; above 0
+        condition_dropout: share of the examples whose condition is dropped while training; above 0
             for classifier-free guidance.
         gradient_checkpointing: compute each block again in the backward pass instead of keeping
             its activations; needs dropout 0.
@@ -97,17 +97,17 @@ class AutoregressivePrior(TokenPrior):
             name=name,
             trainable=trainable,
         )
-        self.settings.update(sizes)
+        self.keep_settings(**sizes)
         self._create_layers(self.dtype_policy)
 
     def _create_layers(self, policy):
-        width, small = self.settings["hidden_dim"], keras.initializers.RandomNormal(stddev=0.02)
+        width, small = self.hidden_dim, keras.initializers.RandomNormal(stddev=0.02)
         # One more than there are codes: the last entry is the start.
         self.embedding = layers.Embedding(
             self.codebook_size + 1, width, small, name="embedding", dtype=policy
         )
         self.embedding.build()
-        factorized = self.settings["position_embedding"] == "factorized"
+        factorized = self.position_embedding == "factorized"
         self.positions = GridPositions(self.grid, width, factorized, name="positions", dtype=policy)
         self.positions.build()
         # After the embedding: files of weights count layers of one class in this order.
@@ -118,13 +118,13 @@ class AutoregressivePrior(TokenPrior):
         self.blocks = [
             DecoderBlock(
                 width,
-                self.settings["num_heads"],
-                self.settings["dropout"],
-                self.settings["activation"],
+                self.num_heads,
+                self.dropout,
+                self.activation,
                 name=f"block_{index}",
                 dtype=policy,
             )
-            for index in range(self.settings["num_layers"])
+            for index in range(self.num_layers)
         ]
         for block in self.blocks:
             block.build((None, self.prefix_length + self.length, width))
@@ -152,37 +152,37 @@ class AutoregressivePrior(TokenPrior):
 
         Args:
             inputs: dict of "tokens" int32 (B, h, w), and "condition" where there is one.
-            training: replace tokens and hide conditions at random.
+            training: replace tokens and drop conditions at random.
 
         Returns:
             float32 (B, h * w, N).
         """
         tokens = ops.reshape(ops.cast(inputs["tokens"], "int32"), (-1, self.length))
         batch = ops.shape(tokens)[0]
-        hidden = None
+        dropped = None
         if training:
-            tokens, hidden = self._replace_some(tokens), self.hide_some(batch)
+            tokens, dropped = self._replace_randomly(tokens), self.draw_condition_dropout(batch)
         start = ops.full((batch, 1), self.codebook_size, dtype="int32")
         previous = ops.concatenate([start, tokens[:, :-1]], axis=1)
         x = self.positions(self.embedding(previous))
-        prefix, aligned, _ = self.embed_condition(inputs.get("condition"), hidden)
+        prefix, aligned, _ = self.embed_condition(inputs.get("condition"), dropped)
         if aligned is not None:
             x = x + aligned
         if prefix is not None:
             x = ops.concatenate([prefix, x], axis=1)
         for block in self.blocks:
             run = functools.partial(block, training=training)
-            x = keras.remat(run)(x) if self.settings["gradient_checkpointing"] else run(x)
+            x = keras.remat(run)(x) if self.gradient_checkpointing else run(x)
         return self.head(self.norm(x[:, self.prefix_length :]))
 
-    def _replace_some(self, tokens):
-        if self.settings["keep_probability"] == 1:
+    def _replace_randomly(self, tokens):
+        if self.keep_probability == 1:
             return tokens
         uniform = keras.random.uniform(ops.shape(tokens), dtype="float32", seed=self.seed_generator)
         others = keras.random.randint(
             ops.shape(tokens), 0, self.codebook_size, dtype="int32", seed=self.seed_generator
         )
-        return ops.where(uniform < self.settings["keep_probability"], tokens, others)
+        return ops.where(uniform < self.keep_probability, tokens, others)
 
     def generate(
         self,

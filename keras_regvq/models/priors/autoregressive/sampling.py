@@ -72,16 +72,16 @@ class CachedDecoder:
         prior: the AutoregressivePrior.
         size: B, examples in the batch.
         condition: a batch of what its condition takes, or None.
-        guided: work on 2B rows, the second B with their condition hidden.
+        guided: work on 2B rows, the second B with their condition dropped.
     """
 
     def __init__(self, prior, size, condition=None, guided=False):
-        self.prior, self.copies, hidden = prior, 2 if guided else 1, None
+        self.prior, self.copies, dropped = prior, 2 if guided else 1, None
         self.rows = self.copies * size
         if guided:
             condition = ops.concatenate([condition, condition])
-            hidden = ops.arange(2 * size, dtype="int32") >= size
-        prefix, aligned, _ = prior.embed_condition(condition, hidden)
+            dropped = ops.arange(2 * size, dtype="int32") >= size
+        prefix, aligned, _ = prior.embed_condition(condition, dropped)
         self.inputs = prior.positions.vectors()[None]
         if aligned is not None:
             self.inputs = self.inputs + aligned
@@ -95,9 +95,8 @@ class CachedDecoder:
 
     def empty_cache(self, length):
         """Keys and values for `length` positions of every block: a list of pairs of zeros."""
-        settings = self.prior.settings
-        heads, dtype = settings["num_heads"], self.prior.blocks[0].compute_dtype
-        shape = (self.rows, heads, length, settings["hidden_dim"] // heads)
+        heads, dtype = self.prior.num_heads, self.prior.blocks[0].compute_dtype
+        shape = (self.rows, heads, length, self.prior.hidden_dim // heads)
         return [(ops.zeros(shape, dtype), ops.zeros(shape, dtype)) for _ in self.prior.blocks]
 
     def step(self, previous, start, index, recent):

@@ -1,52 +1,50 @@
-"""Discrete diffusion over tokens: the layers, the loss and the two samplers of `DiffusionPrior`."""
+"""Discrete diffusion over tokens: mask and replace, with the layers and the loss around it."""
 
 import math
 
 import keras
-import numpy as np
 from keras import layers, ops
 
+from keras_regvq.checks.arguments import check_number, check_positive_integer
 from keras_regvq.models.layers.grid_positions import GridPositions
+from keras_regvq.models.priors.diffusion.ancestral import AncestralSampler
+from keras_regvq.models.priors.diffusion.confidence import ConfidenceSampler
 from keras_regvq.models.priors.diffusion.mask_and_replace import MaskAndReplace
+from keras_regvq.models.priors.diffusion.process import Process
 from keras_regvq.models.priors.prior_training import token_loss
-from keras_regvq.models.priors.token_choice import choose_tokens
+from keras_regvq.models.priors.token_choice import choice_arrays, choose_tokens
 
 
-class DiscreteProcess(layers.Layer):
+@keras.saving.register_keras_serializable(package="keras_regvq")
+class DiscreteProcess(Process):
     """Mask-and-replace diffusion (VQ-Diffusion): the network predicts the clean tokens.
 
     The loss is the cross-entropy of the clean tokens plus `variational_weight` times the
     variational bound on their negative log-likelihood, both in nats a token.
 
-    Sampling is "ancestral", which follows the reverse chain over the chosen steps, or "confidence"
-    (Chang et al., "MaskGIT", 2022): all masked tokens are predicted at once, the surest are kept
-    for good and the others are masked again, fewer in each step by a cosine.
-
     Args:
-        codebook_size, grid: the prior's.
-        channels: of the features that the U-Net gets.
-        num_timesteps, replace_share: of `MaskAndReplace`.
+        num_timesteps: T, steps of the chain (`mask_and_replace.MaskAndReplace`).
+        replace_share: share of the noised tokens that are replaced by random ones in the end, in
+            [0, 0.99]; the others are masked.
         variational_weight: at least 0.
+
+    Raises:
+        ValueError: for an argument that does not fit.
     """
 
+    kind = "discrete"
+    samplers = {"ancestral": AncestralSampler, "confidence": ConfidenceSampler}
     logged = ("cross_entropy", "bits_per_token")
-    methods = ("ancestral", "confidence")
 
-    def __init__(
-        self,
-        codebook_size,
-        grid,
-        channels,
-        num_timesteps,
-        replace_share,
-        variational_weight,
-        **kwargs,
-    ):
+    def __init__(self, num_timesteps=100, replace_share=0.1, variational_weight=0.01, **kwargs):
         super().__init__(**kwargs)
-        self.chain = MaskAndReplace(codebook_size, num_timesteps, replace_share)
-        self.codebook_size, self.grid = codebook_size, grid
-        self.length = grid[0] * grid[1]
-        self.variational_weight = variational_weight
+        self.num_timesteps = check_positive_integer("num_timesteps", num_timesteps)
+        self.replace_share = check_number("replace_share", replace_share, 0, 0.99)
+        self.variational_weight = check_number("variational_weight", variational_weight)
+
+    def build_for(self, codebook_size, grid, channels):
+        self.chain = MaskAndReplace(codebook_size, self.num_timesteps, self.replace_share)
+        self.codebook_size, self.length = codebook_size, grid[0] * grid[1]
         small = keras.initializers.RandomNormal(stddev=0.02)
         policy = {"dtype": self.dtype_policy}
         # One more than there are codes: the last entry is the mask.
@@ -74,7 +72,7 @@ class DiscreteProcess(layers.Layer):
     def predict(self, features, noised, times):
         """The U-Net's features (B, h, w, channels) -> logits of the clean tokens (B, L, N).
 
-        The head says what the rest of the picture suggests; to it the logarithm of
+        The head gives what the rest of the image suggests; to it the logarithm of
         q(x_t | x_0 = k) is added, by Bayes's rule. So a token that is not masked is known to be
         itself or a random one from the start, and the network need not learn to copy.
         """
@@ -108,87 +106,37 @@ class DiscreteProcess(layers.Layer):
             "bits_per_token": bound / math.log(2),
         }
 
-    def sampling_arrays(self, method, num_steps, mask, rng):
-        """What `sample` needs besides the tokens and their mask.
+    def choice_arrays(self, count, temperature, top_k, top_p):
+        return choice_arrays(self.codebook_size, count, temperature, top_k, top_p)
 
-        Args:
-            method: one of `methods`.
-            num_steps: S.
-            mask: bool (B, L), the tokens that are drawn.
-            rng: NumPy Generator.
-        """
-        count, shape = len(mask), (len(mask), num_steps, self.length)
-        arrays = {"uniform": rng.random(shape, dtype="float32")}
-        if method == "ancestral":
-            steps = np.round(np.linspace(self.chain.num_timesteps, 0, num_steps + 1))
-            times = np.broadcast_to(steps[:-1] / self.chain.num_timesteps, (count, num_steps))
-            table = self.chain.reverse_table(steps)
-            random = rng.integers(self.codebook_size, size=(count, self.length))
-            masked = rng.random((count, self.length)) >= self.chain.replace_share
-            arrays["start"] = np.where(masked, self.codebook_size, random).astype("int32")
-            arrays["table"] = np.broadcast_to(table, (count, *table.shape))
-            arrays["decision"] = rng.random(shape, dtype="float32")
-            arrays["others"] = rng.integers(self.codebook_size, size=shape, dtype="int32")
-        else:
-            masked = mask.sum(axis=1, keepdims=True)
-            share = np.cos(np.pi / 2 * np.arange(num_steps + 1) / num_steps)
-            left = np.floor(masked * share + 1e-6).astype("int32")  # before each step, and after
-            times = left[:, :-1] / self.length / (1.0 - self.chain.replace_share)
-            arrays["start"] = np.full(mask.shape, self.codebook_size, "int32")
-            arrays["left"] = left[:, 1:]
-            # The surest token is kept; noise, less and less of it, varies which one that is.
-            remaining = 1.0 - np.arange(1, num_steps + 1) / num_steps
-            noise = rng.gumbel(size=shape) * remaining[None, :, None]
-            arrays["confidence_noise"] = noise.astype("float32")
-        return {**arrays, "times": np.clip(times, 0.0, 1.0).astype("float32")}
+    def step_arrays(self, mask, num_steps, rng):
+        count, length = mask.shape
+        return {"uniform": rng.random((count, num_steps, length), dtype="float32")}
 
-    def sample(self, denoise, batch, top_k=None):
-        """Draw the masked tokens; runs inside a compiled function.
+    def from_tokens(self, tokens):
+        return tokens
 
-        Args:
-            denoise: maps noised tokens (B, L) and times (B,) to logits (B, L, N).
-            batch: dict of "tokens" and "mask" (B, L), "temperature" (B,), perhaps "top_p" (B,),
-                and what `sampling_arrays` gave.
-            top_k: Python int or None.
+    def to_tokens(self, clean):
+        return clean
 
-        Returns:
-            int32 (B, L).
-        """
-        tokens, mask = batch["tokens"], batch["mask"]
-        settle = self._follow_the_chain if "table" in batch else self._keep_the_surest
+    def with_known(self, noised, known, batch, times):
+        return ops.where(batch["mask"], noised, known)
 
-        def step(index, noised):
-            now = {
-                name: ops.take(batch[name], index, axis=1)
-                for name in ("times", "uniform", "table", "decision", "others")
-                + ("left", "confidence_noise")
-                if name in batch
-            }
-            logits = denoise(noised, now["times"])
-            clean = self._choose(logits, now["uniform"], batch, top_k)
-            return ops.where(mask, settle(noised, clean, logits, now), tokens)
-
-        start = ops.where(mask, batch["start"], tokens)
-        return ops.fori_loop(0, ops.shape(batch["times"])[1], step, start)
-
-    def _choose(self, logits, uniform, batch, top_k):
-        rows = {}
+    def clean(self, prediction, noised, batch, now, top_k):
+        rows, uniform = {}, now["uniform"]
         for name in ("temperature", "top_p"):
             if name in batch:
                 rows[name] = ops.reshape(
                     ops.broadcast_to(batch[name][:, None], ops.shape(uniform)), (-1,)
                 )
-        logits = ops.reshape(logits, (-1, self.codebook_size))
+        logits = ops.reshape(prediction, (-1, self.codebook_size))
         chosen = choose_tokens(logits, ops.reshape(uniform, (-1,)), top_k=top_k, **rows)
         return ops.reshape(chosen, (-1, self.length))
 
-    def _follow_the_chain(self, noised, clean, logits, now):
-        return self.chain.reverse(noised, clean, now["table"], now["decision"], now["others"])
-
-    def _keep_the_surest(self, noised, clean, logits, now):
-        chances = ops.take_along_axis(ops.log_softmax(logits), clean[..., None], axis=-1)[..., 0]
-        masked = noised == self.codebook_size
-        confidence = ops.where(masked, chances + now["confidence_noise"], 1e9)
-        rank = ops.argsort(ops.argsort(confidence))
-        unsure = masked & (rank < now["left"][:, None])
-        return ops.where(unsure | ops.logical_not(masked), noised, clean)
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_timesteps": self.num_timesteps,
+            "replace_share": self.replace_share,
+            "variational_weight": self.variational_weight,
+        }

@@ -1,14 +1,11 @@
-"""A U-Net on a token grid, told the time and a context: what a diffusion prior denoises with."""
-
-import math
+"""A U-Net on a token grid, given the time and a context: what a diffusion prior denoises with."""
 
 from keras import layers, ops
-from keras_hub.layers import TransformerDecoder
 
 from keras_regvq.checks.arguments import check_integer, check_number, check_positive_integer, refuse
-from keras_regvq.models.layers.blocks import Convolution, Upsample, downsample
-from keras_regvq.models.layers.group_norm import GroupNorm
-from keras_regvq.models.priors.autoregressive.decoder_block import gelu
+from keras_regvq.models.layers.blocks import Upsample, downsample
+from keras_regvq.models.priors.diffusion.time_embedding import TimeEmbedding
+from keras_regvq.models.priors.diffusion.unet_block import UNetBlock, built, convolution, norm
 
 
 class UNet(layers.Layer):
@@ -21,7 +18,7 @@ class UNet(layers.Layer):
     Skip connections add, and what comes up from a coarser level is nothing at first: features go
     straight through from the first layer to the last, and a fresh network is the residual blocks of
     the grid alone. (Concatenated skips mix all features anew in each block on the way up: such a
-    network learned what neighbouring tokens say many times more slowly.)
+    network learned from neighbouring tokens many times more slowly.)
 
     A side of the grid that is odd is halved upwards, and cut again on the way up: every grid works.
 
@@ -70,8 +67,8 @@ class UNet(layers.Layer):
             if self.widths[level] % num_heads:
                 expected = f"a divisor of level {level}'s {self.widths[level]} channels"
                 refuse("num_heads", num_heads, expected)
-        self.channels, self.num_res_blocks = channels, num_res_blocks
-        self.attention_levels, self.num_heads, self.dropout = levels, num_heads, dropout
+        for name, value in self.settings.items():
+            setattr(self, name, value)
 
     def build(self, input_shape, context_shape=None):
         """Create the weights for inputs (B, h, w, C) and a context (B, P, D) or None."""
@@ -81,16 +78,16 @@ class UNet(layers.Layer):
         self.time_embedding.build()
         self.pooled = None
         if context_shape is not None:
-            self.pooled = _built(
+            self.pooled = built(
                 layers.Dense(4 * width, use_bias=False, name="pooled", **policy),
                 (None, context_shape[-1]),
             )
         levels = range(len(self.widths))
-        self.conv_in = _built(_convolution(self.widths[0], name="conv_in", **policy), input_shape)
+        self.conv_in = built(convolution(self.widths[0], name="conv_in", **policy), input_shape)
         # Flat lists: Keras does not save what is in a list of lists.
         self.down = [block for level in levels for block in self._blocks(f"down_{level}", level)]
         self.halvings = [
-            _built(
+            built(
                 downsample(self.widths[level + 1], name=f"halve_{level}", **policy),
                 (None, None, None, self.widths[level]),
             )
@@ -98,7 +95,7 @@ class UNet(layers.Layer):
         ]
         self.middle = self._blocks("middle", levels[-1], attention=True, count=2)
         self.doublings = [
-            _built(
+            built(
                 Upsample(self.widths[level], "zeros", name=f"double_{level}", **policy),
                 (None, None, None, self.widths[level + 1]),
             )
@@ -106,7 +103,7 @@ class UNet(layers.Layer):
         ]
         self.up = [block for level in levels for block in self._blocks(f"up_{level}", level)]
         shape = (None, None, None, self.widths[0])
-        self.norm = _built(_norm(self.widths[0], name="norm", **policy), shape)
+        self.norm = built(norm(self.widths[0], name="norm", **policy), shape)
 
     def _blocks(self, name, level, attention=None, count=None):
         attention = level in self.attention_levels if attention is None else attention
@@ -122,6 +119,9 @@ class UNet(layers.Layer):
             block.build(4 * self.channels, self._context_shape)
             blocks.append(block)
         return blocks
+
+    def get_config(self):
+        return {**super().get_config(), **self.settings}
 
     def call(self, inputs, times, context=None, padding_mask=None, training=False):
         """Denoise.
@@ -163,103 +163,8 @@ class UNet(layers.Layer):
         return ops.silu(self.norm(x))
 
 
-class UNetBlock(layers.Layer):
-    """A residual block that the time scales and shifts, and a transformer block if it has heads.
-
-    Args:
-        channels: output channels.
-        num_heads: attention heads; 0: no attention.
-        dropout: rate before the second convolution.
-    """
-
-    def __init__(self, channels, num_heads, dropout=0.0, **kwargs):
-        super().__init__(**kwargs)
-        self.channels, self.num_heads = channels, num_heads
-        self.dropout = layers.Dropout(dropout, name="dropout", dtype=self.dtype_policy)
-
-    def build(self, time_dim, context_shape=None):
-        """Create the weights for a time embedding and a context."""
-        policy, channels = {"dtype": self.dtype_policy}, self.channels
-        shape = (None, None, None, channels)
-        self.norm1 = _built(_norm(channels, name="norm1", **policy), shape)
-        self.conv1 = _built(_convolution(channels, name="conv1", **policy), shape)
-        self.scale_shift = _built(
-            layers.Dense(2 * channels, kernel_initializer="zeros", name="scale_shift", **policy),
-            (None, time_dim),
-        )
-        self.norm2 = _built(_norm(channels, name="norm2", **policy), shape)
-        # The convolutions of a fresh block add nothing.
-        self.conv2 = _built(
-            _convolution(channels, name="conv2", kernel_initializer="zeros", **policy), shape
-        )
-        self.transformer = None
-        if self.num_heads:
-            self.transformer = TransformerDecoder(
-                4 * channels,
-                self.num_heads,
-                activation=gelu,
-                normalize_first=True,
-                name="transformer",
-                **policy,
-            )
-            self.transformer.build((None, None, channels), context_shape)
-
-    def call(self, inputs, time, context=None, padding_mask=None, training=False):
-        x = self.conv1(ops.silu(self.norm1(inputs)))
-        scale, shift = ops.split(self.scale_shift(time)[:, None, None], 2, axis=-1)
-        x = self.norm2(x) * (1 + scale) + shift
-        x = inputs + self.conv2(self.dropout(ops.silu(x), training=training))
-        if self.transformer is None:
-            return x
-        batch, height, width, channels = ops.shape(x)
-        attended = self.transformer(
-            ops.reshape(x, (batch, height * width, channels)),
-            context,
-            encoder_padding_mask=padding_mask,
-            use_causal_mask=False,
-            training=training,
-        )
-        return ops.reshape(attended, (batch, height, width, channels))
-
-
-class TimeEmbedding(layers.Layer):
-    """Times in [0, 1], (B,) -> (B, D): sines and cosines (Ho et al., 2020) through two layers."""
-
-    def __init__(self, frequencies, outputs, **kwargs):
-        super().__init__(autocast=False, **kwargs)
-        self.frequencies = frequencies
-        self.hidden = layers.Dense(outputs, "silu", name="hidden", dtype=self.dtype_policy)
-        self.out = layers.Dense(outputs, name="out", dtype=self.dtype_policy)
-
-    def build(self, input_shape=None):
-        self.hidden.build((None, self.frequencies))
-        self.out.build((None, self.hidden.units))
-
-    def call(self, times):
-        half = self.frequencies // 2
-        rates = ops.exp(-math.log(1e4) * ops.arange(half, dtype="float32") / half)
-        angles = 1000.0 * ops.cast(times, "float32")[:, None] * rates
-        waves = ops.concatenate([ops.sin(angles), ops.cos(angles)], axis=-1)
-        waves = ops.pad(waves, [[0, 0], [0, self.frequencies - 2 * half]])
-        return self.out(self.hidden(ops.cast(waves, self.compute_dtype)))
-
-
 def _masked_mean(context, mask):
     if mask is None:
         return ops.mean(context, axis=1)
     weights = ops.cast(mask, context.dtype)[..., None]
     return ops.sum(context * weights, axis=1) / ops.maximum(ops.sum(weights, axis=1), 1.0)
-
-
-def _norm(channels, **kwargs):
-    """Groups of 16 channels: small groups take away what is the same all over the grid."""
-    return GroupNorm(max(channels // 16, 1), **kwargs)
-
-
-def _convolution(channels, **kwargs):
-    return Convolution(channels, 3, padding="same", **kwargs)
-
-
-def _built(layer, shape):
-    layer.build(shape)
-    return layer

@@ -125,9 +125,9 @@ def test_inpainting_keeps_what_the_mask_leaves_out_and_sees_it(prior):
     maps, tokens = random_maps(), random_tokens()
     mask = np.zeros((3, *GRID), bool)
     mask[:, 1:3, 2:5] = True
-    painted = prior.generate(maps, tokens=tokens, mask=mask, seed=1)
-    np.testing.assert_array_equal(painted[~mask], tokens[~mask])
-    assert (painted[mask] != tokens[mask]).any()
+    drawn = prior.generate(maps, tokens=tokens, mask=mask, seed=1)
+    np.testing.assert_array_equal(drawn[~mask], tokens[~mask])
+    assert (drawn[mask] != tokens[mask]).any()
     nothing = prior.generate(maps, tokens=tokens, mask=np.zeros_like(mask), seed=1)
     np.testing.assert_array_equal(nothing, tokens)
     # Everything masked is plain sampling.

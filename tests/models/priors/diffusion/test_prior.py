@@ -4,6 +4,8 @@ import pytest
 from keras import ops
 
 from keras_regvq import models
+from keras_regvq.models.priors.diffusion.discrete import DiscreteProcess
+from keras_regvq.models.priors.diffusion.gaussian import GaussianProcess
 from tests.models.priors.tiny_diffusion import (
     EMBEDDING,
     PROCESSES,
@@ -11,7 +13,15 @@ from tests.models.priors.tiny_diffusion import (
     exact_denoiser,
     make_diffusion_prior,
 )
-from tests.models.priors.tiny_prior import CLASSES, CODES, GRID, IMAGE, random_maps, random_tokens
+from tests.models.priors.tiny_prior import (
+    CLASSES,
+    CODES,
+    GRID,
+    IMAGE,
+    random_maps,
+    random_tokens,
+    randomize,
+)
 
 LENGTH = GRID[0] * GRID[1]
 
@@ -96,13 +106,13 @@ def test_the_gaussian_loss_is_the_squared_error_of_the_velocity(priors):
 
 def test_latents_snap_back_to_their_tokens(priors):
     process, tokens = priors["gaussian"].process, random_tokens().reshape(3, LENGTH)
-    latents = process.latents(ops.convert_to_tensor(tokens, "int32"))
-    np.testing.assert_array_equal(ops.convert_to_numpy(process.nearest_tokens(latents)), tokens)
+    latents = process.from_tokens(ops.convert_to_tensor(tokens, "int32"))
+    np.testing.assert_array_equal(ops.convert_to_numpy(process.to_tokens(latents)), tokens)
 
 
 @pytest.mark.parametrize("process, shift", [("discrete", 3), ("gaussian", 0)])
 def test_fit_learns_what_is_where(process, shift):
-    """A token depends on its row and, in the discrete case, on the class: few steps paint them."""
+    """A token depends on its row and, in the discrete case, on the class: few steps draw them."""
     classes = np.arange(300) % CLASSES
     rows = 2 * np.arange(GRID[0])[None, :, None] + shift * classes[:, None, None]
     tokens = np.broadcast_to(rows % CODES, (300, *GRID))
@@ -125,8 +135,8 @@ def test_fit_learns_what_is_where(process, shift):
     history = prior.fit(data, batch_size=30, epochs=13, verbose=0).history
     assert history["loss"][-1] < 0.4 * history["loss"][0]
     assert set(history) == {"loss", *prior.process.logged}
-    painted = prior.generate(np.arange(CLASSES), num_steps=10, seed=0)
-    assert (painted == tokens[:CLASSES]).mean() > 0.9
+    drawn = prior.generate(np.arange(CLASSES), num_steps=10, seed=0)
+    assert (drawn == tokens[:CLASSES]).mean() > 0.9
     prior.fit(data, batch_size=30, epochs=1, verbose=0)  # averages do not prevent a second fit
 
 
@@ -161,6 +171,8 @@ def test_half_precision_keeps_logits_latents_and_losses_in_float32():
     "options, named",
     [
         ({"process": "latent"}, "process"),
+        ({"process": 3}, "process"),
+        ({"process": DiscreteProcess(), "num_timesteps": 50}, "num_timesteps"),
         ({"process": "gaussian"}, "embedding_dim"),
         ({"embedding_dim": 4}, "embedding_dim"),
         ({"attention_levels": (2,)}, "attention_levels"),
@@ -172,6 +184,47 @@ def test_half_precision_keeps_logits_latents_and_losses_in_float32():
 def test_wrong_settings_are_named(options, named):
     with pytest.raises(ValueError, match=named):
         models.DiffusionPrior(CODES, GRID, **{"channels": 8} | options)
+
+
+@pytest.mark.parametrize(
+    "process, named",
+    [
+        (DiscreteProcess(num_timesteps=12, replace_share=0.3), {"num_timesteps": 12}),
+        (GaussianProcess(embedding_dim=6), {"embedding_dim": 6}),
+    ],
+)
+def test_a_process_is_given_by_name_or_as_an_object(process, named):
+    kind, sizes = process.kind, {"channels": 8, "num_res_blocks": 1, "seed": 0}
+    options = {"replace_share": 0.3} if kind == "discrete" else {}
+    by_name = randomize(models.DiffusionPrior(CODES, GRID, kind, **sizes, **named, **options))
+    prior = randomize(models.DiffusionPrior(CODES, GRID, process, **sizes))
+    config = {**by_name.get_config(), "name": prior.name}
+    assert prior.get_config() == config and config["process"] == kind
+    for each in (prior, by_name):
+        each.set_codebook(EMBEDDING)
+    drawn, expected = (p.generate(num_samples=2, num_steps=3, seed=1) for p in (prior, by_name))
+    np.testing.assert_array_equal(drawn, expected)
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class HalvedProcess(DiscreteProcess):
+    """A process of a user: the weight of its bound is halved."""
+
+    def losses(self, tokens, outputs):
+        losses = super().losses(tokens, outputs)
+        return {**losses, "loss": (losses["loss"] + losses["cross_entropy"]) / 2}
+
+
+def test_a_process_of_a_users_own_is_trained_saved_and_sampled(tmp_path):
+    process = HalvedProcess(num_timesteps=12, variational_weight=0.5)
+    prior = models.DiffusionPrior(CODES, GRID, process, channels=8, num_res_blocks=1, seed=0)
+    prior.compile()
+    prior.fit({"tokens": random_tokens(8)}, batch_size=4, verbose=0)
+    prior.save_to_preset(tmp_path / "prior")
+    loaded = models.DiffusionPrior.from_preset(tmp_path / "prior")
+    assert type(loaded.process) is HalvedProcess and loaded.process.variational_weight == 0.5
+    drawn, expected = (p.generate(num_samples=2, num_steps=3, seed=1) for p in (loaded, prior))
+    np.testing.assert_array_equal(drawn, expected)
 
 
 def test_a_gaussian_prior_without_codebook_says_what_to_do():

@@ -7,6 +7,11 @@ from keras import ops
 
 from keras_regvq import models
 from keras_regvq.models import batched_function as inference
+from keras_regvq.models.priors.diffusion.ancestral import AncestralSampler
+from keras_regvq.models.priors.diffusion.confidence import ConfidenceSampler
+from keras_regvq.models.priors.diffusion.ddim import DDIMSampler
+from keras_regvq.models.priors.diffusion.dpm_solver import DPMSolverSampler
+from keras_regvq.models.priors.diffusion.guidance import denoiser
 from tests.models.priors.tiny_diffusion import (
     PROCESSES,
     class_priors,
@@ -16,12 +21,19 @@ from tests.models.priors.tiny_diffusion import (
 from tests.models.priors.tiny_prior import CLASSES, CODES, GRID, random_tokens
 
 LENGTH = GRID[0] * GRID[1]
-METHODS = [
+SAMPLERS = [
     ("discrete", "ancestral"),
     ("discrete", "confidence"),
     ("gaussian", "ddim"),
     ("gaussian", "dpm_solver++"),
 ]
+
+OBJECTS = {
+    "ancestral": AncestralSampler(),
+    "confidence": ConfidenceSampler(),
+    "ddim": DDIMSampler(),
+    "dpm_solver++": DPMSolverSampler(),
+}
 
 
 @pytest.fixture(scope="module")
@@ -29,9 +41,9 @@ def priors():
     return class_priors()
 
 
-@pytest.mark.parametrize("process, method", METHODS)
-def test_the_same_seed_gives_the_same_tokens_and_another_others(priors, process, method):
-    prior, options = priors[process], {"method": method, "num_steps": 4}
+@pytest.mark.parametrize("process, sampler", SAMPLERS)
+def test_the_same_seed_gives_the_same_tokens_and_another_others(priors, process, sampler):
+    prior, options = priors[process], {"sampler": sampler, "num_steps": 4}
     first = prior.generate([0, 4, 2], seed=1, **options)
     assert first.dtype == np.int32 and first.shape == (3, *GRID)
     assert 0 <= first.min() and first.max() < CODES
@@ -39,17 +51,17 @@ def test_the_same_seed_gives_the_same_tokens_and_another_others(priors, process,
     assert (prior.generate([0, 4, 2], seed=2, **options) != first).mean() > 0.2
 
 
-@pytest.mark.parametrize("process, method", METHODS)
-def test_a_result_does_not_depend_on_the_batch_size(priors, process, method):
-    prior, options = priors[process], {"method": method, "num_steps": 3, "seed": 3}
+@pytest.mark.parametrize("process, sampler", SAMPLERS)
+def test_a_result_does_not_depend_on_the_batch_size(priors, process, sampler):
+    prior, options = priors[process], {"sampler": sampler, "num_steps": 3, "seed": 3}
     whole = prior.generate([0, 1, 2, 3, 4], batch_size=5, **options)
     parts = prior.generate([0, 1, 2, 3, 4], batch_size=2, verbose=0, **options)
     assert (parts == whole).mean() > 0.99  # sums in another order decide near ties
 
 
-@pytest.mark.parametrize("process, method", METHODS)
-def test_guidance_one_is_no_guidance_and_more_changes_the_samples(priors, process, method):
-    prior, options = priors[process], {"method": method, "num_steps": 4, "seed": 1}
+@pytest.mark.parametrize("process, sampler", SAMPLERS)
+def test_guidance_one_is_no_guidance_and_more_changes_the_samples(priors, process, sampler):
+    prior, options = priors[process], {"sampler": sampler, "num_steps": 4, "seed": 1}
     plain = prior.generate([0, 4, 2], **options)
     np.testing.assert_array_equal(prior.generate([0, 4, 2], guidance_scale=1.0, **options), plain)
     nearly = prior.generate([0, 4, 2], guidance_scale=1.0 + 1e-7, **options)
@@ -68,42 +80,40 @@ def test_a_negative_condition_takes_the_place_of_no_condition(priors, process):
     assert (other != prior.generate(classes, **options)).any()
 
 
-@pytest.mark.parametrize("process, method", METHODS)
-def test_inpainting_keeps_what_the_mask_leaves_out(priors, process, method):
+@pytest.mark.parametrize("process, sampler", SAMPLERS)
+def test_inpainting_keeps_what_the_mask_leaves_out(priors, process, sampler):
     prior, tokens, mask = priors[process], random_tokens(), np.zeros((3, *GRID), bool)
     mask[:, 1:3, 2:5] = True
-    options = {"tokens": tokens, "method": method, "num_steps": 4, "seed": 1}
-    painted = prior.generate([0, 4, 2], mask=mask, **options)
-    np.testing.assert_array_equal(painted[~mask], tokens[~mask])
-    assert (painted[mask] != tokens[mask]).any()
+    options = {"tokens": tokens, "sampler": sampler, "num_steps": 4, "seed": 1}
+    drawn = prior.generate([0, 4, 2], mask=mask, **options)
+    np.testing.assert_array_equal(drawn[~mask], tokens[~mask])
+    assert (drawn[mask] != tokens[mask]).any()
     nothing = prior.generate([0, 4, 2], mask=np.zeros_like(mask), **options)
     np.testing.assert_array_equal(nothing, tokens)
 
 
-def test_the_masked_sampler_never_changes_a_fixed_token(priors, monkeypatch):
+def test_the_confidence_sampler_never_changes_a_fixed_token(priors, monkeypatch):
     """Watched inside the loop: what is unmasked after a step is the same after the next."""
-    prior, seen = priors["discrete"], []
-    keep = prior.process._keep_the_surest
+    process, seen = priors["discrete"].process, []
 
-    def watched(noised, clean, logits, now):
-        after = keep(noised, clean, logits, now)
-        seen.append((np.array(noised), np.array(after)))
-        return after
+    class Watched(ConfidenceSampler):
+        def step(self, process, now, noised, *rest):
+            after = super().step(process, now, noised, *rest)
+            seen.append(tuple(map(ops.convert_to_numpy, (noised, after))))
+            return after
 
-    monkeypatch.setattr(prior.process, "_keep_the_surest", watched)
     monkeypatch.setattr(
-        "keras_regvq.models.priors.diffusion.discrete.ops.fori_loop",
+        "keras_regvq.models.priors.diffusion.process.ops.fori_loop",
         lambda lower, upper, body, state: _python_loop(lower, upper, body, state),
     )
-    mask = np.ones((2, *GRID), bool)
-    rng = np.random.default_rng(0)
-    arrays = prior.process.sampling_arrays("confidence", 5, mask.reshape(2, -1), rng)
-    batch = {"tokens": np.zeros((2, LENGTH), "int32"), "mask": mask.reshape(2, -1)}
+    mask = np.ones((2, LENGTH), bool)
+    arrays = process.sampling_arrays(Watched(), mask, 5, np.random.default_rng(0))
+    batch = {"tokens": np.zeros((2, LENGTH), "int32"), "mask": mask}
     batch = {**batch, "temperature": np.ones(2, "float32"), **arrays}
     batch = keras.tree.map_structure(ops.convert_to_tensor, batch)
-    embedded = prior.embed_condition(ops.convert_to_tensor([0, 4], "int32"))
+    batch["condition"] = ops.convert_to_tensor([0, 4], "int32")
     with _without_gradients():
-        result = prior.process.sample(lambda x, t: prior.denoise(x, t, *embedded), batch)
+        result = process.sample(Watched(), denoiser(priors["discrete"], batch), batch)
     assert len(seen) == 5
     for before, after in seen:
         fixed = before != CODES
@@ -111,7 +121,7 @@ def test_the_masked_sampler_never_changes_a_fixed_token(priors, monkeypatch):
     left = [(after == CODES).sum(axis=1) for _, after in seen]
     expected = [int(LENGTH * np.cos(np.pi / 2 * i / 5) + 1e-6) for i in range(1, 6)]
     np.testing.assert_array_equal(left, np.stack([expected, expected], axis=1))
-    assert (np.array(result) < CODES).all()
+    assert (ops.convert_to_numpy(result) < CODES).all()
 
 
 def _python_loop(lower, upper, body, state):
@@ -141,7 +151,9 @@ def test_ancestral_sampling_of_an_exact_network_draws_from_the_data(monkeypatch)
         np.testing.assert_allclose(counts, shares, atol=4 * 0.5 / 6000**0.5)
 
 
-def test_calls_of_equal_shape_compile_once(monkeypatch):
+@pytest.fixture
+def traced(monkeypatch):
+    """A list that grows by one at each trace of a compiled function."""
     traced, original = [], inference._FunctionModel.call
 
     def counting(self, inputs):
@@ -149,24 +161,94 @@ def test_calls_of_equal_shape_compile_once(monkeypatch):
         return original(self, inputs)
 
     monkeypatch.setattr(inference._FunctionModel, "call", counting)
-    prior = make_diffusion_prior()
-    for seed, temperature in enumerate((1.0, 0.7, 1.3)):
-        prior.generate(num_samples=2, num_steps=3, seed=seed, temperature=temperature)
-        if seed == 0:
+    return traced
+
+
+def traces_once(traced, calls):
+    """Whether the calls after the first traced nothing; PyTorch traces nothing at all."""
+    for number, call in enumerate(calls):
+        call()
+        if number == 0:
             first = len(traced)
-    assert len(traced) == (3 * first if keras.backend.backend() == "torch" else first)
+    return len(traced) == (len(calls) * first if keras.backend.backend() == "torch" else first)
+
+
+def test_calls_of_equal_shape_compile_once(traced):
+    prior, options = make_diffusion_prior(), {"num_samples": 2, "num_steps": 3}
+    assert traces_once(
+        traced,
+        [
+            lambda: prior.generate(seed=0, temperature=1.0, **options),
+            lambda: prior.generate(seed=1, temperature=0.7, sampler="ancestral", **options),
+            lambda: prior.generate(seed=2, temperature=1.3, sampler=AncestralSampler(), **options),
+        ],
+    )
+    assert len(prior._samplers) == 1
+
+
+def test_samplers_that_differ_in_their_coefficients_alone_compile_once(traced):
+    prior, options = make_diffusion_prior("gaussian"), {"num_samples": 2, "num_steps": 3, "seed": 0}
+    assert traces_once(
+        traced,
+        [
+            lambda: prior.generate(**options),
+            lambda: prior.generate(sampler="ddim", **options),
+            lambda: prior.generate(sampler=DPMSolverSampler(), **options),
+        ],
+    )
+    assert len(prior._samplers) == 1
+    prior.generate(sampler=DDIMSampler(0.3), **options)
+    prior.generate(sampler="ddim", eta=0.7, **options)
+    assert len(prior._samplers) == 2  # noise in each step, too
+
+
+@pytest.mark.parametrize("process, sampler", SAMPLERS)
+def test_a_sampler_is_given_by_name_as_an_object_or_as_method(priors, process, sampler):
+    prior, options = priors[process], {"num_steps": 4, "seed": 1}
+    expected = prior.generate([0, 4, 2], sampler=sampler, **options)
+    by_object = prior.generate([0, 4, 2], sampler=OBJECTS[sampler], **options)
+    np.testing.assert_array_equal(by_object, expected)
+    as_method = prior.generate([0, 4, 2], method=sampler, **options)
+    np.testing.assert_array_equal(as_method, expected)
+
+
+def test_a_sampler_of_a_users_own_decides_each_step(priors):
+    """Half of the tokens are drawn in each of two steps, in raster order."""
+
+    class RasterSampler(ConfidenceSampler):
+        def step(self, process, now, noised, prediction, clean, previous):
+            masked = noised == process.codebook_size
+            drawn = ops.cumsum(ops.cast(masked, "int32"), axis=-1) <= LENGTH // 2
+            return ops.where(masked & drawn, clean, noised)
+
+    prior = priors["discrete"]
+    sampled = prior.generate([0, 4], sampler=RasterSampler(), num_steps=2, seed=1, temperature=0)
+    embedded = prior.embed_condition(ops.convert_to_tensor([0, 4], "int32"))
+    tokens = np.full((2, LENGTH), CODES, "int32")
+    # As many masks as the cosine leaves; at most nine of ten are masks at time 1.
+    shares = [1.0, int(LENGTH * np.cos(np.pi / 4)) / LENGTH]
+    for half, share in zip(np.split(np.arange(LENGTH), 2), shares, strict=True):
+        times = np.full(2, min(share / 0.9, 1.0), "float32")
+        logits = prior.denoise(*map(ops.convert_to_tensor, (tokens, times)), *embedded)
+        tokens[:, half] = ops.convert_to_numpy(logits).argmax(axis=-1)[:, half]
+    np.testing.assert_array_equal(sampled.reshape(2, -1), tokens)
 
 
 @pytest.mark.parametrize(
     "process, arguments, named",
     [
-        ("discrete", {"method": "ddim"}, "'ancestral', 'confidence'"),
-        ("gaussian", {"method": "ancestral"}, "'dpm_solver\\+\\+', 'ddim'"),
+        ("discrete", {"sampler": "ddim"}, "'ancestral', 'confidence'"),
+        ("gaussian", {"sampler": "ancestral"}, "'dpm_solver\\+\\+', 'ddim'"),
         ("discrete", {"num_steps": 13}, "num_timesteps=12"),
         ("discrete", {"num_steps": 0}, "num_steps"),
         ("gaussian", {"temperature": 0.5}, "for discrete priors"),
+        ("discrete", {"sampler": DDIMSampler()}, "for a gaussian process"),
+        ("discrete", {"sampler": 3}, "sampler"),
+        ("discrete", {"sampler": "ancestral", "method": "ancestral"}, "method"),
+        ("discrete", {"method": "ddim"}, "`method`.*'ancestral', 'confidence'"),
         ("gaussian", {"eta": 0.5}, "eta"),
-        ("gaussian", {"method": "ddim", "eta": 2}, "eta"),
+        ("gaussian", {"sampler": DDIMSampler(0.2), "eta": 0.5}, "eta"),
+        ("gaussian", {"sampler": "ddim", "eta": 2}, "eta"),
         ("discrete", {"guidance_scale": -1}, "guidance_scale"),
         ("discrete", {"negative_condition": [1]}, "negative_condition"),
         ("discrete", {"negative_condition": [1, 1, 1]}, "guidance_scale"),
