@@ -85,7 +85,7 @@ class LabelMapCondition(Condition):
 
     Two patch embeddings (Dosovitskiy et al., 2021) of the one-hot map: one on `prefix_grid` makes
     the prefix, which says what the whole picture holds; one on the image tokens' own grid is added
-    to each token's input, and says what is to be painted there.
+    to each token's input, and says what is to be there.
 
     Args:
         num_classes: labels are 0 to num_classes - 1.
@@ -99,7 +99,7 @@ class LabelMapCondition(Condition):
     def __init__(self, num_classes, image_size, prefix_grid=None, **kwargs):
         super().__init__(**kwargs)
         self.num_classes = check_positive_integer("num_classes", num_classes)
-        self.shape = check_grid("image_size", image_size)
+        self.image_size = self.shape = check_grid("image_size", image_size)
         self.prefix_grid = prefix_grid and check_grid("prefix_grid", prefix_grid)
 
     def build_for(self, grid, hidden_dim):
@@ -142,7 +142,7 @@ class LabelMapCondition(Condition):
         return {
             **super().get_config(),
             "num_classes": self.num_classes,
-            "image_size": self.shape,
+            "image_size": self.image_size,
             "prefix_grid": self.prefix_grid,
         }
 

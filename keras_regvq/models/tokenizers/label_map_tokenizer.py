@@ -88,7 +88,8 @@ class LabelMapTokenizer(CheckedModel, PresetModel):
         }
         encoder = build_encoder(embedding_channels=quantizer.embedding_dim, **architecture)
         decoder = build_decoder(embedding_dim=quantizer.embedding_dim, **architecture)
-        quantizer.build((None, None, None, quantizer.embedding_dim))
+        if not quantizer.built:  # one of a saved config is
+            quantizer.build((None, None, None, quantizer.embedding_dim))
         super().__init__(dtype=dtype, name=name, trainable=trainable)
         self.encoder, self.quantizer, self.decoder = encoder, quantizer, decoder
         self.num_classes, self.image_size, self.sizes = num_classes, image_size, sizes
