@@ -25,7 +25,8 @@ class TextFeatureCondition(Condition):
 
     def __init__(self, max_length, feature_dim, **kwargs):
         super().__init__(autocast=False, **kwargs)
-        self.prefix_length = check_positive_integer("max_length", max_length)
+        self.max_length = check_positive_integer("max_length", max_length)
+        self.prefix_length = self.max_length
         self.feature_dim = check_positive_integer("feature_dim", feature_dim)
         self.shape = (self.prefix_length, self.feature_dim)
 

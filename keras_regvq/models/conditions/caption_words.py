@@ -26,7 +26,8 @@ class WordCondition(Condition):
     def __init__(self, vocabulary_size, max_length, num_layers=2, num_heads=4, **kwargs):
         super().__init__(**kwargs)
         self.vocabulary_size = check_positive_integer("vocabulary_size", vocabulary_size)
-        self.prefix_length = check_positive_integer("max_length", max_length)
+        self.max_length = check_positive_integer("max_length", max_length)
+        self.prefix_length = self.max_length
         self.shape = (self.prefix_length,)
         self.num_layers = check_positive_integer("num_layers", num_layers)
         self.num_heads = check_positive_integer("num_heads", num_heads)

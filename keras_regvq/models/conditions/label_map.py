@@ -29,7 +29,7 @@ class LabelMapCondition(Condition):
     def __init__(self, num_classes, image_size, prefix_grid=None, **kwargs):
         super().__init__(**kwargs)
         self.num_classes = check_positive_integer("num_classes", num_classes)
-        self.shape = check_grid("image_size", image_size)
+        self.image_size = self.shape = check_grid("image_size", image_size)
         self.prefix_grid = prefix_grid and check_grid("prefix_grid", prefix_grid)
 
     def build_for(self, grid, hidden_dim):
@@ -72,6 +72,6 @@ class LabelMapCondition(Condition):
         return {
             **super().get_config(),
             "num_classes": self.num_classes,
-            "image_size": self.shape,
+            "image_size": self.image_size,
             "prefix_grid": self.prefix_grid,
         }

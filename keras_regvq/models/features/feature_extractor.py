@@ -127,4 +127,5 @@ def _truncate(model, layer_names):
         if layer_name not in layers:
             expected = f"layers of {model.name!r}, which are {', '.join(layers)}"
             refuse("layer_names", repr(layer_name), expected)
-    return keras.Model(inputs[0], [layers[name].output for name in layer_names])
+    outputs = [layers[name].output for name in layer_names]
+    return keras.Model(inputs[0], outputs, name=model.name)

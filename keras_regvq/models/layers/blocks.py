@@ -112,7 +112,12 @@ def downsample(channels, **kwargs):
 
 @keras.saving.register_keras_serializable(package="keras_regvq")
 class Upsample(layers.Layer):
-    """Nearest neighbour x2, then a 3x3 convolution: (H, W) -> (2H, 2W)."""
+    """Nearest neighbour x2, then a 3x3 convolution: (H, W) -> (2H, 2W).
+
+    Args:
+        channels: output channels.
+        kernel_initializer: of the convolution.
+    """
 
     def __init__(self, channels, kernel_initializer="glorot_uniform", **kwargs):
         super().__init__(**kwargs)
@@ -125,6 +130,7 @@ class Upsample(layers.Layer):
             name="conv",
             dtype=self.dtype_policy,
         )
+        self.kernel_initializer = self.conv.kernel_initializer
 
     def build(self, input_shape):
         self.conv.build(input_shape)
@@ -140,4 +146,8 @@ class Upsample(layers.Layer):
         return (batch, *double, self.channels)
 
     def get_config(self):
-        return {**super().get_config(), "channels": self.channels}
+        return {
+            **super().get_config(),
+            "channels": self.channels,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+        }

@@ -39,3 +39,11 @@ class GridPositions(keras.layers.Layer):
     def call(self, inputs):
         """Add them to (B, h * w, D)."""
         return inputs + self.vectors()
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "grid": self.grid,
+            "hidden_dim": self.hidden_dim,
+            "factorized": self.factorized,
+        }
