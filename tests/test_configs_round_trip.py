@@ -61,6 +61,7 @@ MADE = {
     ),
     "FIDInception": lambda: models.FIDInception(output="logits_unbiased", name="f"),
     "FeatureExtractor": make_features,
+    "FiniteScalarQuantizer": lambda: quantizers.FiniteScalarQuantizer((4, 3), name="q"),
     "FrechetDistance": lambda: metrics.FrechetDistance(name="f"),
     "GaussianProcess": lambda: GaussianProcess(6, name="p"),
     "GridPositions": lambda: GridPositions((2, 3), 8, False, name="g"),
@@ -104,6 +105,7 @@ MADE = {
 # Bases without a whole implementation.
 ABSTRACT = {
     "CodeCounts",
+    "CodebookQuantizer",
     "Condition",
     "ImageFeatures",
     "ImageGenerator",
@@ -116,7 +118,6 @@ ABSTRACT = {
     "TwoPlayerModel",
 }
 _METRICS = ("FrechetDistance", "KernelDistance", "ManifoldPrecision", "ManifoldRecall")
-_SIZES = {"base_channels", "channel_multipliers", "num_res_blocks", "attention_resolutions"}
 # Where weights are read from is no part of a model, nor is what another object owns, and the
 # features of a metric are a function.
 NOT_IN_CONFIG = {
@@ -129,14 +130,12 @@ NOT_IN_CONFIG = {
     "VGG19Features": {"weights"},
     **{name: {"feature_extractor"} for name in _METRICS},
 }
-# Besides, what goes by another name: a Keras model's own `output`, a network cut to its layers, a
-# temperature that changes while a model trains, and the sizes inside `ImageTokenizer.architecture`.
+# Besides, what goes by another name: a Keras model's own `output`, a network cut to its layers, and
+# a temperature that changes while a model trains.
 NOT_AN_ATTRIBUTE = {
     "FIDInception": {"output"},
     "FeatureExtractor": {"model"},
     "GumbelQuantizer": {"temperature"},
-    "ImageTokenizer": {*_SIZES, "latent_channels", "dropout", "middle_attention", "norm_groups"},
-    "LabelMapTokenizer": {*_SIZES, "latent_channels"},
     "RegularizedQuantizer": {"temperature"},
     "VGG19Features": {"backbone"},
 }
