@@ -54,7 +54,8 @@ class Quantizer(keras.layers.Layer):
             dict of "embeddings" (B, L, d), the codes with the gradient that training needs, and
             "tokens" int32 (B, L), the codes used; and, unless they are as given here,
             "best_tokens" int32 (B, L), those used at inference ("tokens"), "mask" bool (B, L),
-            where codes were sampled (nowhere), and "losses", weighted scalars (none).
+            where codes were sampled (nowhere), and "losses", weighted scalars of all
+            `loss_names`, in training or not (none).
         """
         raise NotImplementedError(f"{type(self).__name__} must implement choose_codes()")
 

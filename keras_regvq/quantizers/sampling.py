@@ -21,7 +21,8 @@ class SamplingQuantizer(SavesRandomState, CodebookQuantizer):
     Owns the codebook, the 1x1 projection to logits, the temperature and the random state. The
     temperature is a variable, so that a callback can change it between steps without retracing;
     the random state is saved with the weights, so that a resumed run draws what the
-    uninterrupted one would have drawn.
+    uninterrupted one would have drawn. A subclass's `choose_codes` calls `look_up` with
+    `gumbel_noise` while it trains, or the steps of it, and `look_up_best` at inference.
     """
 
     def __init__(

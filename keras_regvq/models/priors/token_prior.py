@@ -16,7 +16,9 @@ class TokenPrior(TrainsPrior, SavesRandomState, PresetModel):
     """Base class: a distribution over grids of tokens, given a condition.
 
     `fit` takes {"tokens": (n, h, w)}, with "condition" where there is one. A subclass maps such a
-    dict in `call` to what its `token_losses` need, calls `create_trackers`, and has `generate`.
+    dict in `call` to what its `token_losses` need, besides the tokens; calls `keep_settings`,
+    `create_condition` and `create_trackers`; and has `generate`. Inside a generator of images
+    `token_losses` gets the tokens without the condition.
 
     Args:
         codebook_size: N, the tokenizer's.
