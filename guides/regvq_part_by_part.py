@@ -19,7 +19,7 @@ from keras import ops
 import keras_regvq
 from keras_regvq import losses, quantizers
 from keras_regvq.backend.autodiff import losses_and_gradient
-from keras_regvq.training.adversarial.step import surrogate
+from keras_regvq.training.adversarial.surrogate import surrogate
 
 keras.utils.set_random_seed(0)
 rng = np.random.default_rng(0)
@@ -537,4 +537,4 @@ print(f"the loss {float(sum(terms.values())):.6f}, the surrogate's value {float(
 # * The formulas live where their names say: `keras_regvq/quantizers/regularized.py` (mask, prior),
 #   `keras_regvq/quantizers/straight_through.py` (its gradient, without ever holding
 #   all positions times all codes), `keras_regvq/losses/` (KL, PCL) and
-#   `keras_regvq/training/adversarial/step.py` (the cut).
+#   `keras_regvq/training/adversarial/surrogate.py` (the cut).

@@ -4,7 +4,8 @@ from keras import ops
 
 from keras_regvq.backend.autodiff import losses_and_gradient
 from keras_regvq.losses import hinge_discriminator_loss, hinge_generator_loss
-from keras_regvq.training.adversarial.step import adaptive_weight, surrogate
+from keras_regvq.training.adversarial.adaptive_weight import adaptive_weight
+from keras_regvq.training.adversarial.surrogate import surrogate
 
 
 class TokenizerObjective:

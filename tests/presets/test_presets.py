@@ -12,7 +12,7 @@ import keras_regvq
 from keras_regvq import presets
 from keras_regvq.models import DiffusionPrior, ImageTokenizer
 from keras_regvq.quantizers import RegularizedQuantizer, VectorQuantizer
-from tests.presets.formats import foreign_peers
+from tests.presets.formats import peer_models
 
 BACKENDS = ("tensorflow", "jax", "torch")
 
@@ -83,11 +83,11 @@ def test_the_class_method_and_the_function_load_the_same(preset, tokenizer, imag
 
 def test_a_class_reads_what_the_function_reads_and_refuses_another_class(tmp_path):
     torch = pytest.importorskip("torch")
-    torch.save({"state_dict": foreign_peers.taming_model().state_dict()}, tmp_path / "vq.ckpt")
+    torch.save({"state_dict": peer_models.taming_model().state_dict()}, tmp_path / "vq.ckpt")
     loaded = ImageTokenizer.from_preset(tmp_path / "vq.ckpt", image_size=32)
     expected = keras_regvq.from_preset(tmp_path / "vq.ckpt", image_size=32)
-    tokens = loaded.encode(foreign_peers.images(32))
-    np.testing.assert_array_equal(tokens, expected.encode(foreign_peers.images(32)))
+    tokens = loaded.encode(peer_models.images(32))
+    np.testing.assert_array_equal(tokens, expected.encode(peer_models.images(32)))
     with pytest.raises(ValueError, match="holds an ImageTokenizer.*a preset of DiffusionPrior"):
         DiffusionPrior.from_preset(tmp_path / "vq.ckpt")
     with pytest.raises(ValueError, match="keras_regvq>ImageTokenizer.*a preset of DiffusionPrior"):

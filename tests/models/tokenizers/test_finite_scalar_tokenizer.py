@@ -77,7 +77,7 @@ def test_priors_train_on_its_tokens_and_sample_them(kind, tokenizer, images):
     tokens = tokenizer.encode(images)
     if kind == "gaussian":  # all codes are told apart
         every = np.arange(64).reshape(1, 64) % CODES
-        found = prior.process.nearest_tokens(prior.process.latents(every))
+        found = prior.process.to_tokens(prior.process.from_tokens(every))
         np.testing.assert_array_equal(keras.ops.convert_to_numpy(found), every)
     prior.compile(keras.optimizers.Adam(1e-3))
     history = prior.fit({"tokens": tokens}, batch_size=2, verbose=0).history

@@ -1,10 +1,7 @@
-"""Both players of the adversarial game in one loss, cut at the reconstruction.
+"""The adaptive weight of the adversarial loss: VQ-GAN's lambda.
 
-The generator's losses reach the generator only through the reconstruction r, so that their
-gradient with respect to r is all it needs. With g that gradient, sum(sg(g) * r) has the same
-gradient for every weight of the generator: a surrogate that Keras's own trainer can differentiate
-on any backend. The adaptive weight needs the gradients of both losses at the last convolution's
-kernel: the convolution's own backward pass, applied to the two image gradients.
+It needs the gradients of both losses at the last convolution's kernel: the convolution's own
+backward pass, applied to the two image gradients.
 """
 
 from keras import ops
@@ -42,9 +39,3 @@ def adaptive_weight(hidden, kernel, reconstruction_gradient, generator_gradient)
     )
     norms = [ops.norm(ops.reshape(part, (-1,))) for part in ops.split(gradient, 2, axis=-1)]
     return ops.stop_gradient(ops.clip(norms[0] / (norms[1] + 1e-4), 0.0, 1e4))
-
-
-def surrogate(value, image_gradient, images):
-    """A scalar of the given value whose gradient for `images` is `image_gradient`."""
-    linear = ops.sum(ops.stop_gradient(image_gradient) * images)
-    return linear + ops.stop_gradient(value - linear)

@@ -2,12 +2,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_regvq.training.adversarial.step import (
-    adaptive_weight,
-    last_kernel_gradient,
-    surrogate,
-)
-from tests.gradients import value_and_gradients
+from keras_regvq.training.adversarial.adaptive_weight import adaptive_weight, last_kernel_gradient
 
 
 @pytest.fixture
@@ -60,12 +55,3 @@ def test_the_adaptive_weight_is_finite_where_the_adversary_has_no_gradient(convo
     norm = np.linalg.norm(kernel_gradient_by_loops(hidden, gradient))
     assert norm > 1.0  # so that norm / 1e-4 must be clipped
     assert float(numpy_of(adaptive_weight(*tensors(arrays)))) == 1e4
-
-
-def test_a_surrogate_has_the_value_and_the_gradient_it_is_given(convolution):
-    images, _, gradient, _ = convolution
-    value, (received,) = value_and_gradients(
-        lambda images: surrogate(3.5, ops.convert_to_tensor(gradient), images), images
-    )
-    np.testing.assert_allclose(value, 3.5, rtol=1e-6)
-    np.testing.assert_array_equal(received, gradient)
