@@ -22,6 +22,9 @@ from keras_regvq.models.priors.diffusion.discrete import DiscreteProcess
 from keras_regvq.models.priors.diffusion.dpm_solver import DPMSolverSampler
 from keras_regvq.models.priors.diffusion.gaussian import GaussianProcess
 from keras_regvq.models.priors.diffusion.prior import DiffusionPrior
+from keras_regvq.models.priors.diffusion.process import Process
+from keras_regvq.models.priors.diffusion.sampler import Sampler
+from keras_regvq.models.priors.token_prior import TokenPrior
 from keras_regvq.models.text_encoders.pretrained import PretrainedTextEncoder
 from keras_regvq.models.text_encoders.text_encoder import TextEncoder
 from keras_regvq.models.text_encoders.vocabulary import VocabularyEncoder
@@ -49,11 +52,14 @@ __all__ = [
     "LabelMapTokenizer",
     "PatchDiscriminator",
     "PretrainedTextEncoder",
+    "Process",
+    "Sampler",
     "SemanticToImage",
     "TextEncoder",
     "TextFeatureCondition",
     "TextToImage",
     "TokenCondition",
+    "TokenPrior",
     "TokenizedMapCondition",
     "VGG19Features",
     "VocabularyEncoder",

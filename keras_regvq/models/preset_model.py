@@ -128,9 +128,10 @@ class PresetModel(Preset, keras.Model):
 def may_be_in_preset(cls):
     """Whether a registered class may be named by a preset's config."""
     from keras_regvq.models.conditions.condition import Condition  # these modules import this one
+    from keras_regvq.models.priors.diffusion.process import Process
     from keras_regvq.models.text_encoders.text_encoder import TextEncoder
 
-    parts = (Preset, Quantizer, Condition, TextEncoder)
+    parts = (Preset, Quantizer, Condition, Process, TextEncoder)
     if package_of(cls) == "keras_regvq":
         return issubclass(cls, parts)
     bases = (*parts, keras.layers.Layer, keras.initializers.Initializer)

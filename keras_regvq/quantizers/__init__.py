@@ -5,6 +5,7 @@ from keras_regvq.quantizers.finite_scalar import FiniteScalarQuantizer
 from keras_regvq.quantizers.gumbel import GumbelQuantizer
 from keras_regvq.quantizers.quantizer import Quantizer
 from keras_regvq.quantizers.regularized import RegularizedQuantizer
+from keras_regvq.quantizers.sampling import SamplingQuantizer
 from keras_regvq.quantizers.vector import VectorQuantizer
 
 __all__ = [
@@ -13,5 +14,6 @@ __all__ = [
     "GumbelQuantizer",
     "Quantizer",
     "RegularizedQuantizer",
+    "SamplingQuantizer",
     "VectorQuantizer",
 ]

@@ -24,7 +24,7 @@ class ImageGenerator(TrainsPrior, PresetModel):
 
     Args:
         tokenizer: a trained ImageTokenizer.
-        prior: a prior over its tokens: AutoregressivePrior or DiffusionPrior.
+        prior: a `TokenPrior` over its tokens: AutoregressivePrior, DiffusionPrior or your own.
 
     Raises:
         ValueError: if the two do not fit each other.
@@ -37,7 +37,7 @@ class ImageGenerator(TrainsPrior, PresetModel):
         if not isinstance(tokenizer, ImageTokenizer):
             refuse("tokenizer", describe(tokenizer), "a keras_regvq.models.ImageTokenizer")
         if not isinstance(prior, TokenPrior):
-            expected = "a keras_regvq.models.AutoregressivePrior or DiffusionPrior"
+            expected = "a prior: keras_regvq.models.AutoregressivePrior, DiffusionPrior or another TokenPrior"
             refuse("prior", describe(prior), expected)
         check_fit("codes", prior.codebook_size, tokenizer.codebook_size)
         check_fit("grid", prior.grid, tokenizer.token_grid)
