@@ -37,7 +37,9 @@ class ImageGenerator(TrainsPrior, PresetModel):
         if not isinstance(tokenizer, ImageTokenizer):
             refuse("tokenizer", describe(tokenizer), "a keras_regvq.models.ImageTokenizer")
         if not isinstance(prior, TokenPrior):
-            expected = "a prior: keras_regvq.models.AutoregressivePrior, DiffusionPrior or another TokenPrior"
+            expected = (
+                "keras_regvq.models.AutoregressivePrior, DiffusionPrior or another TokenPrior"
+            )
             refuse("prior", describe(prior), expected)
         check_fit("codes", prior.codebook_size, tokenizer.codebook_size)
         check_fit("grid", prior.grid, tokenizer.token_grid)
