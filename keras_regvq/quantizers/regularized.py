@@ -97,7 +97,7 @@ class RegularizedQuantizer(SamplingQuantizer):
         noise = mask_noise(self.gumbel_noise(batch, length), mask)  # M g
         best, sampled = self.largest_logits(features, noise)  # argmax l, argmax(l + M g)
         tokens = ops.where(mask, sampled, best)  # p
-        temperature = ops.where(mask, self.temperature, 1.0)
+        temperature = ops.where(mask, ops.copy(self.temperature), 1.0)
         embeddings, frequencies = self.straight_through(features, tokens, noise, temperature)
         return {
             "embeddings": embeddings,  # p Z
