@@ -1,9 +1,9 @@
 """Every test runs on the backend that KERAS_BACKEND names.
 
 What no backend computes (files, data, messages) and what is long and made of parts that have tests
-of their own (guides, recipes) need not be tested three times. In a run of the whole suite each such
-file runs on one backend, and on another one tomorrow; `--all` runs all of them everywhere, and so
-does a run that names files.
+of their own (guides, recipes) need not be tested three times. In a run of the whole suite each file
+of `ONE_BACKEND`, and each test marked `one_backend`, runs on one backend, and on another one
+tomorrow; `--all` runs all of them everywhere, and so does a run that names files.
 """
 
 import os
@@ -16,23 +16,33 @@ keras.config.disable_traceback_filtering()
 
 BACKENDS = ("tensorflow", "jax", "torch")
 ONE_BACKEND = (
+    "tests/backend/test_tensorflow_logs.py",
     "tests/benchmarks/",
     "tests/data/",
     "tests/files/",
     "tests/guides/",
     "tests/models/features/",
+    "tests/models/generators/test_text_to_image.py",
     "tests/models/generators/test_token_cache.py",
     "tests/models/text_encoders/",
+    "tests/models/tokenizers/test_image_channels.py",
     "tests/presets/formats/",
+    "tests/presets/test_convert.py",
     "tests/presets/test_hub.py",
     "tests/presets/test_preset_safety.py",
     "tests/presets/test_preset_saving.py",
     "tests/recipes/",
+    "tests/test_configs_round_trip.py",
     "tests/test_main.py",
     "tests/test_package.py",
     "tests/test_pictures.py",
+    "tests/test_private_names.py",
     "tests/test_readme.py",
 )
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "one_backend: takes turns on the backends")
 
 
 def pytest_addoption(parser):
@@ -42,18 +52,25 @@ def pytest_addoption(parser):
 def pytest_collection_modifyitems(config, items):
     if config.getoption("--all") or config.args_source != pytest.Config.ArgsSource.TESTPATHS:
         return
-    files = [item.nodeid.split("::")[0] for item in items]
-    turns = sorted({file for file in files if file.startswith(ONE_BACKEND)})
+    turns = [turn_of(item) for item in items]
     # The same day for all workers and all three backends: `run.sh` sets it.
     first = int(os.environ.get("TEST_DAY", "0"))
     others = {
-        file
-        for number, file in enumerate(turns, first)
+        turn
+        for number, turn in enumerate(sorted(set(turns) - {None}), first)
         if BACKENDS[number % 3] != keras.backend.backend()
     }
-    left_out = [item for item, file in zip(items, files, strict=True) if file in others]
-    items[:] = [item for item, file in zip(items, files, strict=True) if file not in others]
+    left_out = [item for item, turn in zip(items, turns, strict=True) if turn in others]
+    items[:] = [item for item, turn in zip(items, turns, strict=True) if turn not in others]
     config.hook.pytest_deselected(items=left_out)
+
+
+def turn_of(item):
+    """What takes turns on the backends: a file, a test, or None for what runs on all of them."""
+    file = item.nodeid.split("::")[0]
+    if file.startswith(ONE_BACKEND):
+        return file
+    return item.nodeid if item.get_closest_marker("one_backend") else None
 
 
 @pytest.fixture(autouse=True)

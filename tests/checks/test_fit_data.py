@@ -179,6 +179,7 @@ WRONG_PAIRS = [
 ]
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("make, kind", GOOD_PAIRS)
 def test_all_kinds_of_data_are_trained_on_and_evaluated(make, kind, models):
     model, steps = models(make), {"steps_per_epoch": 3} if kind == "generator" else {}
@@ -299,6 +300,7 @@ def test_on_batch_methods_check_too(models):
     assert np.isfinite(model.train_on_batch(GOOD[autoregressive_prior], return_dict=True)["loss"])
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("kind", ["arrays", "tf.data"])
 def test_a_gaussian_prior_needs_its_codebook_and_then_trains(kind):
     sizes = (8, (1,), 1, (), 1)

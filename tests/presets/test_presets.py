@@ -48,6 +48,7 @@ def preset(tokenizer, tmp_path):
     return tmp_path / "preset"
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_preset_saved_here_gives_the_same_in_a_new_process_on_each_backend(
     backend, preset, tokenizer, images, tmp_path
@@ -103,6 +104,7 @@ for preset in sys.argv[1:]:
 """
 
 
+@pytest.mark.one_backend
 def test_who_imports_the_models_alone_loads_presets(preset):
     arguments = [sys.executable, "-c", MODELS_ALONE, "regvq_f4_256", str(preset)]
     result = subprocess.run(arguments, capture_output=True, text=True)

@@ -38,6 +38,7 @@ def test_the_generator_predicts_held_out_scenes(model, scenes):
     assert bits == pytest.approx(4.081, abs=0.02)
 
 
+@pytest.mark.one_backend
 def test_the_generator_follows_the_map(model, scenes):
     maps = scenes["labels"][:8]
     generated = model.generate(maps, seed=0)
@@ -70,6 +71,7 @@ def test_the_generator_from_words_predicts_tokens_that_it_does_not_see(scenes):
     assert bits[1] > bits[0] + 0.3  # with the captions of other pictures
 
 
+@pytest.mark.one_backend
 def test_the_generator_from_words_tells_day_from_night():
     model = keras_regvq.from_preset("text_scenes_64")
     prompts = ["a meadow of grass at night", "a meadow of grass during the day"]

@@ -29,6 +29,7 @@ def tokenizer():
     return randomize(make_tokenizer(FiniteScalarQuantizer(LEVELS)))
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("contrastive", ["plain", "probabilistic"])
 def test_it_trains_with_the_contrastive_loss_and_a_discriminator(images, contrastive):
     trainer = make_trainer(FiniteScalarQuantizer(LEVELS), contrastive=contrastive)
@@ -52,6 +53,7 @@ def test_presets_bring_back_the_levels_and_the_tokens(tokenizer, images, tmp_pat
     np.testing.assert_array_equal(loaded.decode(tokens), tokenizer.decode(tokens))
 
 
+@pytest.mark.one_backend
 def test_onnx_files_give_the_same_tokens_and_images(tokenizer, images, tmp_path):
     paths = tokenizer.export(tmp_path / "served", batch_size=4)
     tokens = tokenizer.encode(images)
@@ -70,6 +72,7 @@ def make_prior(kind, grid):
     return models.DiffusionPrior(CODES, grid, kind, **SIZES, **options)
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("kind", ["autoregressive", "discrete", "gaussian"])
 def test_priors_train_on_its_tokens_and_sample_them(kind, tokenizer, images):
     prior = make_prior(kind, tokenizer.token_grid)

@@ -107,6 +107,7 @@ def test_features_tokens_and_images_equal_plain_pytorchs(pair, height, width):
     assert np.ptp(expected) > 0.1
 
 
+@pytest.mark.one_backend
 def test_the_papers_tokenizer_has_the_published_size():
     tokenizer = ImageTokenizer(256, VectorQuantizer(1024, 256))
     assert tokenizer.count_params() == 72_141_699
@@ -213,6 +214,7 @@ def test_the_config_gives_the_same_tokenizer_back(quantizer):
     assert copy.encoder.get_layer("mid_block_1").dropout.rate == 0.25
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("size", [8, 32, (32, 16), (16, 48)])
 def test_loaded_for_another_size_attention_stays_at_its_levels(size, rng, tmp_path):
     """Sizes do not change weights: the same pixels have the same tokens, and these the pictures."""

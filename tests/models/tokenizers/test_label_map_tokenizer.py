@@ -12,6 +12,7 @@ def blocky_maps(count):
     return cells.repeat(4, axis=1).repeat(4, axis=2)
 
 
+@pytest.mark.one_backend
 def test_it_learns_to_say_a_label_map_in_tokens():
     maps = blocky_maps(32)
     tokenizer = make_label_tokenizer()

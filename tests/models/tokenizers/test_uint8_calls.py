@@ -53,6 +53,7 @@ def test_a_tokenizer_refuses_what_encode_refuses(images, tokenizer):
         tokenizer(IMAGES.astype("int32"))
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     "make",
     [

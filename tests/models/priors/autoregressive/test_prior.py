@@ -62,6 +62,7 @@ def test_loss_and_bits_count_the_image_tokens_alone(prior):
     assert results["bits_per_token"] == pytest.approx(expected / np.log(2), rel=1e-5)
 
 
+@pytest.mark.one_backend
 def test_a_prior_learns_what_a_map_says():
     maps = np.repeat(np.repeat(np.random.default_rng(0).integers(0, 5, (64, *GRID)), 4, 1), 4, 2)
     tokens = maps[:, ::4, ::4] * 2  # each class has its token

@@ -36,6 +36,7 @@ def outputs_of(prior, **inputs):
     return keras.tree.map_structure(ops.convert_to_numpy, prior(tensors))
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("grid", [(4, 4), (5, 7), (16, 8)])
 @pytest.mark.parametrize("process", PROCESSES)
 def test_every_grid_works_odd_and_oblong_ones_too(process, grid):
@@ -110,6 +111,7 @@ def test_latents_snap_back_to_their_tokens(priors):
     np.testing.assert_array_equal(ops.convert_to_numpy(process.to_tokens(latents)), tokens)
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("process, shift", [("discrete", 3), ("gaussian", 0)])
 def test_fit_learns_what_is_where(process, shift):
     """A token depends on its row and, in the discrete case, on the class: few steps draw them."""
@@ -186,6 +188,7 @@ def test_wrong_settings_are_named(options, named):
         models.DiffusionPrior(CODES, GRID, **{"channels": 8} | options)
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     "process, named",
     [
@@ -215,6 +218,7 @@ class HalvedProcess(DiscreteProcess):
         return {**losses, "loss": (losses["loss"] + losses["cross_entropy"]) / 2}
 
 
+@pytest.mark.one_backend
 def test_a_process_of_a_users_own_is_trained_saved_and_sampled(tmp_path):
     process = HalvedProcess(num_timesteps=12, variational_weight=0.5)
     prior = models.DiffusionPrior(CODES, GRID, process, channels=8, num_res_blocks=1, seed=0)

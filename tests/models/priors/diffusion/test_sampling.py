@@ -51,6 +51,7 @@ def test_the_same_seed_gives_the_same_tokens_and_another_others(priors, process,
     assert (prior.generate([0, 4, 2], seed=2, **options) != first).mean() > 0.2
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("process, sampler", SAMPLERS)
 def test_a_result_does_not_depend_on_the_batch_size(priors, process, sampler):
     prior, options = priors[process], {"sampler": sampler, "num_steps": 3, "seed": 3}
@@ -59,6 +60,7 @@ def test_a_result_does_not_depend_on_the_batch_size(priors, process, sampler):
     assert (parts == whole).mean() > 0.99  # sums in another order decide near ties
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("process, sampler", SAMPLERS)
 def test_guidance_one_is_no_guidance_and_more_changes_the_samples(priors, process, sampler):
     prior, options = priors[process], {"sampler": sampler, "num_steps": 4, "seed": 1}
@@ -202,6 +204,7 @@ def test_samplers_that_differ_in_their_coefficients_alone_compile_once(traced):
     assert len(prior._samplers) == 2  # noise in each step, too
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("process, sampler", SAMPLERS)
 def test_a_sampler_is_given_by_name_as_an_object_or_as_method(priors, process, sampler):
     prior, options = priors[process], {"num_steps": 4, "seed": 1}
