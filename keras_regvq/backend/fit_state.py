@@ -4,6 +4,8 @@ import contextlib
 
 from keras import ops
 
+from keras_regvq.backend.averaged_weights import players_of
+
 
 def synchronize(model):
     """Bring the model's variables up to date in the middle of a fit.
@@ -60,7 +62,6 @@ def _separate_averages(model):
     On JAX each averaged weight then shares its average's buffer, and the next fit would hand both
     to XLA as buffers to overwrite.
     """
-    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
-    if any(player.use_ema for player in getattr(optimizer, "optimizers", [optimizer])):
+    if any(player.use_ema for player in players_of(model.optimizer)):
         for variable in model.trainable_variables:
             variable.assign(ops.copy(variable.value))

@@ -5,6 +5,7 @@ import inspect
 
 import keras
 
+from keras_regvq.backend.averaged_weights import players_of, warm_up_averages
 from keras_regvq.backend.fit_state import fitting, keeping_values
 from keras_regvq.backend.replicas import replica_count
 from keras_regvq.checks.arguments import refuse
@@ -46,6 +47,8 @@ class CheckedModel:
             if kwargs.get(name) is not None:
                 refuse(name, repr(kwargs[name]), "None: the model brings its losses and metrics")
         super().compile(*args, **kwargs)
+        for optimizer in players_of(self.optimizer):
+            warm_up_averages(optimizer)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """`batch_loss`, for Keras to differentiate; divided among replicas, which are summed."""

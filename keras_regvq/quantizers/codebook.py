@@ -70,3 +70,8 @@ class CodebookQuantizer(Quantizer):
             "codebook_initializer": keras.initializers.serialize(self.codebook_initializer),
             "block_size": self.block_size,
         }
+
+
+def unit_length(vectors):
+    """Vectors (..., d) divided by their lengths."""
+    return vectors / ops.maximum(ops.norm(vectors, axis=-1, keepdims=True), 1e-12)

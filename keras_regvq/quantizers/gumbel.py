@@ -22,13 +22,16 @@ class GumbelQuantizer(SamplingQuantizer):
 
     Args:
         codebook_size: N, the number of codes.
-        embedding_dim: d, the width of a code; the features may have another width.
+        embedding_dim: d, the width of a code; with linear logits the features may have another.
         temperature: of the Gumbel-softmax's gradient; above 0.
         kl_weight: weight of the KL term.
         codebook_initializer: a Keras initializer, default normal with deviation 1.
         seed: makes the draws repeatable on one backend.
         block_size: bounds the memory: logits exist for about block_size codes a position at
             a time. Above it positions are worked on in turns, and draw other numbers.
+        logits: "linear", as in the paper, or "cosine": scale * cos(features, codes), which learns
+            faster; the features must then be as wide as the codes.
+        scale: of the cosine.
     """
 
     loss_names = ("kl",)
@@ -42,6 +45,8 @@ class GumbelQuantizer(SamplingQuantizer):
         codebook_initializer=None,
         seed=None,
         block_size=4096,
+        logits="linear",
+        scale=10.0,
         **kwargs,
     ):
         super().__init__(
@@ -51,6 +56,8 @@ class GumbelQuantizer(SamplingQuantizer):
             codebook_initializer,
             seed,
             block_size,
+            logits,
+            scale,
             **kwargs,
         )
         self.kl_weight = check_number("kl_weight", kl_weight)

@@ -25,7 +25,7 @@ class RegularizedQuantizer(SamplingQuantizer):
 
     Args:
         codebook_size: N, the number of codes.
-        embedding_dim: d, the width of a code; the features may have another width.
+        embedding_dim: d, the width of a code; with linear logits the features may have another.
         mask_ratio: share of sampled positions, in [0, 1].
         temperature: of the Gumbel-softmax's gradient; above 0.
         prior_weight: weight of the prior loss; 0 turns it off.
@@ -39,6 +39,9 @@ class RegularizedQuantizer(SamplingQuantizer):
         seed: makes the draws repeatable on one backend.
         block_size: bounds the memory: logits exist for about block_size codes a position at
             a time. Above it positions are worked on in turns, and draw other numbers.
+        logits: "linear", as in the paper, or "cosine": scale * cos(features, codes), which learns
+            faster; the features must then be as wide as the codes.
+        scale: of the cosine.
 
     Example:
         quantizer = RegularizedQuantizer(codebook_size=1024, embedding_dim=256, mask_ratio=0.4)
@@ -60,6 +63,8 @@ class RegularizedQuantizer(SamplingQuantizer):
         codebook_initializer=None,
         seed=None,
         block_size=4096,
+        logits="linear",
+        scale=10.0,
         **kwargs,
     ):
         super().__init__(
@@ -69,6 +74,8 @@ class RegularizedQuantizer(SamplingQuantizer):
             codebook_initializer,
             seed,
             block_size,
+            logits,
+            scale,
             **kwargs,
         )
         self.mask_ratio = check_number("mask_ratio", mask_ratio, 0, 1)

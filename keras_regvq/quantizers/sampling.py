@@ -4,8 +4,8 @@ import keras
 from keras import ops
 
 from keras_regvq.backend.random_state import SavesRandomState
-from keras_regvq.checks.arguments import check_number, refuse
-from keras_regvq.quantizers.codebook import CodebookQuantizer
+from keras_regvq.checks.arguments import check_choice, check_number, refuse
+from keras_regvq.quantizers.codebook import CodebookQuantizer, unit_length
 from keras_regvq.quantizers.noise import gumbel_noise
 from keras_regvq.quantizers.straight_through import (
     best_codes,
@@ -16,10 +16,14 @@ from keras_regvq.quantizers.straight_through import (
 
 
 class SamplingQuantizer(SavesRandomState, CodebookQuantizer):
-    """Base class: token logits l = features W + b, and straight-through sampling from them.
+    """Base class: token logits of features, and straight-through sampling from them.
 
-    Owns the codebook, the 1x1 projection to logits, the temperature and the random state. The
-    temperature is a variable, so that a callback can change it between steps without retracing;
+    Owns the codebook, what makes logits of features, the temperature and the random state. Logits
+    are "linear", l = features W + b, codes being free of them, or "cosine",
+    l = scale * cos(features, codes), with codes of length 1: a code is likely where the features
+    already are like it, so that little has to be learned before pictures are right (the cosine of
+    Yu et al., "Vector-quantized Image Modeling with Improved VQGAN", 2022). The temperature is a
+    variable, so that a callback can change it between steps without retracing;
     the random state is saved with the weights, so that a resumed run draws what the
     uninterrupted one would have drawn. A subclass's `choose_codes` calls `look_up` with
     `gumbel_noise` while it trains, or the steps of it, and `look_up_best` at inference.
@@ -33,6 +37,8 @@ class SamplingQuantizer(SavesRandomState, CodebookQuantizer):
         codebook_initializer=None,
         seed=None,
         block_size=4096,
+        logits="linear",
+        scale=10.0,
         **kwargs,
     ):
         if codebook_initializer is None:
@@ -42,20 +48,24 @@ class SamplingQuantizer(SavesRandomState, CodebookQuantizer):
         if self.initial_temperature == 0:
             refuse("temperature", temperature, "a number above 0")
         self.temperature = self.initial_temperature  # a variable once it is built
+        self.logits = check_choice("logits", logits, ("linear", "cosine"))
+        self.scale = check_number("scale", scale)
+        self.same_width = logits == "cosine"
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def build(self, input_shape):
         super().build(input_shape)
-        self.kernel = self.add_weight(
-            name="logits_kernel",
-            shape=(input_shape[-1], self.codebook_size),
-            initializer="glorot_uniform",
-            autocast=False,
-        )
-        self.bias = self.add_weight(
-            name="logits_bias", shape=(self.codebook_size,), initializer="zeros", autocast=False
-        )
+        if self.logits == "linear":
+            self.kernel = self.add_weight(
+                name="logits_kernel",
+                shape=(input_shape[-1], self.codebook_size),
+                initializer="glorot_uniform",
+                autocast=False,
+            )
+            self.bias = self.add_weight(
+                name="logits_bias", shape=(self.codebook_size,), initializer="zeros", autocast=False
+            )
         self.temperature = self.add_weight(
             name="temperature",
             shape=(),
@@ -64,7 +74,17 @@ class SamplingQuantizer(SavesRandomState, CodebookQuantizer):
             autocast=False,
         )
 
+    def flatten_grid(self, features):
+        rows, grid = super().flatten_grid(features)
+        return (unit_length(rows) if self.logits == "cosine" else rows), grid
+
+    def codes(self):
+        codes = ops.copy(self.codebook)
+        return unit_length(codes) if self.logits == "cosine" else codes
+
     def scores(self):
+        if self.logits == "cosine":
+            return self.scale * ops.transpose(self.codes()), ops.zeros((self.codebook_size,))
         # Copies, since a custom gradient on TensorFlow takes tensors and refuses variables.
         return ops.copy(self.kernel), ops.copy(self.bias)
 
@@ -89,9 +109,8 @@ class SamplingQuantizer(SavesRandomState, CodebookQuantizer):
         Returns:
             embeddings (B, L, d), and frequencies (B, N) of the codes in each image.
         """
-        codebook = ops.copy(self.codebook)
         return straight_through_lookup(
-            features, *self.scores(), codebook, tokens, noise, temperature, self.block_size
+            features, *self.scores(), self.codes(), tokens, noise, temperature, self.block_size
         )
 
     def look_up(self, features, noise):
@@ -117,7 +136,7 @@ class SamplingQuantizer(SavesRandomState, CodebookQuantizer):
         """`look_up` without noise and without the backward pass's needs: for inference."""
         tokens = best_codes(features, *self.scores(), self.block_size)
         return {
-            "embeddings": ops.take(ops.convert_to_tensor(self.codebook), tokens, axis=0),
+            "embeddings": ops.take(self.codes(), tokens, axis=0),
             "frequencies": code_frequencies(tokens, self.codebook_size),
             "tokens": tokens,
         }
@@ -127,4 +146,6 @@ class SamplingQuantizer(SavesRandomState, CodebookQuantizer):
             **super().get_config(),
             "temperature": self.initial_temperature,
             "seed": self.seed,
+            "logits": self.logits,
+            "scale": self.scale,
         }

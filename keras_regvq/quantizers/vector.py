@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_regvq.checks.arguments import check_number, check_positive_integer
-from keras_regvq.quantizers.codebook import CodebookQuantizer
+from keras_regvq.quantizers.codebook import CodebookQuantizer, unit_length
 from keras_regvq.quantizers.straight_through import best_codes
 
 
@@ -56,7 +56,7 @@ class VectorQuantizer(CodebookQuantizer):
         # On TensorFlow the gradient of rows taken from a variable itself is sparse, and clipping
         # by norm then misses repeated rows; the product makes it dense.
         codes = self.codebook * 1.0
-        return _unit_length(codes) if self.normalize else codes
+        return unit_length(codes) if self.normalize else codes
 
     def scores(self):
         # argmin ||e - z||^2 = argmax 2 e.z - ||z||^2, whatever the length of e if that of z is 1.
@@ -66,7 +66,7 @@ class VectorQuantizer(CodebookQuantizer):
     def choose_codes(self, features, training):
         tokens = best_codes(features, *self.scores(), self.block_size)
         chosen = ops.take(self.codes(), tokens, axis=0)
-        features = _unit_length(features) if self.normalize else features
+        features = unit_length(features) if self.normalize else features
         fixed_codes, fixed_features = map(ops.stop_gradient, (chosen, features))
         commitment = ops.mean(ops.square(features - fixed_codes))
         return {
@@ -85,7 +85,3 @@ class VectorQuantizer(CodebookQuantizer):
             "commitment_weight": self.commitment_weight,
             "normalize": self.normalize,
         }
-
-
-def _unit_length(vectors):
-    return vectors / ops.maximum(ops.norm(vectors, axis=-1, keepdims=True), 1e-12)

@@ -11,12 +11,14 @@ from keras_regvq.training.callbacks import (
     ReconstructionGrid,
     TemperatureSchedule,
 )
+from keras_regvq.training.muon import Muon
 from keras_regvq.training.tokenizer_trainer import TokenizerTrainer
 
 __all__ = [
     "Backup",
     "CodebookHistogram",
     "LowUsageWarning",
+    "Muon",
     "NonFiniteLoss",
     "NonFiniteLossError",
     "ReconstructionGrid",

@@ -1,7 +1,9 @@
 """VQ-GAN's encoder and decoder, each top to bottom in the order the data flows.
 
 The topology of taming-transformers (Esser et al., 2021): one level a channel multiplier, each
-level but the last halving the resolution.
+level but the last halving the resolution. With a `patch_size` above 1 the first level works on
+patches of so many pixels a side instead of pixels: a strided convolution cuts the image into them,
+and a pixel shuffle puts them together again.
 """
 
 import keras
@@ -15,13 +17,14 @@ from keras_regvq.models.layers.blocks import (
     downsample,
 )
 from keras_regvq.models.layers.group_norm import GroupNorm
+from keras_regvq.models.layers.pixel_shuffle import PixelShuffle
 
 
 def attention_levels(height, attention_resolutions, levels):
     """The levels with attention; level 0 has the highest resolution.
 
     Args:
-        height: of the images that the network is made for.
+        height: of the images, in patches, that the network is made for.
         attention_resolutions: heights of the feature maps that attention works on.
         levels: how many there are.
     """
@@ -41,10 +44,11 @@ def at_image_size(config, image_size):
         size[0] if isinstance(size, (list, tuple)) else size
         for size in (config["image_size"], image_size)
     )
+    patch_size = config.get("patch_size", 1)
     kept = attention_levels(
-        old, config["attention_resolutions"], len(config["channel_multipliers"])
+        old // patch_size, config["attention_resolutions"], len(config["channel_multipliers"])
     )
-    resolutions = [new // 2**level for level in kept]
+    resolutions = [new // patch_size // 2**level for level in kept]
     return {**config, "image_size": image_size, "attention_resolutions": resolutions}
 
 
@@ -61,6 +65,7 @@ def build_encoder(
     image_channels=3,
     middle_attention=True,
     norm_groups=32,
+    patch_size=1,
 ):
     """Images (B, H, W, image_channels) in [-1, 1] -> features (B, H/f, W/f, embedding_channels).
 
@@ -69,10 +74,14 @@ def build_encoder(
     other image size. Normalizations have `norm_groups` groups.
     """
     options = {"dtype": dtype}
-    with_attention = attention_levels(image_size, attention_resolutions, len(channel_multipliers))
+    with_attention = attention_levels(
+        image_size // patch_size, attention_resolutions, len(channel_multipliers)
+    )
     grouped = {"norm_groups": norm_groups, **options}
     inputs = keras.Input((None, None, image_channels), name="images", dtype="float32")
-    x = Convolution(base_channels, 3, padding="same", name="conv_in", **options)(inputs)
+    patches = {"strides": patch_size, "padding": "valid" if patch_size > 1 else "same"}
+    side = patch_size if patch_size > 1 else 3
+    x = Convolution(base_channels, side, name="conv_in", **patches, **options)(inputs)
     for level, multiplier in enumerate(channel_multipliers):
         channels = base_channels * multiplier
         for block in range(num_res_blocks):
@@ -103,16 +112,19 @@ def build_decoder(
     image_channels=3,
     middle_attention=True,
     norm_groups=32,
+    patch_size=1,
 ):
     """Embeddings (B, h, w, d) -> dict of "images" (B, f h, f w, image_channels), and "hidden".
 
     "hidden" is the input of the last convolution, "conv_out": the adaptive adversarial weight
-    needs it. Images lie around [-1, 1]: there is no tanh at the end. Levels count from the
-    highest resolution, as in the encoder, and run from the lowest; each has one residual block
-    more than the encoder's.
+    needs it. With patches it has their resolution. Images lie around [-1, 1]: there is no tanh at
+    the end. Levels count from the highest resolution, as in the encoder, and run from the lowest;
+    each has one residual block more than the encoder's.
     """
     options = {"dtype": dtype}
-    with_attention = attention_levels(image_size, attention_resolutions, len(channel_multipliers))
+    with_attention = attention_levels(
+        image_size // patch_size, attention_resolutions, len(channel_multipliers)
+    )
     grouped = {"norm_groups": norm_groups, **options}
     inputs = keras.Input((None, None, embedding_dim), name="embeddings", dtype="float32")
     channels = base_channels * channel_multipliers[-1]
@@ -131,9 +143,10 @@ def build_decoder(
 
     x = GroupNorm(norm_groups, name="norm_out", **options)(x)
     hidden = layers.Activation("silu", name="act_out", **options)(x)
-    images = Convolution(image_channels, 3, padding="same", name="conv_out", dtype="float32")(
-        hidden
-    )
+    outputs = image_channels * patch_size**2
+    images = Convolution(outputs, 3, padding="same", name="conv_out", dtype="float32")(hidden)
+    if patch_size > 1:
+        images = PixelShuffle(patch_size, name="patches", dtype="float32")(images)
     return keras.Model(inputs, {"images": images, "hidden": hidden}, name="decoder")
 
 

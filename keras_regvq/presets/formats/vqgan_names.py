@@ -53,8 +53,11 @@ def taming_tensors(tokenizer):
         list of NamedTensor.
 
     Raises:
-        ValueError: for another quantizer, which those projects do not know.
+        ValueError: for another quantizer or patches, which those projects do not know.
     """
+    patch_size = tokenizer.architecture.get("patch_size", 1)
+    if patch_size > 1:
+        refuse("tokenizer", f"one of patch_size={patch_size}", "patch_size=1, as in VQ-GAN")
     found = []
     for part in ("encoder", "decoder"):
         for layer in getattr(tokenizer, part).layers:
@@ -92,6 +95,8 @@ def _quantizer_tensors(quantizer):
     if isinstance(quantizer, VectorQuantizer):
         return [NamedTensor("quantize.embedding.weight", quantizer.codebook, shape)]
     # Without noise Reg-VQ's quantizer does what Gumbel-VQ's does.
+    if getattr(quantizer, "logits", None) == "cosine":
+        refuse("tokenizer", 'a quantizer with logits="cosine"', 'logits="linear"')
     if isinstance(quantizer, (GumbelQuantizer, RegularizedQuantizer)):
         inputs, codes = quantizer.kernel.shape
         return [

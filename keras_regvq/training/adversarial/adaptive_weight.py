@@ -7,6 +7,7 @@ backward pass, applied to the two image gradients.
 from keras import ops
 
 from keras_regvq.backend.autodiff import losses_and_gradient
+from keras_regvq.models.layers.pixel_shuffle import pixel_unshuffle
 
 
 def last_kernel_gradient(hidden, kernel, image_gradient):
@@ -29,8 +30,13 @@ def last_kernel_gradient(hidden, kernel, image_gradient):
 def adaptive_weight(hidden, kernel, reconstruction_gradient, generator_gradient):
     """lambda = |grad L_rec| / (|grad L_gan| + 1e-4) at the last kernel, clipped to [0, 1e4].
 
-    Esser et al. (2021), equation 7. Scalar, no gradient.
+    Esser et al. (2021), equation 7. Scalar, no gradient. The gradients are the images'; where the
+    decoder makes patches, the convolution's outputs are the pixels of a patch.
     """
+    patch_size = reconstruction_gradient.shape[1] // hidden.shape[1]
+    if patch_size > 1:
+        reconstruction_gradient = pixel_unshuffle(reconstruction_gradient, patch_size)
+        generator_gradient = pixel_unshuffle(generator_gradient, patch_size)
     # Side by side, as one convolution with twice the outputs: one backward pass serves both.
     gradient = last_kernel_gradient(
         hidden,

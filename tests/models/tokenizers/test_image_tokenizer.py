@@ -324,7 +324,7 @@ WRONG_ARGUMENTS = {
     "channel_multipliers": {"channel_multipliers": ()},
     "channel_multipliers, zero": {"channel_multipliers": (1, 0)},
     "base_channels": {"base_channels": 0},
-    "num_res_blocks": {"num_res_blocks": 0},
+    "num_res_blocks": {"num_res_blocks": -1},
     "latent_channels": {"latent_channels": -1},
     "dropout": {"dropout": 1.5},
 }

@@ -1,0 +1,74 @@
+"""The optimizer that makes tokenizers sharp in minutes."""
+
+import math
+import re
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="keras_regvq")
+class Muon(keras.optimizers.Muon):
+    """`keras.optimizers.Muon` that orthogonalizes the updates of convolutions too.
+
+    Keras gives Muon's step to matrices alone and Adam's to all else. Here a kernel of more axes is
+    a matrix too (`matrix_shape`), as in Jordan et al., "Muon: An optimizer for hidden layers in
+    neural networks" (2024). Adam's step, at `adam_lr_ratio` of the rate, is left to vectors and to
+    what is no hidden layer: first and last convolutions, codebooks, logits and embeddings. Steps
+    are scaled as in Liu et al., "Muon is Scalable for LLM Training" (2025).
+
+    Measured with an `ImageTokenizer` of patches, 400 steps of 8 images: 2 to 3 dB more than Adam's
+    for a sixth more time (results/start.md).
+
+    Args:
+        learning_rate: of the hidden layers.
+        adam_lr_ratio: Adam's learning rate, as a share of it.
+        weight_decay: of all weights; default none.
+        exclude_layers: regular expressions of the paths of variables that take Adam's step.
+        **kwargs: as in `keras.optimizers.Muon`, e.g. use_ema, gradient_accumulation_steps.
+
+    Example:
+        trainer.compile(keras_regvq.training.Muon(0.02))
+    """
+
+    def __init__(
+        self,
+        learning_rate=0.02,
+        adam_lr_ratio=0.1,
+        weight_decay=None,
+        adam_weight_decay=None,
+        exclude_layers=("conv_in", "conv_out", "codebook", "logits", "embedding"),
+        name="muon",
+        **kwargs,
+    ):
+        super().__init__(
+            learning_rate=learning_rate,
+            adam_lr_ratio=adam_lr_ratio,
+            weight_decay=weight_decay,
+            adam_weight_decay=adam_weight_decay,
+            exclude_layers=list(exclude_layers),
+            name=name,
+            **kwargs,
+        )
+
+    def _should_use_adamw(self, variable):
+        return len(variable.shape) < 2 or any(
+            re.search(pattern, variable.path) for pattern in self.exclude_layers
+        )
+
+    def zeropower_via_newtonschulz5(self, x, steps):
+        matrix = ops.reshape(x, matrix_shape(x.shape))
+        return ops.reshape(super().zeropower_via_newtonschulz5(matrix, steps), x.shape)
+
+    def lr_adjust(self, x):
+        return x if self.rms_rate is None else x * self.rms_rate * max(matrix_shape(x.shape)) ** 0.5
+
+
+def matrix_shape(shape):
+    """(inputs, outputs) of a kernel: its axes cut in two where both sides are most nearly equal.
+
+    (3, 3, C, D), a convolution's, is (9 C, D); (D, heads, D / heads), attention's, is (D, D), and
+    so is (heads, D / heads, D).
+    """
+    cuts = [(math.prod(shape[:axis]), math.prod(shape[axis:])) for axis in range(1, len(shape))]
+    return min(cuts, key=lambda sides: max(sides) / min(sides))
