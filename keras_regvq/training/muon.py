@@ -65,10 +65,10 @@ class Muon(keras.optimizers.Muon):
 
 
 def matrix_shape(shape):
-    """(inputs, outputs) of a kernel: its axes cut in two where both sides are most nearly equal.
+    """(inputs, outputs) of a kernel.
 
-    (3, 3, C, D), a convolution's, is (9 C, D); (D, heads, D / heads), attention's, is (D, D), and
-    so is (heads, D / heads, D).
+    (3, 3, C, D), a convolution's, is (9 C, D). Of attention's, (D, heads, D / heads) and
+    (heads, D / heads, D), both are (D, D): the cut that makes the sides most nearly equal.
     """
     cuts = [(math.prod(shape[:axis]), math.prod(shape[axis:])) for axis in range(1, len(shape))]
-    return min(cuts, key=lambda sides: max(sides) / min(sides))
+    return cuts[-1] if len(shape) > 3 else min(cuts, key=lambda sides: max(sides) / min(sides))

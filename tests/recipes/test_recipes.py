@@ -11,7 +11,7 @@ from skimage.metrics import peak_signal_noise_ratio
 import keras_regvq
 
 SMALL = (
-    "--base-channels 8 --channel-multipliers 1 2 --image-size 16 --codebook-size 16 "
+    "--base-channels 8 --patch-size 2 --image-size 16 --codebook-size 16 "
     "--embedding-dim 8 --latent-channels 8 --batch-size 4 --num-examples 8 --epoch-steps 2"
 ).split()
 

@@ -13,7 +13,7 @@ from PIL import Image
 import keras_regvq
 
 SMALL = (
-    "--base-channels 8 --channel-multipliers 1 2 --image-size 16 --codebook-size 16 "
+    "--base-channels 8 --patch-size 2 --image-size 16 --codebook-size 16 "
     "--embedding-dim 8 --latent-channels 8 --batch-size 4 --num-examples 12 --epoch-steps 2"
 ).split()
 RUN = Path("runs/tokenizer")

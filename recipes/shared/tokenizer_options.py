@@ -1,0 +1,78 @@
+"""Options of a tokenizer and its quantizer, and what is built of them."""
+
+import keras_regvq
+from shared.options import option
+
+
+def add_tokenizer_options(parser):
+    model = parser.add_argument_group("tokenizer")
+    option(
+        model, "--preset", None,
+        "start from a preset, which saves most of the training where the images are alike; the "
+        "options of this group are then unused", type=str,
+    )  # fmt: skip
+    option(model, "--image-channels", 3, "1 for grey, 3 for RGB, 4 for RGB and opacity",
+           choices=(1, 3, 4))  # fmt: skip
+    option(model, "--patch-size", 4, "side of the patches of the first level; 1: VQ-GAN's network")
+    option(model, "--base-channels", 128, "channels of the first level")
+    option(model, "--channel-multipliers", [1], "one a level", nargs="+", type=int)
+    option(model, "--num-res-blocks", 0, "residual blocks a level, besides two in the middle")
+    option(model, "--attention-resolutions", [], "feature map heights", nargs="*", type=int)
+    option(model, "--middle-attention", False, "attention at the lowest resolution",
+           action="store_true")  # fmt: skip
+    option(model, "--latent-channels", 64, "channels around the quantizer")
+
+    quantizer = parser.add_argument_group("quantizer (unused with --preset)")
+    option(quantizer, "--quantizer", "regvq", "method",
+           choices=("regvq", "vqgan", "gumbelvq", "fsq"))  # fmt: skip
+    option(quantizer, "--codebook-size", 256, "codes (fsq: the product of --levels)")
+    option(quantizer, "--embedding-dim", 16, "width of a code (fsq: the number of --levels)")
+    option(quantizer, "--levels", [8, 5, 5, 5], "fsq: levels of each channel", nargs="+", type=int)
+    option(quantizer, "--logits", "cosine", "regvq, gumbelvq: linear is the paper's",
+           choices=("linear", "cosine"))  # fmt: skip
+    option(quantizer, "--mask-ratio", 0.4, "regvq: share of sampled positions")
+    option(quantizer, "--prior-weight", 0.01, "regvq: weight of the prior on code usage")
+    option(quantizer, "--prior-scope", "batch", "regvq", choices=("image", "batch"))
+    option(quantizer, "--prior-estimator", "soft", "regvq", choices=("hard", "soft"))
+    option(quantizer, "--commitment-weight", 0.25, "vqgan: beta")
+    option(quantizer, "--kl-weight", 5e-4, "gumbelvq: weight of the KL term")
+    option(quantizer, "--final-temperature", 1.0,
+           "regvq, gumbelvq: anneal from 1 to this, exponentially")  # fmt: skip
+
+
+def build_quantizer(args):
+    if args.quantizer == "fsq":
+        return keras_regvq.quantizers.FiniteScalarQuantizer(args.levels)
+    size = (args.codebook_size, args.embedding_dim)
+    if args.quantizer == "vqgan":
+        return keras_regvq.quantizers.VectorQuantizer(
+            *size, commitment_weight=args.commitment_weight
+        )
+    sampling = {"logits": args.logits, "seed": args.seed}
+    if args.quantizer == "gumbelvq":
+        return keras_regvq.quantizers.GumbelQuantizer(*size, kl_weight=args.kl_weight, **sampling)
+    return keras_regvq.quantizers.RegularizedQuantizer(
+        *size,
+        mask_ratio=args.mask_ratio,
+        prior_weight=args.prior_weight,
+        prior_scope=args.prior_scope,
+        prior_estimator=args.prior_estimator,
+        **sampling,
+    )
+
+
+def build_tokenizer(args):
+    if args.preset:
+        return keras_regvq.from_preset(args.preset, image_size=args.image_size)
+    return keras_regvq.models.ImageTokenizer(
+        args.image_size,
+        build_quantizer(args),
+        base_channels=args.base_channels,
+        channel_multipliers=args.channel_multipliers,
+        num_res_blocks=args.num_res_blocks,
+        attention_resolutions=args.attention_resolutions,
+        latent_channels=args.latent_channels,
+        middle_attention=args.middle_attention,
+        image_channels=args.image_channels,
+        patch_size=args.patch_size,
+    )

@@ -1,0 +1,84 @@
+"""Muon's step against the published algorithm in NumPy, for every kind of kernel."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_regvq.training import Muon
+from keras_regvq.training.muon import matrix_shape
+from tests.training.conftest import array_of, make_trainer, weights_of
+
+SHAPES = {
+    "convolution": ((3, 3, 8, 6), (72, 6)),
+    "dense": ((5, 7), (5, 7)),
+    "attention's query": ((8, 2, 4), (8, 8)),
+    "attention's output": ((2, 4, 8), (8, 8)),
+    "convolution of few outputs": ((3, 3, 8, 2), (72, 2)),
+}
+
+
+def orthogonalized(matrix):
+    """Newton-Schulz iteration, five times, on whichever side is short."""
+    x = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
+    x = x / (np.linalg.norm(x) + 1e-7)
+    for _ in range(5):
+        gram = x @ x.T
+        x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
+    return x.T if matrix.shape[0] > matrix.shape[1] else x
+
+
+@pytest.mark.parametrize("kind", SHAPES)
+def test_kernels_take_orthogonalized_steps(kind, rng):
+    shape, sides = SHAPES[kind]
+    start = rng.normal(size=shape).astype("float32")
+    variable = keras.Variable(start, name="kernel")
+    optimizer = Muon(0.1, momentum=0.9)
+    expected, momentum = start.astype("float64"), np.zeros(shape)
+    for _ in range(3):
+        gradient = rng.normal(size=shape).astype("float32")
+        optimizer.apply([keras.ops.convert_to_tensor(gradient)], [variable])
+        momentum = 0.9 * momentum + gradient
+        step = orthogonalized((gradient + 0.9 * momentum).reshape(sides))
+        expected = expected - 0.1 * 0.2 * np.sqrt(max(sides)) * step.reshape(shape)
+    assert matrix_shape(shape) == sides
+    np.testing.assert_allclose(array_of(variable), expected, atol=2e-5)
+
+
+def test_vectors_and_what_is_no_hidden_layer_take_adams_step(rng):
+    layers = {
+        "conv_in": keras.layers.Conv2D(4, 3, name="conv_in"),
+        "hidden": keras.layers.Conv2D(4, 3, name="hidden"),
+    }
+    variables = []
+    for layer in layers.values():
+        layer.build((None, 8, 8, 4))
+        variables += layer.trainable_variables
+    ours = Muon(0.02, adam_lr_ratio=0.1)
+    before = [array_of(v) for v in variables]
+    gradients = [rng.normal(size=v.shape).astype("float32") for v in variables]
+    ours.apply([keras.ops.convert_to_tensor(g) for g in gradients], variables)
+    # Adam's first step is the learning rate times the gradient's sign.
+    for variable, start, gradient in zip(variables, before, gradients, strict=True):
+        is_adams = np.allclose(array_of(variable), start - 0.002 * np.sign(gradient), atol=1e-4)
+        assert is_adams == (variable.path != "hidden/kernel"), variable.path
+
+
+def test_codebook_and_logits_take_adams_step():
+    trainer = make_trainer(discriminator=False, features=False)
+    optimizer = Muon()
+    adams = {v.path for v in trainer.trainable_variables if optimizer._should_use_adamw(v)}
+    for name in ("codebook", "logits_kernel", "conv_in/kernel", "conv_out/kernel", "norm1/gamma"):
+        assert any(path.endswith(name) for path in adams), name
+    assert not any("conv1/kernel" in path or "quant_conv/kernel" in path for path in adams)
+
+
+def test_it_trains_and_comes_back_from_its_config(images):
+    trainer = make_trainer(features=False)
+    trainer.compile(Muon(0.01, use_ema=True), keras.optimizers.Adam(1e-3))
+    before = weights_of(trainer.tokenizer)
+    losses = trainer.fit(images, batch_size=4, epochs=3, verbose=0).history["l1"]
+    assert losses[-1] < losses[0]
+    assert len(before) == len(weights_of(trainer.tokenizer))
+    config = Muon(0.01, adam_lr_ratio=0.3, exclude_layers=["head"]).get_config()
+    again = Muon.from_config(config)
+    assert again.get_config() == config and again.exclude_layers == ["head"]
