@@ -18,7 +18,7 @@ from keras_regvq.quantizers import (
     RegularizedQuantizer,
     VectorQuantizer,
 )
-from keras_regvq.training import NonFiniteLoss, TokenizerTrainer
+from keras_regvq.training import Muon, NonFiniteLoss, TokenizerTrainer
 from shared.evaluation import evaluate
 from shared.set_distances import distances, feature_networks
 
@@ -29,14 +29,15 @@ def build_quantizer(settings, scale, seed):
     size = (settings["codes"], scale["embedding_dim"])
     if settings["quantizer"] == "vq":
         return VectorQuantizer(*size)
+    logits = settings.get("logits", scale["logits"])
     if settings["quantizer"] == "gumbel":
-        return GumbelQuantizer(*size, seed=seed)
-    names = {"mask_ratio", "prior_scope", "prior_estimator", "prior_weight", "temperature"}
+        return GumbelQuantizer(*size, logits=logits, seed=seed)
+    names = {"mask_ratio", "prior_scope", "prior_estimator", "prior_weight", "temperature", "scale"}
     options = {name: settings[name] for name in names & settings.keys()}
     if "codebook_deviation" in settings:
         deviation = settings["codebook_deviation"]
         options["codebook_initializer"] = keras.initializers.RandomNormal(0.0, deviation, seed)
-    return RegularizedQuantizer(*size, seed=seed, **options)
+    return RegularizedQuantizer(*size, logits=logits, seed=seed, **options)
 
 
 def loss_network(name, seed):
@@ -61,9 +62,11 @@ def train_tokenizer(settings, scale, features, seed, images):
         build_quantizer(settings, scale, seed),
         base_channels=scale["base_channels"],
         channel_multipliers=scale["channel_multipliers"],
-        num_res_blocks=1,
+        num_res_blocks=scale["num_res_blocks"],
         attention_resolutions=(),
-        latent_channels=scale["embedding_dim"],
+        middle_attention=scale["patch_size"] == 1,
+        latent_channels=64,
+        patch_size=scale["patch_size"],
     )
     trainer = TokenizerTrainer(
         tokenizer,
@@ -74,12 +77,10 @@ def train_tokenizer(settings, scale, features, seed, images):
         contrastive=settings["contrastive"] if features != "none" else None,
         seed=seed,
     )
-    if "logits_factor" in settings:
-        kernel = tokenizer.quantizer.kernel
-        kernel.assign(kernel * settings["logits_factor"])
     steps = scale["steps"] * settings.get("steps_factor", 1)
     rate = keras.optimizers.schedules.CosineDecay(scale["learning_rate"], steps, 0.05)
-    trainer.compile(keras.optimizers.Adam(rate))
+    optimizer = {"muon": Muon, "adam": keras.optimizers.Adam}[scale["optimizer"]](rate)
+    trainer.compile(optimizer, keras.optimizers.Adam() if scale["adversary"] else None)
     _fit(trainer, images, steps, scale["batch_size"], settings.get("at_last"))
     return tokenizer
 

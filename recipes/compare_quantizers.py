@@ -23,15 +23,16 @@ from shared.options import adding_to, command_parser, integer
 from shared.running import run
 
 IMAGES = 1600
-CODEBOOK = {"codebook_size": 256, "embedding_dim": 64}  # the quickstart preset's
+CODEBOOK = {"codebook_size": 256, "embedding_dim": 16}  # the quickstart preset's
+COSINE = {**CODEBOOK, "logits": "cosine"}
 QUANTIZERS = {  # a class of keras_regvq.quantizers, and its arguments
     "VQ-GAN (nearest code)": ("VectorQuantizer", CODEBOOK),
-    "Gumbel-VQ": ("GumbelQuantizer", CODEBOOK),
-    "Reg-VQ": ("RegularizedQuantizer", CODEBOOK),
+    "Gumbel-VQ": ("GumbelQuantizer", COSINE),
+    "Reg-VQ": ("RegularizedQuantizer", COSINE),
     **{
         f"Reg-VQ, {scope}, {estimator}": (
             "RegularizedQuantizer",
-            {**CODEBOOK, "prior_scope": scope, "prior_estimator": estimator},
+            {**COSINE, "prior_scope": scope, "prior_estimator": estimator},
         )
         for scope, estimator in itertools.product(("image", "batch"), ("hard", "soft"))
     },

@@ -14,8 +14,8 @@ import keras_regvq
 from shared.options import command_parser
 from shared.running import run
 
-PRESET = "regvq_f4_256"
-IMAGES, EPOCHS, BATCH_SIZE = 752, 4, 8
+PRESET = "regvq_patch4_256"
+IMAGES, EPOCHS, BATCH_SIZE = 1200, 4, 8
 OUTPUT = Path("runs/quickstart")
 
 
@@ -32,8 +32,8 @@ def train_tokenizer(tokenizer, train, test, callbacks=()):
 
     trainer = keras_regvq.training.TokenizerTrainer(tokenizer)
     steps = EPOCHS * len(train) // BATCH_SIZE
-    schedule = keras.optimizers.schedules.CosineDecay(2e-3, steps, alpha=0.05)
-    trainer.compile(keras.optimizers.Adam(schedule))
+    schedule = keras.optimizers.schedules.CosineDecay(0.02, steps, alpha=0.05)
+    trainer.compile(keras_regvq.training.Muon(schedule))
     return trainer.fit(
         train,
         batch_size=BATCH_SIZE,

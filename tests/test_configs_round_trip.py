@@ -13,12 +13,14 @@ from keras_regvq import metrics, models, quantizers
 from keras_regvq.models.layers import blocks
 from keras_regvq.models.layers.grid_positions import GridPositions
 from keras_regvq.models.layers.group_norm import GroupNorm
+from keras_regvq.models.layers.pixel_shuffle import PixelShuffle
 from keras_regvq.models.priors.autoregressive.decoder_block import DecoderBlock
 from keras_regvq.models.priors.diffusion.discrete import DiscreteProcess
 from keras_regvq.models.priors.diffusion.gaussian import GaussianProcess
 from keras_regvq.models.priors.diffusion.time_embedding import TimeEmbedding
 from keras_regvq.models.priors.diffusion.unet import UNet
 from keras_regvq.models.priors.diffusion.unet_block import UNetBlock
+from keras_regvq.training import Muon
 from keras_regvq.training.adversarial.two_player_optimizer import TwoPlayerOptimizer
 from tests.models.priors.tiny_diffusion import make_diffusion_prior
 from tests.models.priors.tiny_prior import (
@@ -91,6 +93,8 @@ MADE = {
     "TokenCondition": lambda: models.TokenCondition(9, make_label_tokenizer()),
     "TokenizedMapCondition": lambda: models.TokenizedMapCondition(make_label_tokenizer()),
     "TokenizerTrainer": lambda: make_trainer(l1_weight=3.0, contrastive="plain"),
+    "Muon": lambda: Muon(0.01, 0.3, 0.02, 0.03, ["head"], name="m"),
+    "PixelShuffle": lambda: PixelShuffle(2, name="p"),
     "TwoPlayerOptimizer": lambda: TwoPlayerOptimizer(
         keras.optimizers.Adam(1e-3), keras.optimizers.SGD(1e-2)
     ),

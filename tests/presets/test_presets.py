@@ -120,8 +120,10 @@ def test_overrides_reach_the_constructor(preset):
 
 
 def test_the_small_built_in_preset_is_the_documented_one():
-    tokenizer = keras_regvq.from_preset("regvq_f4_256")
+    tokenizer = keras_regvq.from_preset("regvq_patch4_256")
     assert (tokenizer.codebook_size, tokenizer.token_grid) == (256, (16, 16))
+    assert (tokenizer.patch_size, tokenizer.quantizer.logits) == (4, "cosine")
+    assert keras_regvq.from_preset("regvq_f4_256").token_grid == (16, 16)  # its old name
     assert isinstance(tokenizer.quantizer, RegularizedQuantizer)
 
 

@@ -138,7 +138,7 @@ def test_the_studies_vary_what_they_say():
     assert {s["codes"] for s in studies["codebook"].values()} == {256, 512, 1024, 2048, 4096}
     assert len({tuple(s.values()) for s in studies["prior"].values()}) == 8
     cell = importlib.import_module("ablation_cell")
-    scale = {"embedding_dim": 8}
+    scale = {"embedding_dim": 8, "logits": "cosine"}
     finite = [cell.build_quantizer(s, scale, 0) for s in studies["finite"].values()]
     assert [quantizer.codebook_size for quantizer in finite] == [256, 256, 240, 1000, 4375, 15360]
     assert len({str(s) for s in studies["search"].values()}) == len(studies["search"])
@@ -150,7 +150,7 @@ def test_settings_may_change_for_the_last_third(recipe, monkeypatch):
     """Its steps are traced anew: what is sampled while training then is nothing."""
     full = recipe.studies(16)["mask"]["0.4"]
     last = {"mask_ratio": 0.0, "temperature": 0.5}
-    settings = {**full, "at_last": last, "codebook_deviation": 0.1, "logits_factor": 4}
+    settings = {**full, "at_last": last, "codebook_deviation": 0.1, "scale": 4.0}
     cell = importlib.import_module("ablation_cell")
     scale = {**recipe.SCALES["cpu"], "steps": 6}
     images = np.random.default_rng(0).random((16, 32, 32, 3), dtype="float32")
@@ -165,5 +165,4 @@ def test_settings_may_change_for_the_last_third(recipe, monkeypatch):
     codebook = keras.ops.convert_to_numpy(tokenizer.quantizer.codebook)
     assert codebook.std() < 0.2
     assert float(tokenizer.quantizer.temperature) == 0.5
-    kernel = keras.ops.convert_to_numpy(tokenizer.quantizer.kernel)
-    assert kernel.std() > 2 * np.sqrt(2 / sum(kernel.shape))  # glorot's deviation
+    assert (tokenizer.quantizer.logits, tokenizer.quantizer.scale) == ("cosine", 4.0)

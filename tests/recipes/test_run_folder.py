@@ -201,13 +201,13 @@ def test_losses_that_are_nan_end_in_one_line_and_leave_the_good_backup(recipe, m
     with monkeypatch.context() as patch:
         patch.setattr(keras_regvq.training.TokenizerTrainer, "compute_loss", ruined)
         with pytest.raises(
-            SystemExit, match="error: .*loss is nan.*--resume --learning-rate 0.0005"
+            SystemExit, match="error: .*loss is nan.*--resume --learning-rate 0.005"
         ) as e:
             train(recipe, "--steps", "6", "--resume")
     assert "\n" not in str(e.value)
     assert list((RUN / "backup").iterdir()) == kept
     assert not (RUN / "preset" / "config.json").exists()
-    train(recipe, "--steps", "6", "--resume", "--learning-rate", "0.0005")
+    train(recipe, "--steps", "6", "--resume", "--learning-rate", "0.005")
     assert epochs() == [0, 1, 2]
 
 
