@@ -3,6 +3,7 @@
     python recipes/evaluate_text_to_image.py
     python recipes/evaluate_text_to_image.py --steps 4 8 16 25 50 100 --count 64
     python recipes/evaluate_text_to_image.py --preset runs/a/preset runs/b/preset --steps 4 25
+    python recipes/evaluate_text_to_image.py --tokenizers runs/tokenizer/preset
 
 A classifier, trained on scenes that no other model has seen, looks for the objects, their colours,
 the ground and the time of day that each caption names; the same measure on the real images and on
@@ -114,6 +115,9 @@ def parse_arguments(arguments=None):
         type=str,
         nargs="+",
     )
+    option(
+        "--tokenizers", (), "presets whose reconstructions are measured too", type=str, nargs="*"
+    )
     option("--count", 128, "captions of each kind", type=integer(2))
     option("--steps", (25,), "sampling steps; several make a plot", type=integer(1), nargs="+")
     option("--method", None, "sampler of the prior", type=str)
@@ -130,6 +134,9 @@ def pictures_of(data, models, args):
     names, tokenizer = name_models(models), next(iter(models.values())).tokenizer
     yield "real", {}, data["images"]
     yield "reconstructions", {}, tokenizer.reconstruct(data["images"])
+    for preset in args.tokenizers:
+        other = keras_regvq.models.ImageTokenizer.from_preset(preset)
+        yield f"reconstructions, {preset}", {}, other.reconstruct(data["images"])
     sampling = {"guidance_scale": args.guidance_scale, "seed": args.seed}
     if args.method is not None:
         sampling["sampler"] = args.method

@@ -2,7 +2,7 @@
 
     python recipes/quickstart.py
 
-No arguments, no downloads, no GPU: under five minutes on two cores. KERAS_BACKEND chooses
+No arguments, no downloads, no GPU: under three minutes on two cores. KERAS_BACKEND chooses
 tensorflow, jax or torch. The loss is L1 and the prior regularization; perceptual, contrastive and
 adversarial losses need a trained VGG-19 and longer runs: see train_tokenizer.py.
 """
@@ -15,7 +15,7 @@ from shared.options import command_parser
 from shared.running import run
 
 PRESET = "regvq_patch4_256"
-IMAGES, EPOCHS, BATCH_SIZE = 1200, 4, 8
+IMAGES, EPOCHS, BATCH_SIZE = 1000, 4, 8
 OUTPUT = Path("runs/quickstart")
 
 

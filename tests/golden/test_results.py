@@ -11,7 +11,7 @@ from tests.golden import results
 @pytest.fixture(scope="module")
 def expected():
     if os.environ.get("WRITE_GOLDEN"):
-        results.write()
+        results.write(os.environ["WRITE_GOLDEN"])
     return results.expected()
 
 

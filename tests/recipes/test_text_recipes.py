@@ -55,12 +55,13 @@ def test_evaluation_reports_what_is_found_beside_real_images(painter, monkeypatc
     monkeypatch.setattr(classifier, "EPOCHS", 1)
     recipe = importlib.import_module("evaluate_text_to_image")
     copy = str(shutil.copytree(painter, "copy"))
-    report = recipe.main(["--preset", painter, copy, "--count", "4", "--steps", "1", "2"])
+    options = ["--tokenizers", "regvq_f4_256", "--count", "4", "--steps", "1", "2"]
+    report = recipe.main(["--preset", painter, copy, *options])
     output = Path("runs/evaluate_text_to_image")
     assert report["images"] == 4 and "4 images are few" in report["warnings"][0]
-    assert [row.get("preset") for row in report["results"]][2:6] == [painter] * 2 + [copy] * 2
+    assert [row.get("preset") for row in report["results"]][3:7] == [painter] * 2 + [copy] * 2
     assert json.loads((output / "results.json").read_text()) == report
-    assert (output / "results.md").read_text().count("\n") == 2 + 2 * 6
+    assert (output / "results.md").read_text().count("\n") == 2 + 2 * 7
     assert Image.open(output / "steps.png").width > 300
     assert Image.open(output / "samples.png").width > 100
 
