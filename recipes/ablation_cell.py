@@ -32,7 +32,7 @@ def build_quantizer(settings, scale, seed):
     logits = settings.get("logits", scale["logits"])
     if settings["quantizer"] == "gumbel":
         return GumbelQuantizer(*size, logits=logits, seed=seed)
-    names = {"mask_ratio", "prior_scope", "prior_estimator", "prior_weight", "temperature", "scale"}
+    names = {"mask_ratio", "prior_scope", "prior_estimator", "prior_weight", "temperature"}
     options = {name: settings[name] for name in names & settings.keys()}
     if "codebook_deviation" in settings:
         deviation = settings["codebook_deviation"]
@@ -77,6 +77,11 @@ def train_tokenizer(settings, scale, features, seed, images):
         contrastive=settings["contrastive"] if features != "none" else None,
         seed=seed,
     )
+    quantizer, factor = tokenizer.quantizer, settings.get("logits_factor", 1)
+    if factor != 1 and quantizer.logits == "cosine":
+        quantizer.scale *= factor
+    elif factor != 1:
+        quantizer.kernel.assign(quantizer.kernel * factor)
     steps = scale["steps"] * settings.get("steps_factor", 1)
     rate = keras.optimizers.schedules.CosineDecay(scale["learning_rate"], steps, 0.05)
     optimizer = {"muon": Muon, "adam": keras.optimizers.Adam}[scale["optimizer"]](rate)

@@ -150,7 +150,7 @@ def test_settings_may_change_for_the_last_third(recipe, monkeypatch):
     """Its steps are traced anew: what is sampled while training then is nothing."""
     full = recipe.studies(16)["mask"]["0.4"]
     last = {"mask_ratio": 0.0, "temperature": 0.5}
-    settings = {**full, "at_last": last, "codebook_deviation": 0.1, "scale": 4.0}
+    settings = {**full, "at_last": last, "codebook_deviation": 0.1, "logits_factor": 4}
     cell = importlib.import_module("ablation_cell")
     scale = {**recipe.SCALES["cpu"], "steps": 6}
     images = np.random.default_rng(0).random((16, 32, 32, 3), dtype="float32")
@@ -165,4 +165,4 @@ def test_settings_may_change_for_the_last_third(recipe, monkeypatch):
     codebook = keras.ops.convert_to_numpy(tokenizer.quantizer.codebook)
     assert codebook.std() < 0.2
     assert float(tokenizer.quantizer.temperature) == 0.5
-    assert (tokenizer.quantizer.logits, tokenizer.quantizer.scale) == ("cosine", 4.0)
+    assert (tokenizer.quantizer.logits, tokenizer.quantizer.scale) == ("cosine", 40.0)
