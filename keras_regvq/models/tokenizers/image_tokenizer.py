@@ -60,8 +60,8 @@ class ImageTokenizer(PresetBackbone):
             not divide the channels, the greatest common divisor.
         image_channels: 3 for RGB, 1 for grey, 4 for RGB and opacity.
         patch_size: side of the patches that the first level works on, 1 in VQ-GAN. Where time is
-            short, a network that is wide at 1 / 4 of the resolution learns more than a narrow one
-            at the full one (guides/faster_and_sharper.md).
+            short, a network that is wide at a quarter of the resolution learns more than a narrow
+            one at all of it (benchmarks/time_to_quality.py).
         dtype: policy of encoder and decoder, e.g. "bfloat16"; default the global policy. The
             quantizer and the last convolution stay float32.
 
