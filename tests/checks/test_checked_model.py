@@ -16,6 +16,8 @@ from tests.checks.test_fit_data import (
     trainer,
 )
 
+pytestmark = pytest.mark.eager
+
 MODELS = (
     trainer,
     label_map_tokenizer,

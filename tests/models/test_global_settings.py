@@ -19,6 +19,8 @@ from keras_regvq.models import (
 from keras_regvq.quantizers import RegularizedQuantizer, VectorQuantizer
 from keras_regvq.training import TokenizerTrainer
 
+pytestmark = pytest.mark.eager
+
 SETTINGS = {
     "channels_first": lambda: keras.config.set_image_data_format("channels_first"),
     "float64": lambda: set_floatx("float64"),

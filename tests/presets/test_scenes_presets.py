@@ -9,6 +9,8 @@ import keras_regvq
 from keras_regvq import models
 from keras_regvq.presets import BUILTIN_DIRECTORY
 
+pytestmark = pytest.mark.eager
+
 
 @pytest.fixture(scope="module")
 def scenes():

@@ -16,6 +16,8 @@ from keras_regvq.training import (
     TokenizerTrainer,
 )
 
+pytestmark = pytest.mark.eager
+
 
 @pytest.fixture(scope="module")
 def images():

@@ -10,6 +10,8 @@ from keras_regvq.models import AutoregressivePrior
 from keras_regvq.training import NonFiniteLoss, NonFiniteLossError
 from tests.training.conftest import array_of, make_trainer
 
+pytestmark = pytest.mark.eager
+
 
 def ruin(model, value):
     """Make the last weight `value`, from the third step on."""

@@ -19,6 +19,8 @@ from tests.models.priors.tiny_prior import (
     randomize,
 )
 
+pytestmark = pytest.mark.eager
+
 
 def make_model(**options):
     tokenizer = randomize(make_image_tokenizer())

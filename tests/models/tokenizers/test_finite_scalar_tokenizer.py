@@ -15,6 +15,8 @@ from tests.models.priors.tiny_diffusion import SIZES
 from tests.models.priors.tiny_prior import randomize
 from tests.training.conftest import differences, make_tokenizer, make_trainer, weights_of
 
+pytestmark = pytest.mark.eager
+
 LEVELS = (4, 3, 5)
 CODES = 60
 

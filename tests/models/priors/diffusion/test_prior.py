@@ -23,6 +23,8 @@ from tests.models.priors.tiny_prior import (
     randomize,
 )
 
+pytestmark = pytest.mark.eager
+
 LENGTH = GRID[0] * GRID[1]
 
 
@@ -111,6 +113,7 @@ def test_latents_snap_back_to_their_tokens(priors):
     np.testing.assert_array_equal(ops.convert_to_numpy(process.to_tokens(latents)), tokens)
 
 
+@pytest.mark.compiled
 @pytest.mark.one_backend
 @pytest.mark.parametrize("process, shift", [("discrete", 3), ("gaussian", 0)])
 def test_fit_learns_what_is_where(process, shift):
