@@ -110,12 +110,14 @@ def test_a_killed_run_ends_as_if_nothing_had_happened(whole, tmp_path, killed):
     assert files(tmp_path) == ["epoch_000002.npz", "epoch_000003.npz"]
 
 
+@pytest.mark.one_backend
 def test_a_run_whose_training_is_over_has_its_weights_again(whole, tmp_path):
     folder = shutil.copytree(whole["folder"], tmp_path / "copy")
     model, backup = fit(whole["kind"], folder, seed=2)
     check_equal(model, backup, folder, whole)
 
 
+@pytest.mark.one_backend
 def test_a_finished_run_goes_on_from_what_finish_kept(whole, tmp_path):
     folder = shutil.copytree(whole["folder"], tmp_path / "copy")
     (folder / "backup" / f"epoch_{EPOCHS:06}.npz").unlink()

@@ -74,6 +74,7 @@ def test_resuming_from_a_keras_file_changes_nothing(interrupted, uninterrupted, 
     check_equal(trainer, history, uninterrupted)
 
 
+@pytest.mark.one_backend
 def test_resuming_by_backup_and_restore_changes_nothing(interrupted, uninterrupted, images):
     trainer = new_trainer(seed=2)  # other weights, other random numbers
     callbacks = [keras.callbacks.BackupAndRestore(interrupted["backup"])]

@@ -139,6 +139,7 @@ def test_the_default_optimizer_is_minigpts():
     assert prior.optimizer.beta_2 == 0.95
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     "condition",
     [
@@ -165,6 +166,7 @@ def test_a_preset_holds_the_prior_and_its_condition(condition, tmp_path):
     )
 
 
+@pytest.mark.one_backend
 def test_half_precision_keeps_logits_in_float32():
     prior = make_map_prior(dtype="mixed_bfloat16")
     reference = make_map_prior()
@@ -230,6 +232,7 @@ def test_a_saved_run_goes_on_with_the_same_random_choices(tmp_path):
         np.testing.assert_array_equal(*map(keras.ops.convert_to_numpy, (ours, theirs)))
 
 
+@pytest.mark.one_backend
 def test_an_interruption_keeps_what_was_trained_and_the_prior_usable():
     class Stop(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
