@@ -4,8 +4,15 @@ What no backend computes (files, data, messages) and what is long and made of pa
 of their own (guides, recipes) need not be tested three times. In a run of the whole suite each file
 of `ONE_BACKEND`, and each test marked `one_backend`, runs on one backend, and on another one
 tomorrow; `--all` runs all of them everywhere, and so does a run that names files.
+
+TensorFlow and JAX need longer to compile a training step than a test needs to take a few of them.
+Where a test is about what surrounds the step (data, callbacks, backups, messages), it or its file
+is marked `eager`: there `fit` and `evaluate` take their steps uncompiled, unless `compile` is told
+otherwise. Encoding, decoding and sampling are compiled everywhere. A test of an eager file that is
+about the compiled step is marked `compiled`.
 """
 
+import functools
 import os
 
 import keras
@@ -43,6 +50,8 @@ ONE_BACKEND = (
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "one_backend: takes turns on the backends")
+    config.addinivalue_line("markers", "eager: trains and evaluates without compiling the step")
+    config.addinivalue_line("markers", "compiled: compiles the step, though its file is eager")
 
 
 def pytest_addoption(parser):
@@ -71,6 +80,24 @@ def turn_of(item):
     if file.startswith(ONE_BACKEND):
         return file
     return item.nodeid if item.get_closest_marker("one_backend") else None
+
+
+# Keras asks whether a model overrides this very class's `compile`: not to be set on keras.Model.
+TRAINER = next(cls for cls in keras.Model.__mro__ if "compile" in vars(cls))
+COMPILE = TRAINER.compile
+
+
+@functools.wraps(COMPILE)
+def compile_eagerly(self, *args, **options):
+    eager = options.get("jit_compile") is not True
+    return COMPILE(self, *args, **{"run_eagerly": eager, **options})
+
+
+@pytest.hookimpl(tryfirst=True)  # before the module's fixtures, which compile models too
+def pytest_runtest_setup(item):
+    eager = item.get_closest_marker("eager") and not item.get_closest_marker("compiled")
+    # PyTorch compiles nothing.
+    TRAINER.compile = compile_eagerly if eager and keras.backend.backend() != "torch" else COMPILE
 
 
 @pytest.fixture(autouse=True)

@@ -44,17 +44,17 @@ def tokenizer():
     return model, rng.random((4, 8, 8, 3), "float32")
 
 
-def run(make, scope):
+def run(make, scope, **options):
     with scope:
         model, data = make()
-        model.compile(optimizer=keras.optimizers.SGD(0.1))
+        model.compile(optimizer=keras.optimizers.SGD(0.1), **options)
     return model, data
 
 
 found = {}
 for make in (prior, label_maps, tokenizer):
     two, data = run(make, strategy.scope())
-    one, _ = run(make, tf.distribute.get_strategy().scope())
+    one, _ = run(make, tf.distribute.get_strategy().scope(), run_eagerly=True)
     one.set_weights(two.get_weights())
     before = [v.numpy() for v in one.trainable_variables]
     size = {} if isinstance(data, tf.data.Dataset) else {"batch_size": 4}

@@ -16,6 +16,8 @@ from tests.checks.test_fit_data import (
     trainer,
 )
 
+pytestmark = pytest.mark.eager
+
 MODELS = (
     trainer,
     label_map_tokenizer,
@@ -43,6 +45,7 @@ def test_weights_of_examples_and_targets_are_refused_by_name(make):
         model.fit(data, validation_data=(data, None, WEIGHTS))
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("make", [trainer, autoregressive_prior])
 def test_weights_inside_data_sets_are_refused(make):
     model, data = make(), GOOD[make]

@@ -22,6 +22,8 @@ from keras_regvq.models import (
 from keras_regvq.quantizers import VectorQuantizer
 from keras_regvq.training import TokenizerTrainer
 
+pytestmark = pytest.mark.eager
+
 CODES, CLASSES, COUNT = 12, 5, 6
 
 

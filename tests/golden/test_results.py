@@ -15,6 +15,7 @@ def expected():
     return results.expected()
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("part", results.PARTS, ids=lambda part: part.__name__)
 def test_saved_models_give_what_they_gave(part, expected):
     found = part()

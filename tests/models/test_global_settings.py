@@ -19,6 +19,8 @@ from keras_regvq.models import (
 from keras_regvq.quantizers import RegularizedQuantizer, VectorQuantizer
 from keras_regvq.training import TokenizerTrainer
 
+pytestmark = [pytest.mark.eager, pytest.mark.one_backend]
+
 SETTINGS = {
     "channels_first": lambda: keras.config.set_image_data_format("channels_first"),
     "float64": lambda: set_floatx("float64"),
@@ -107,13 +109,11 @@ def _features(make):
     return keras.ops.convert_to_numpy(make()(pictures(count=1))[0]).astype("float64")
 
 
-@pytest.mark.one_backend
 def test_fid_inception_is_built(setting):
     SETTINGS[setting]()
     assert tuple(FIDInception()(pictures(count=1)).shape) == (1, 2048)
 
 
-@pytest.mark.one_backend
 def test_label_maps_and_priors_train_and_sample(setting):
     SETTINGS[setting]()
     labels = np.random.default_rng(0).integers(0, 3, (4, 16, 16))

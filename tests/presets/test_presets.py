@@ -82,6 +82,7 @@ def test_the_class_method_and_the_function_load_the_same(preset, tokenizer, imag
         np.testing.assert_array_equal(loaded.encode(images), tokenizer.encode(images))
 
 
+@pytest.mark.one_backend
 def test_a_class_reads_what_the_function_reads_and_refuses_another_class(tmp_path):
     torch = pytest.importorskip("torch")
     torch.save({"state_dict": peer_models.taming_model().state_dict()}, tmp_path / "vq.ckpt")
@@ -111,6 +112,7 @@ def test_who_imports_the_models_alone_loads_presets(preset):
     assert result.stdout.split() == ["ImageTokenizer"] * 2, result.stderr[-3000:]
 
 
+@pytest.mark.one_backend
 def test_overrides_reach_the_constructor(preset):
     loaded = keras_regvq.from_preset(preset, load_weights=False, dtype="bfloat16", dropout=0.5)
     assert loaded.encoder.get_layer("conv_in").compute_dtype == "bfloat16"
@@ -168,6 +170,7 @@ def test_a_config_that_names_code_is_refused_before_anything_is_built(preset, mo
             keras_regvq.from_preset(preset)
 
 
+@pytest.mark.one_backend
 def test_each_way_a_preset_can_be_damaged_is_named(preset, tokenizer, tmp_path):
     weights = preset / "model.weights.h5"
     whole = weights.read_bytes()
@@ -195,6 +198,7 @@ def test_each_way_a_preset_can_be_damaged_is_named(preset, tokenizer, tmp_path):
         keras_regvq.from_preset(preset)
 
 
+@pytest.mark.one_backend
 def test_wrong_presets_and_overrides_are_named(preset, tmp_path):
     with pytest.raises(ValueError, match="`preset`.*'no_such'.*regvq_f16_1024"):
         keras_regvq.from_preset("no_such")
@@ -212,6 +216,7 @@ def test_wrong_presets_and_overrides_are_named(preset, tmp_path):
         ImageTokenizer.from_preset(preset)
 
 
+@pytest.mark.one_backend
 def test_half_precision_weights_take_half_the_space_and_nearly_keep_the_images(
     tokenizer, preset, images, tmp_path
 ):

@@ -9,6 +9,8 @@ import keras_regvq
 from keras_regvq import models
 from keras_regvq.presets import BUILTIN_DIRECTORY
 
+pytestmark = pytest.mark.eager
+
 
 @pytest.fixture(scope="module")
 def scenes():
@@ -30,6 +32,7 @@ def test_the_tokenizer_reconstructs_held_out_scenes(scenes):
     assert len(np.unique(tokens)) > 400
 
 
+@pytest.mark.one_backend
 def test_the_generator_predicts_held_out_scenes(model, scenes):
     assert isinstance(model, models.SemanticToImage)
     model.compile()
@@ -51,6 +54,7 @@ def test_the_generator_follows_the_map(model, scenes):
         assert steps[borders].mean() > 2 * steps[~borders].mean()
 
 
+@pytest.mark.one_backend
 def test_the_generator_from_words_predicts_tokens_that_it_does_not_see(scenes):
     model = keras_regvq.from_preset("text_scenes_64")
     assert isinstance(model, models.TextToImage)
@@ -79,6 +83,7 @@ def test_the_generator_from_words_tells_day_from_night():
     assert night < 0.7 * day
 
 
+@pytest.mark.one_backend
 def test_a_dtype_is_given_to_every_part():
     model = keras_regvq.from_preset("text_scenes_64", load_weights=False, dtype="mixed_bfloat16")
     prior, tokenizer = model.prior, model.tokenizer

@@ -12,6 +12,8 @@ from PIL import Image
 
 import keras_regvq
 
+pytestmark = pytest.mark.eager
+
 SMALL = (
     "--base-channels 8 --patch-size 2 --image-size 16 --codebook-size 16 "
     "--embedding-dim 8 --latent-channels 8 --batch-size 4 --num-examples 12 --epoch-steps 2"

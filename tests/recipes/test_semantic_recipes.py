@@ -12,6 +12,8 @@ from PIL import Image
 import keras_regvq
 from keras_regvq.data import SCENE_CLASSES
 
+pytestmark = pytest.mark.eager
+
 ROOT = Path(__file__).parent.parent.parent
 SMALL = (
     "--image-size 32 --layers 1 --heads 2 --width 16 --batch-size 4 --num-examples 8 "

@@ -10,6 +10,8 @@ from PIL import Image
 
 import keras_regvq
 
+pytestmark = pytest.mark.eager
+
 ROOT = Path(__file__).parent.parent.parent
 SMALL = (
     "--image-size 32 --channels 8 --multipliers 1 --attention-levels --res-blocks 1 --heads 2 "

@@ -16,6 +16,8 @@ from keras_regvq.training import (
     TokenizerTrainer,
 )
 
+pytestmark = pytest.mark.eager
+
 
 @pytest.fixture(scope="module")
 def images():
@@ -30,6 +32,7 @@ def trainer():
     return trainer
 
 
+@pytest.mark.one_backend
 def test_pictures_show_the_weights_of_their_epoch_and_reach_tensorboard(trainer, images, tmp_path):
     grid = ReconstructionGrid(images[:3], tmp_path / "png", log_dir=tmp_path / "logs")
     histogram = CodebookHistogram(images, tmp_path / "png", every=2)
@@ -73,12 +76,14 @@ def test_the_temperature_follows_its_schedule_within_an_epoch_and_over_fits(trai
     np.testing.assert_allclose(seen, [1.0 / (1 + step) for step in set_at], rtol=1e-6)
 
 
+@pytest.mark.one_backend
 def test_a_keras_learning_rate_schedule_is_a_temperature_schedule(trainer, images):
     schedule = keras.optimizers.schedules.ExponentialDecay(0.5, 1, 1.0)
     trainer.fit(images, batch_size=4, verbose=0, callbacks=[TemperatureSchedule(schedule)])
     assert float(trainer.tokenizer.quantizer.temperature.numpy()) == pytest.approx(0.5)
 
 
+@pytest.mark.one_backend
 def test_bad_temperature_schedules_are_refused(trainer, images):
     with pytest.raises(ValueError, match="`schedule`"):
         TemperatureSchedule(0.5)

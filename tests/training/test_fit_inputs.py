@@ -8,6 +8,8 @@ import tensorflow as tf
 from keras_regvq.quantizers import VectorQuantizer
 from tests.training.conftest import CODES, make_trainer
 
+pytestmark = pytest.mark.eager
+
 
 @pytest.fixture(scope="module")
 def trainer():

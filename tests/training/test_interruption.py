@@ -6,6 +6,8 @@ from keras_regvq.models import ImageTokenizer
 from keras_regvq.quantizers import RegularizedQuantizer
 from keras_regvq.training import TokenizerTrainer
 
+pytestmark = pytest.mark.eager
+
 
 class Stop(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):

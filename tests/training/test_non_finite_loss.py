@@ -10,6 +10,8 @@ from keras_regvq.models import AutoregressivePrior
 from keras_regvq.training import NonFiniteLoss, NonFiniteLossError
 from tests.training.conftest import array_of, make_trainer
 
+pytestmark = pytest.mark.eager
+
 
 def ruin(model, value):
     """Make the last weight `value`, from the third step on."""
@@ -36,6 +38,7 @@ def test_fit_stops_at_the_step_and_names_the_losses(images):
         )
 
 
+@pytest.mark.one_backend
 def test_an_infinite_loss_of_a_prior_stops_the_second_epoch():
     prior = AutoregressivePrior(8, (2, 2), 1, 1, 8)
     prior.compile("sgd")
@@ -67,6 +70,7 @@ def test_weights_that_the_last_step_ruined_are_not_backed_up(images, tmp_path):
     assert len(saved) == 1 and np.isfinite(saved[0]).all()
 
 
+@pytest.mark.one_backend
 def test_a_good_training_passes_in_silence_and_is_the_same(images):
     histories = []
     for callbacks in ([], [NonFiniteLoss()]):

@@ -168,6 +168,7 @@ def test_averaged_weights_are_the_exponential_average_of_the_steps(discriminator
         assert differences(average, final) < 1e-6
 
 
+@pytest.mark.one_backend
 def test_learning_rate_callbacks_reach_both_players(images):
     trainer = make_trainer(features=False)
     trainer.compile(keras.optimizers.SGD(0.5), keras.optimizers.SGD(0.25))
@@ -189,6 +190,7 @@ def test_a_loss_scaling_optimizer_is_refused_since_scaling_is_added():
         trainer.compile(keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1)))
 
 
+@pytest.mark.one_backend
 def test_a_trainer_without_an_adversary_is_saved_and_loaded_under_loss_scaling(images, tmp_path):
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_float16")

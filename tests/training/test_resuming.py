@@ -8,7 +8,9 @@ import pytest
 
 from tests.training.conftest import array_of, differences, make_trainer, weights_of
 
-EPOCHS, INTERRUPTED_AFTER = 4, 2
+pytestmark = pytest.mark.eager
+
+EPOCHS, INTERRUPTED_AFTER = 2, 1
 
 
 class Interrupt(keras.callbacks.Callback):
@@ -27,7 +29,7 @@ class Interrupt(keras.callbacks.Callback):
 def new_trainer(seed):
     keras.utils.set_random_seed(seed)
     # 20 of 256 and of 64 positions, drawn anew each step.
-    trainer = make_trainer(contrastive_positions=20, discriminator_start=3, discriminator_ramp=6)
+    trainer = make_trainer(contrastive_positions=20, discriminator_start=1, discriminator_ramp=2)
     trainer.compile(keras.optimizers.SGD(1e-2, momentum=0.9), keras.optimizers.Adam(1e-2))
     return trainer
 
@@ -72,6 +74,7 @@ def test_resuming_from_a_keras_file_changes_nothing(interrupted, uninterrupted, 
     check_equal(trainer, history, uninterrupted)
 
 
+@pytest.mark.one_backend
 def test_resuming_by_backup_and_restore_changes_nothing(interrupted, uninterrupted, images):
     trainer = new_trainer(seed=2)  # other weights, other random numbers
     callbacks = [keras.callbacks.BackupAndRestore(interrupted["backup"])]

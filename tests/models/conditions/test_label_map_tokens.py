@@ -7,6 +7,8 @@ import pytest
 from keras_regvq import models
 from tests.models.priors.tiny_prior import IMAGE, make_label_tokenizer, random_maps
 
+pytestmark = pytest.mark.eager
+
 
 def test_a_tokenized_condition_never_trains_its_tokenizer():
     tokenizer = make_label_tokenizer()

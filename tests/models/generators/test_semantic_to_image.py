@@ -19,6 +19,8 @@ from tests.models.priors.tiny_prior import (
     randomize,
 )
 
+pytestmark = pytest.mark.eager
+
 
 def make_model(**options):
     tokenizer = randomize(make_image_tokenizer())
@@ -61,6 +63,7 @@ def test_fit_trains_the_prior_and_leaves_the_tokenizer_alone():
         np.testing.assert_array_equal(keras.ops.convert_to_numpy(variable), value)
 
 
+@pytest.mark.one_backend
 def test_tokenize_makes_tokens_once_for_fit(model, tmp_path):
     data = {"images": random_images(5), "labels": random_maps(5)}
     dataset = tf.data.Dataset.from_tensor_slices(data).batch(2)
@@ -134,6 +137,7 @@ def test_paint_is_an_earlier_name_of_generate_images(model):
     np.testing.assert_array_equal(model.paint(random_maps(), None, None, seed=4), expected)
 
 
+@pytest.mark.one_backend
 def test_a_preset_generates_the_same_images(model, tmp_path):
     maps = random_maps()
     model.save_to_preset(str(tmp_path / "generator"))
@@ -146,6 +150,7 @@ def test_a_preset_generates_the_same_images(model, tmp_path):
         models.ImageTokenizer.from_preset(str(tmp_path / "generator"))
 
 
+@pytest.mark.one_backend
 def test_a_preset_of_a_trained_model_holds_no_optimizer(tmp_path):
     model = make_model()
     model.compile()
@@ -175,6 +180,7 @@ def test_parts_that_do_not_fit_are_named():
         models.SemanticToImage(tokenizer, tokenizer)
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     "data, named",
     [
@@ -195,6 +201,7 @@ def test_wrong_training_data_are_named(model, data, named):
         model.fit(dataset, verbose=0)
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     "arguments, named",
     [

@@ -19,6 +19,8 @@ from tests.models.priors.tiny_prior import (
 )
 from tests.models.text_encoders.tiny_bert import bert  # noqa: F401  a fixture
 
+pytestmark = pytest.mark.eager
+
 CAPTIONS = ["a red boat", "a blue car", "a red car at night"]
 ONE_LEVEL = {"channel_multipliers": (1,), "attention_levels": ()}
 

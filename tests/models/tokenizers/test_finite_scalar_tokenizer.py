@@ -15,6 +15,8 @@ from tests.models.priors.tiny_diffusion import SIZES
 from tests.models.priors.tiny_prior import randomize
 from tests.training.conftest import differences, make_tokenizer, make_trainer, weights_of
 
+pytestmark = pytest.mark.eager
+
 LEVELS = (4, 3, 5)
 CODES = 60
 
@@ -43,6 +45,7 @@ def test_it_trains_with_the_contrastive_loss_and_a_discriminator(images, contras
     assert 1 < logs["codebook_perplexity"][-1] <= CODES
 
 
+@pytest.mark.one_backend
 def test_presets_bring_back_the_levels_and_the_tokens(tokenizer, images, tmp_path):
     tokenizer.save_to_preset(tmp_path / "preset")
     loaded = keras_regvq.from_preset(str(tmp_path / "preset"))

@@ -17,6 +17,8 @@ from keras_regvq.models import (
 from keras_regvq.quantizers import VectorQuantizer
 from keras_regvq.training import ReconstructionGrid, TokenizerTrainer
 
+pytestmark = pytest.mark.eager
+
 
 def make_tokenizer(**options):
     return ImageTokenizer(16, VectorQuantizer(12, 6), 8, (1, 2), 1, (), 8, **options)

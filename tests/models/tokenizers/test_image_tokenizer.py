@@ -148,7 +148,7 @@ def test_uint8_and_float_images_give_the_same_tokens(tokenizer, images):
     np.testing.assert_array_equal(tokens, tokenizer.encode(keras.ops.convert_to_tensor(floats)))
 
 
-@pytest.mark.parametrize("batch_size", [1, 2, 5, 100])
+@pytest.mark.parametrize("batch_size", [2, 100])
 def test_the_batch_size_does_not_change_the_tokens(tokenizer, images, batch_size):
     tokens = np.concatenate([tokenizer.encode(images[i : i + 1]) for i in range(5)])
     assert len({row.tobytes() for row in tokens}) == 5
@@ -189,6 +189,7 @@ def test_new_weights_are_used_by_the_next_call(images):
     assert np.abs(tokenizer.decode(tokens) - decoded).max() > 1e-3
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     "quantizer",
     [
@@ -249,6 +250,7 @@ def test_clone_model_is_refused_where_it_would_give_another_class(tokenizer):
     assert [w.shape for w in copy.weights] == [w.shape for w in tokenizer.weights]
 
 
+@pytest.mark.one_backend
 def test_bfloat16_reaches_encoder_and_decoder_and_spares_the_quantizer(images):
     tokenizer = make_tokenizer(attention_resolutions=(8,), dtype="bfloat16")
     for name in ("conv_in", "down_0_block_0", "down_1_attention_0", "norm_out", "quant_conv"):

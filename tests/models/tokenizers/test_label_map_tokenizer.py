@@ -6,12 +6,15 @@ import keras_regvq
 from keras_regvq import models, quantizers
 from tests.models.priors.tiny_prior import CLASSES, make_label_tokenizer, random_maps
 
+pytestmark = pytest.mark.eager
+
 
 def blocky_maps(count):
     cells = np.random.default_rng(0).integers(0, CLASSES, (count, 4, 6))
     return cells.repeat(4, axis=1).repeat(4, axis=2)
 
 
+@pytest.mark.compiled
 @pytest.mark.one_backend
 def test_it_learns_to_say_a_label_map_in_tokens():
     maps = blocky_maps(32)

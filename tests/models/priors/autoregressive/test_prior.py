@@ -17,6 +17,8 @@ from tests.models.priors.tiny_prior import (
     random_tokens,
 )
 
+pytestmark = pytest.mark.eager
+
 
 @pytest.fixture(scope="module")
 def prior():
@@ -62,6 +64,7 @@ def test_loss_and_bits_count_the_image_tokens_alone(prior):
     assert results["bits_per_token"] == pytest.approx(expected / np.log(2), rel=1e-5)
 
 
+@pytest.mark.compiled
 @pytest.mark.one_backend
 def test_a_prior_learns_what_a_map_says():
     maps = np.repeat(np.repeat(np.random.default_rng(0).integers(0, 5, (64, *GRID)), 4, 1), 4, 2)
@@ -102,6 +105,7 @@ def test_condition_dropout_hides_the_condition_of_whole_examples_while_training(
     assert np.abs(logits[hidden] - logits[hidden][0]).max() < 1e-5
 
 
+@pytest.mark.compiled
 def test_gradient_checkpointing_changes_no_gradient():
     histories = []
     for checkpointing in (False, True):
@@ -135,6 +139,7 @@ def test_the_default_optimizer_is_minigpts():
     assert prior.optimizer.beta_2 == 0.95
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     "condition",
     [
@@ -161,6 +166,7 @@ def test_a_preset_holds_the_prior_and_its_condition(condition, tmp_path):
     )
 
 
+@pytest.mark.one_backend
 def test_half_precision_keeps_logits_in_float32():
     prior = make_map_prior(dtype="mixed_bfloat16")
     reference = make_map_prior()
@@ -226,6 +232,7 @@ def test_a_saved_run_goes_on_with_the_same_random_choices(tmp_path):
         np.testing.assert_array_equal(*map(keras.ops.convert_to_numpy, (ours, theirs)))
 
 
+@pytest.mark.one_backend
 def test_an_interruption_keeps_what_was_trained_and_the_prior_usable():
     class Stop(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):

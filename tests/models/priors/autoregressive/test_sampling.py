@@ -63,6 +63,7 @@ def test_cached_logits_equal_the_full_forward_pass_at_every_position(request, na
     np.testing.assert_allclose(cached_logits(prior, tokens, condition), full, atol=1e-4)
 
 
+@pytest.mark.one_backend
 def test_a_guided_decoder_hides_the_condition_in_the_second_half(prior):
     tokens, maps = random_tokens(), random_maps()
     both = cached_logits(prior, tokens, maps, guided=True)
@@ -110,11 +111,13 @@ def test_guidance_one_is_no_guidance(prior):
     np.testing.assert_array_equal(nearly.reshape(3, -1)[:, :-1], plain.reshape(3, -1)[:, :-1])
 
 
+@pytest.mark.one_backend
 def test_guidance_shifts_the_samples(prior):
     maps = random_maps()
     assert (prior.generate(maps, seed=1, guidance_scale=8.0) != prior.generate(maps, seed=1)).any()
 
 
+@pytest.mark.one_backend
 def test_a_result_does_not_depend_on_the_batch_size(prior):
     maps = random_maps(5)
     whole = prior.generate(maps, seed=3, batch_size=5)
@@ -153,6 +156,7 @@ def test_calls_of_equal_shape_compile_once(prior, monkeypatch):
     assert len(traced) == (first if compiled else 3 * first)
 
 
+@pytest.mark.one_backend
 def test_a_progress_bar_shows_when_there_are_several_batches(free_prior, capsys):
     free_prior.generate(num_samples=4, seed=0, batch_size=2)
     assert "4/4" in capsys.readouterr().out

@@ -23,6 +23,8 @@ from tests.models.priors.tiny_prior import (
     randomize,
 )
 
+pytestmark = pytest.mark.eager
+
 LENGTH = GRID[0] * GRID[1]
 
 
@@ -77,6 +79,7 @@ def test_the_bound_of_an_exact_network_is_the_entropy_of_the_tokens(monkeypatch)
     assert float(losses["bits_per_token"]) == pytest.approx(np.log2(CODES), rel=0.03)
 
 
+@pytest.mark.one_backend
 def test_what_a_token_that_is_not_masked_says_is_taken_by_bayess_rule():
     prior = make_diffusion_prior(num_timesteps=10, replace_share=0.3)
     for variable in prior.process.head.trainable_variables:
@@ -111,6 +114,7 @@ def test_latents_snap_back_to_their_tokens(priors):
     np.testing.assert_array_equal(ops.convert_to_numpy(process.to_tokens(latents)), tokens)
 
 
+@pytest.mark.compiled
 @pytest.mark.one_backend
 @pytest.mark.parametrize("process, shift", [("discrete", 3), ("gaussian", 0)])
 def test_fit_learns_what_is_where(process, shift):
@@ -142,6 +146,7 @@ def test_fit_learns_what_is_where(process, shift):
     prior.fit(data, batch_size=30, epochs=1, verbose=0)  # averages do not prevent a second fit
 
 
+@pytest.mark.one_backend
 def test_label_maps_condition_a_diffusion_prior_too():
     condition = models.LabelMapCondition(CLASSES, IMAGE, prefix_grid=(2, 3))
     prior = make_diffusion_prior(condition=condition)
@@ -151,6 +156,7 @@ def test_label_maps_condition_a_diffusion_prior_too():
     assert (prior.generate(random_maps(seed=9), num_steps=3, seed=0) != first).any()
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("process", PROCESSES)
 def test_a_preset_gives_the_same_samples(tmp_path, priors, process):
     prior = priors[process]
@@ -161,6 +167,7 @@ def test_a_preset_gives_the_same_samples(tmp_path, priors, process):
     np.testing.assert_array_equal(loaded.generate([0, 4, 2], **options), expected)
 
 
+@pytest.mark.one_backend
 def test_half_precision_keeps_logits_latents_and_losses_in_float32():
     for process in PROCESSES:
         prior = make_diffusion_prior(process, dtype="mixed_bfloat16")

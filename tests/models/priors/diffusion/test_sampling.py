@@ -71,6 +71,7 @@ def test_guidance_one_is_no_guidance_and_more_changes_the_samples(priors, proces
     assert (prior.generate([0, 4, 2], guidance_scale=8.0, **options) != plain).any()
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("process", PROCESSES)
 def test_a_negative_condition_takes_the_place_of_no_condition(priors, process):
     prior, options = priors[process], {"num_steps": 4, "seed": 1, "guidance_scale": 3.0}
@@ -94,6 +95,7 @@ def test_inpainting_keeps_what_the_mask_leaves_out(priors, process, sampler):
     np.testing.assert_array_equal(nothing, tokens)
 
 
+@pytest.mark.one_backend
 def test_the_confidence_sampler_never_changes_a_fixed_token(priors, monkeypatch):
     """Watched inside the loop: what is unmasked after a step is the same after the next."""
     process, seen = priors["discrete"].process, []
@@ -188,6 +190,7 @@ def test_calls_of_equal_shape_compile_once(traced):
     assert len(prior._samplers) == 1
 
 
+@pytest.mark.one_backend
 def test_samplers_that_differ_in_their_coefficients_alone_compile_once(traced):
     prior, options = make_diffusion_prior("gaussian"), {"num_samples": 2, "num_steps": 3, "seed": 0}
     assert traces_once(
@@ -215,6 +218,7 @@ def test_a_sampler_is_given_by_name_as_an_object_or_as_method(priors, process, s
     np.testing.assert_array_equal(as_method, expected)
 
 
+@pytest.mark.one_backend
 def test_a_sampler_of_a_users_own_decides_each_step(priors):
     """Half of the tokens are drawn in each of two steps, in raster order."""
 
@@ -237,6 +241,7 @@ def test_a_sampler_of_a_users_own_decides_each_step(priors):
     np.testing.assert_array_equal(sampled.reshape(2, -1), tokens)
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     "process, arguments, named",
     [
