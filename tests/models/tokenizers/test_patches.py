@@ -81,6 +81,7 @@ def test_the_adaptive_weight_is_that_of_the_last_convolutions_kernel(rng):
     np.testing.assert_allclose(float(keras.ops.convert_to_numpy(weight)), expected, rtol=1e-4)
 
 
+@pytest.mark.eager
 def test_both_players_train_on_patches(rng):
     trainer = TokenizerTrainer(make(), PatchDiscriminator(4, 1))
     trainer.compile(keras.optimizers.Adam(1e-3))
