@@ -111,11 +111,11 @@ def remarks(settings, webp):
     """What has to be known about the table, in Markdown."""
     text = (
         f"{settings['steps']} steps of {settings['batch_size']} images of {settings['data']}, "
-        f"measured on {settings['test_images']} held-out ones. Seconds are the process's own on one "
-        "thread, from building the network on, and include compiling; imports and evaluations are "
-        "left out. The first step's contain building and compiling.\n\nThe method `none` has no "
-        "quantizer: what its network alone gives. WebP: the highest quality whose file has at most "
-        f"{webp['bytes']} bytes, as many as the tokens; {webp['mean_bytes']:.0f} on average."
+        f"measured on {settings['test_images']} held-out ones at most. Seconds are the process's "
+        "own on one thread, from building the network on, with compiling; imports and evaluations "
+        "are left out. The first step's are with building and compiling.\n\nThe method `none` has "
+        "no quantizer: what the network alone gives. WebP: the highest quality whose file has at "
+        f"most {webp['bytes']} bytes, as many as the tokens; {webp['mean_bytes']:.0f} on average."
     )
     if webp["too_large"]:
         text += (

@@ -2,11 +2,11 @@
 vector-quantize-pytorch's quantizers, on the same network and the same images.
 
     python -m benchmarks.time_to_quality --output runs/time_to_quality
-    python -m benchmarks.time_to_quality --data folder:photographs --steps 1000 --output runs/photographs
+    python -m benchmarks.time_to_quality --data folder:photographs --steps 1000 --output runs/photos
 
-Ours is Reg-VQ with cosine logits and Muon. Peers train with Adam, or with Muon too ("-muon"); "none"
-has no quantizer, and WebP's line takes as many bytes as the tokens. Each curve has a process of its
-own with one thread, one after the other: run it alone on the machine. Writes results.json,
+Ours is Reg-VQ with cosine logits and Muon. Peers train with Adam, or with Muon too ("-muon");
+"none" has no quantizer, and WebP's line takes as many bytes as the tokens. Each curve has a process
+of its own with one thread, one after the other: run it alone on the machine. Writes results.json,
 results.md, curves.png and pictures.png. A curve that is in results.json already is not trained
 again, unless --overwrite says so.
 """
@@ -62,6 +62,9 @@ def parse_arguments(arguments=None):
     args = parser.parse_args(arguments)
     if "lfq" in args.peers and args.codes & (args.codes - 1):
         parser.error("--codes: lfq has a power of two; leave it out of --peers")
+    args.every = min(args.every, args.steps)
+    if args.steps % args.every:
+        parser.error(f"--steps: a multiple of --every {args.every}")
     if args.image_size % 4:
         parser.error("--image-size: a multiple of 4, the patches' side")
     return args
@@ -130,10 +133,8 @@ def main(arguments=None):
     if args.overwrite:
         path.unlink(missing_ok=True)
     results = read_results(path, settings)
-    needed = {name for name in args.peers if name != "none"}
-    if needed - results["curves"].keys() and not importlib.util.find_spec(
-        "vector_quantize_pytorch"
-    ):
+    needed = set(args.peers) - {"none"} - results["curves"].keys()
+    if needed and not importlib.util.find_spec("vector_quantize_pytorch"):
         raise ValueError(
             "vector-quantize-pytorch is not installed: pip install vector-quantize-pytorch, "
             "or give --peers none"

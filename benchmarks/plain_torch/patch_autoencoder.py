@@ -27,7 +27,7 @@ class PatchAutoencoder(nn.Module):
         width: channels of all blocks.
         latent: channels of the last convolution before the 1x1 to `embedding`.
         patch: side of a patch in pixels.
-        quantizer: module, (B, n, embedding) -> (the same shape, tokens (B, n), loss); None for none.
+        quantizer: module, (B, n, embedding) -> (the same shape, tokens (B, n), loss), or None.
     """
 
     def __init__(self, embedding, width=128, latent=64, patch=4, quantizer=None):
@@ -36,9 +36,7 @@ class PatchAutoencoder(nn.Module):
         self.encoder = nn.ModuleDict(
             {
                 "conv_in": nn.Conv2d(3, width, patch, patch),
-                "blocks": nn.Sequential(
-                    *[ResnetBlock(width, width) for _ in range(ENCODER_BLOCKS)]
-                ),
+                "blocks": residual_blocks(width, ENCODER_BLOCKS),
                 "norm_out": group_norm(width),
                 "conv_out": nn.Conv2d(width, latent, 3, padding=1),
                 "quant_conv": nn.Conv2d(latent, embedding, 1),
@@ -48,9 +46,7 @@ class PatchAutoencoder(nn.Module):
             {
                 "post_quant_conv": nn.Conv2d(embedding, latent, 1),
                 "conv_in": nn.Conv2d(latent, width, 3, padding=1),
-                "blocks": nn.Sequential(
-                    *[ResnetBlock(width, width) for _ in range(DECODER_BLOCKS)]
-                ),
+                "blocks": residual_blocks(width, DECODER_BLOCKS),
                 "norm_out": group_norm(width),
                 "conv_out": nn.Conv2d(width, 3 * patch**2, 3, padding=1),
             }
@@ -77,6 +73,10 @@ class PatchAutoencoder(nn.Module):
         rows = features.flatten(2).transpose(1, 2)
         quantized, tokens, loss = self.quantizer(rows)
         return self.decode(quantized.transpose(1, 2).reshape(features.shape)), tokens, loss
+
+
+def residual_blocks(width, count):
+    return nn.Sequential(*[ResnetBlock(width, width) for _ in range(count)])
 
 
 class WithoutLoss(nn.Module):
