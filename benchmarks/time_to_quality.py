@@ -76,6 +76,10 @@ def load_images(args):
 
     images = {}
     for split, count in (("train", args.train_images), ("test", args.test_images)):
+        if args.data == "scenes":  # which NumPy draws, with no need of TensorFlow
+            scenes = keras_regvq.data.scenes(count, size=args.image_size, split=split)
+            images[split] = scenes["images"]
+            continue
         data = keras_regvq.data.load(
             args.data, split, args.image_size, shuffle=False, drop_remainder=False,
             num_examples=count,
