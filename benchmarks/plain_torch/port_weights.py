@@ -79,6 +79,38 @@ def tokenizer_names(model, tokenizer):
     return names
 
 
+def patch_autoencoder_names(tokenizer):
+    """Pair the parameters of a `PatchAutoencoder` with the variables of an `ImageTokenizer`.
+
+    It has a `patch_size`, one level, no attention and no residual blocks beside those that are
+    always there. The quantizer's are left out. The last convolution's outputs are ordered
+    otherwise: see `patch_order`.
+    """
+    encoder, decoder = tokenizer.encoder.get_layer, tokenizer.decoder.get_layer
+    blocks = {"encoder": ["mid_block_1", "mid_block_2"]}
+    blocks["decoder"] = [*blocks["encoder"], "up_0_block_0"]
+    names = {
+        **_convolution("encoder.quant_conv", encoder("quant_conv")),
+        **_convolution("decoder.post_quant_conv", decoder("post_quant_conv")),
+    }
+    for part, layer in (("encoder", encoder), ("decoder", decoder)):
+        names.update(_convolution(f"{part}.conv_in", layer("conv_in")))
+        names.update(_norm(f"{part}.norm_out", layer("norm_out")))
+        names.update(_convolution(f"{part}.conv_out", layer("conv_out")))
+        for number, block in enumerate(blocks[part]):
+            names.update(_residual_block(f"{part}.blocks.{number}", layer(block)))
+    return names
+
+
+def patch_order(parameter, patch):
+    """A parameter of the last convolution, with outputs ordered (row, column, colour) as in Keras.
+
+    PyTorch's pixel shuffle has them ordered (colour, row, column).
+    """
+    colours = parameter.reshape(-1, patch * patch, *parameter.shape[1:])
+    return colours.transpose(0, 1).reshape(parameter.shape)
+
+
 def discriminator_names(discriminator, keras_discriminator):
     """Pair the parameters of both `PatchDiscriminator`s."""
     layer = keras_discriminator.get_layer
