@@ -47,6 +47,23 @@ ONE_BACKEND = (
     "tests/test_readme.py",
 )
 
+# Files of a minute or more where the backend compiles: the first to be handed to the workers of
+# `--dist loadfile`, so that none is left to one worker while the other has nothing to do.
+LONGEST = (
+    "tests/recipes/test_run_folder.py",
+    "tests/recipes/test_semantic_recipes.py",
+    "tests/presets/test_preset_saving.py",
+    "tests/training/test_backup.py",
+    "tests/models/priors/diffusion/test_prior.py",
+    "tests/models/generators/test_text_to_image.py",
+    "tests/recipes/test_recipes.py",
+    "tests/recipes/test_text_recipes.py",
+    "tests/backend/test_replicas.py",
+    "tests/models/priors/diffusion/test_sampling.py",
+    "tests/checks/test_fit_data.py",
+    "tests/test_readme.py",
+)
+
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "one_backend: takes turns on the backends")
@@ -59,6 +76,8 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
+    places = {file: place for place, file in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.nodeid.split("::")[0], len(LONGEST)))
     if config.getoption("--all") or config.args_source != pytest.Config.ArgsSource.TESTPATHS:
         return
     turns = [turn_of(item) for item in items]
