@@ -10,7 +10,7 @@ test is about what surrounds the step (data, callbacks, backups, messages), it o
 `eager`: there `fit` and `evaluate` take their steps uncompiled on TensorFlow, unless `compile` is
 told otherwise. JAX compiles them all the same: it keeps what it compiled for the next model of the
 same sizes, and takes longer to compile the operations one by one. Encoding, decoding and sampling
-are compiled everywhere. A test of an eager file that is about the compiled step is marked `compiled`.
+are compiled everywhere. A test of the compiled step in an eager file is marked `compiled`.
 """
 
 import functools
