@@ -5,11 +5,12 @@ of their own (guides, recipes) need not be tested three times. In a run of the w
 of `ONE_BACKEND`, and each test marked `one_backend`, runs on one backend, and on another one
 tomorrow; `--all` runs all of them everywhere, and so does a run that names files.
 
-TensorFlow and JAX need longer to compile a training step than a test needs to take a few of them.
-Where a test is about what surrounds the step (data, callbacks, backups, messages), it or its file
-is marked `eager`: there `fit` and `evaluate` take their steps uncompiled, unless `compile` is told
-otherwise. Encoding, decoding and sampling are compiled everywhere. A test of an eager file that is
-about the compiled step is marked `compiled`.
+TensorFlow needs longer to compile a training step than a test needs to take a few of them. Where a
+test is about what surrounds the step (data, callbacks, backups, messages), it or its file is marked
+`eager`: there `fit` and `evaluate` take their steps uncompiled on TensorFlow, unless `compile` is
+told otherwise. JAX compiles them all the same: it keeps what it compiled for the next model of the
+same sizes, and takes longer to compile the operations one by one. Encoding, decoding and sampling
+are compiled everywhere. A test of the compiled step in an eager file is marked `compiled`.
 """
 
 import functools
@@ -47,10 +48,27 @@ ONE_BACKEND = (
     "tests/test_readme.py",
 )
 
+# Files of a minute or more where the backend compiles: the first to be handed to the workers of
+# `--dist loadfile`, so that none is left to one worker while the other has nothing to do.
+LONGEST = (
+    "tests/recipes/test_run_folder.py",
+    "tests/recipes/test_semantic_recipes.py",
+    "tests/presets/test_preset_saving.py",
+    "tests/training/test_backup.py",
+    "tests/models/priors/diffusion/test_prior.py",
+    "tests/models/generators/test_text_to_image.py",
+    "tests/recipes/test_recipes.py",
+    "tests/recipes/test_text_recipes.py",
+    "tests/backend/test_replicas.py",
+    "tests/models/priors/diffusion/test_sampling.py",
+    "tests/checks/test_fit_data.py",
+    "tests/test_readme.py",
+)
+
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "one_backend: takes turns on the backends")
-    config.addinivalue_line("markers", "eager: trains and evaluates without compiling the step")
+    config.addinivalue_line("markers", "eager: on TensorFlow, no compiled training step")
     config.addinivalue_line("markers", "compiled: compiles the step, though its file is eager")
 
 
@@ -59,6 +77,8 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
+    places = {file: place for place, file in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.nodeid.split("::")[0], len(LONGEST)))
     if config.getoption("--all") or config.args_source != pytest.Config.ArgsSource.TESTPATHS:
         return
     turns = [turn_of(item) for item in items]
@@ -96,8 +116,8 @@ def compile_eagerly(self, *args, **options):
 @pytest.hookimpl(tryfirst=True)  # before the module's fixtures, which compile models too
 def pytest_runtest_setup(item):
     eager = item.get_closest_marker("eager") and not item.get_closest_marker("compiled")
-    # PyTorch compiles nothing.
-    TRAINER.compile = compile_eagerly if eager and keras.backend.backend() != "torch" else COMPILE
+    eager = eager and keras.backend.backend() == "tensorflow"
+    TRAINER.compile = compile_eagerly if eager else COMPILE
 
 
 @pytest.fixture(autouse=True)

@@ -34,13 +34,13 @@ def prior():
 
 
 def label_maps():
-    model = LabelMapTokenizer(3, 8, VectorQuantizer(8, 4), 4, (1, 2), 1, 4)
+    model = LabelMapTokenizer(3, 8, VectorQuantizer(8, 4), 4, (1,), 1, 4)
     maps = rng.integers(0, 3, (4, 8, 8))
     return model, tf.data.Dataset.from_tensor_slices(maps).batch(4)
 
 
 def tokenizer():
-    model = TokenizerTrainer(ImageTokenizer(8, VectorQuantizer(8, 4), 4, (1, 2), 1, (), 4))
+    model = TokenizerTrainer(ImageTokenizer(8, VectorQuantizer(8, 4), 4, (1,), 1, (), 4))
     return model, rng.random((4, 8, 8, 3), "float32")
 
 

@@ -18,6 +18,7 @@ SMALL = (
 ).split()
 
 
+@pytest.mark.compiled
 def test_the_quickstart_writes_a_report_and_a_preset(monkeypatch, capsys):
     quickstart = importlib.import_module("quickstart")
     monkeypatch.setattr(quickstart, "IMAGES", 8)
