@@ -22,7 +22,8 @@ import pytest
 
 keras.config.disable_traceback_filtering()
 
-BACKENDS = ("tensorflow", "jax", "torch")
+# Days of a cycle. PyTorch compiles nothing and is the fastest: every other day.
+TURNS = ("tensorflow", "torch", "jax", "torch")
 ONE_BACKEND = (
     "tests/backend/test_tensorflow_logs.py",
     "tests/benchmarks/",
@@ -87,7 +88,7 @@ def pytest_collection_modifyitems(config, items):
     others = {
         turn
         for number, turn in enumerate(sorted(set(turns) - {None}), first)
-        if BACKENDS[number % 3] != keras.backend.backend()
+        if TURNS[number % len(TURNS)] != keras.backend.backend()
     }
     left_out = [item for item, turn in zip(items, turns, strict=True) if turn in others]
     items[:] = [item for item, turn in zip(items, turns, strict=True) if turn not in others]
