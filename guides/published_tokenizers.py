@@ -41,7 +41,7 @@ def save(rows, number, name, scale=2):
 # scenes. (Without noise Reg-VQ's quantizer does what Gumbel-VQ's does, and is one there.)
 
 # %%
-ours = keras_regvq.from_preset("regvq_scenes_64")
+ours = keras_regvq.from_preset("regvq_scenes_64_v1")
 checkpoint = presets.export(ours, folder / "theirs", format="taming")
 print(checkpoint.name, f"{checkpoint.stat().st_size / 1e6:.1f} MB")
 

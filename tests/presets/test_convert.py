@@ -65,7 +65,7 @@ def test_the_convert_command_says_what_it_did(tmp_path, capsys):
 
 
 def test_a_regularized_quantizer_is_a_gumbel_vq_in_tamings_files_and_in_no_others(tmp_path):
-    tokenizer = keras_regvq.from_preset("regvq_scenes_64")
+    tokenizer = keras_regvq.from_preset("regvq_scenes_64_v1")
     again = keras_regvq.from_preset(keras_regvq.presets.export(tokenizer, tmp_path, "taming"))
     assert isinstance(again.quantizer, keras_regvq.quantizers.GumbelQuantizer)
     pictures = keras_regvq.data.scenes(2, size=64, split="test")["images"]

@@ -55,7 +55,7 @@ def taming_tensors(tokenizer):
     Raises:
         ValueError: for another quantizer or patches, which those projects do not know.
     """
-    patch_size = tokenizer.architecture.get("patch_size", 1)
+    patch_size = getattr(tokenizer, "patch_size", 1)
     if patch_size > 1:
         refuse("tokenizer", f"one of patch_size={patch_size}", "patch_size=1, as in VQ-GAN")
     found = []
