@@ -149,20 +149,24 @@ class RecordWeights(keras.callbacks.Callback):
 
 
 @pytest.mark.parametrize("discriminator", [True, False])
-def test_averaged_weights_are_the_exponential_average_of_the_steps(discriminator, images):
+def test_averaged_weights_are_the_exponential_average_of_the_steps_with_a_decay_that_grows(
+    discriminator, images
+):
     trainer = make_trainer(discriminator=discriminator, features=False)
     trainer.compile(
         keras.optimizers.SGD(0.5, use_ema=True, ema_momentum=0.75),
         keras.optimizers.SGD(0.5) if discriminator else None,
     )
     record = RecordWeights()
-    average = None
+    average, updates = None, 0
     for _ in range(2):  # the second fit goes on from the averaged weights
         fit(trainer, images, batch_size=2, callbacks=[record])
         for weights in record.weights:
             if average is None:
                 average = weights
-            average = [0.75 * a + 0.25 * w for a, w in zip(average, weights, strict=True)]
+            decay = min(0.75, (1 + updates) / (10 + updates))
+            average = [decay * a + (1 - decay) * w for a, w in zip(average, weights, strict=True)]
+            updates += 1
         final = [array_of(v) for v in trainer.tokenizer.trainable_variables]
         assert differences(record.weights[-1], final) > 1e-3
         assert differences(average, final) < 1e-6

@@ -12,7 +12,7 @@ REGVQ = {
     "codebook_size": 8, "embedding_dim": 4, "mask_ratio": 0.3, "temperature": 0.5,
     "prior_weight": 0.2, "prior_scope": "image", "prior_estimator": "hard",
     "codebook_initializer": keras.initializers.RandomNormal(0.0, 0.5, seed=1), "seed": 3,
-    "block_size": 16,
+    "block_size": 16, "logits": "cosine", "scale": 3.0,
 }  # fmt: skip
 CASES = {
     quantizers.RegularizedQuantizer: REGVQ,
@@ -28,6 +28,7 @@ CASES = {
         "image_size": (16, 24), "base_channels": 8, "channel_multipliers": (1, 2),
         "num_res_blocks": 1, "attention_resolutions": (8,), "latent_channels": 6, "dropout": 0.1,
         "middle_attention": False, "norm_groups": 4, "image_channels": 1,
+        "patch_size": 2,
     },
     models.LabelMapTokenizer: {
         "num_classes": 3, "image_size": (16, 24), "base_channels": 8, "channel_multipliers": (1, 2),
