@@ -6,12 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_regvq.checks.arguments import (
-    check_integer,
-    check_number,
-    check_positive_integer,
-    refuse,
-)
+from keras_regvq.checks.arguments import check_integer, check_number, refuse
 from keras_regvq.checks.arrays import (
     check_image_shape_and_dtype,
     check_images,
@@ -21,11 +16,7 @@ from keras_regvq.checks.arrays import (
 )
 from keras_regvq.models.batched_function import BatchedFunction
 from keras_regvq.models.preset_model import PresetBackbone
-from keras_regvq.models.tokenizers.encoder_decoder import (
-    at_image_size,
-    build_decoder,
-    build_encoder,
-)
+from keras_regvq.models.tokenizers import encoder_decoder
 from keras_regvq.models.tokenizers.export import export_tokenizer
 from keras_regvq.models.tokenizers.image_sizes import check_image_channels, check_image_size
 from keras_regvq.quantizers import Quantizer
@@ -94,30 +85,29 @@ class ImageTokenizer(PresetBackbone):
     ):
         if not isinstance(quantizer, Quantizer):
             refuse("quantizer", describe(quantizer), "a keras_regvq.quantizers.Quantizer")
-        multipliers = tuple(
-            check_positive_integer("channel_multipliers", m) for m in channel_multipliers
-        )
+        multipliers = tuple(check_integer("channel_multipliers", m, 1) for m in channel_multipliers)
         if not multipliers:
             refuse("channel_multipliers", "()", "at least one multiplier")
-        patch_size = check_positive_integer("patch_size", patch_size)
+        patch_size = check_integer("patch_size", patch_size, 1)
         factor = patch_size * 2 ** (len(multipliers) - 1)
         image_size = check_image_size(image_size, factor)
         architecture = {
             "image_size": image_size[0],
-            "base_channels": check_positive_integer("base_channels", base_channels),
+            "base_channels": check_integer("base_channels", base_channels, 1),
             "channel_multipliers": multipliers,
             "num_res_blocks": check_integer("num_res_blocks", num_res_blocks, 0),
             "attention_resolutions": tuple(attention_resolutions),
-            "latent_channels": check_positive_integer("latent_channels", latent_channels),
+            "latent_channels": check_integer("latent_channels", latent_channels, 1),
             "dropout": check_number("dropout", dropout, 0, 1),
             "middle_attention": bool(middle_attention),
-            "norm_groups": check_positive_integer("norm_groups", norm_groups),
+            "norm_groups": check_integer("norm_groups", norm_groups, 1),
             "image_channels": check_image_channels(image_channels),
             "patch_size": patch_size,
             "dtype": keras.dtype_policies.get(dtype or keras.config.dtype_policy()),
         }
-        encoder = build_encoder(embedding_channels=quantizer.embedding_dim, **architecture)
-        decoder = build_decoder(embedding_dim=quantizer.embedding_dim, **architecture)
+        width = quantizer.embedding_dim
+        encoder = encoder_decoder.build_encoder(embedding_channels=width, **architecture)
+        decoder = encoder_decoder.build_decoder(embedding_dim=width, **architecture)
 
         inputs = keras.Input((None, None, image_channels), name="images", dtype="float32")
         quantized = quantizer(encoder(inputs * 2.0 - 1.0))
@@ -234,15 +224,13 @@ class ImageTokenizer(PresetBackbone):
     @classmethod
     def with_overrides(cls, config, overrides):
         if "image_size" in overrides and "attention_resolutions" not in overrides:
-            config = at_image_size(config, overrides["image_size"])
+            config = encoder_decoder.at_image_size(config, overrides["image_size"])
         return {**config, **overrides}
 
     def get_config(self):
-        config = super().get_config()
-        architecture = {k: v for k, v in self.architecture.items() if k not in ("dtype",)}
         return {
-            **config,
-            **architecture,
+            **super().get_config(),
+            **{name: value for name, value in self.architecture.items() if name != "dtype"},
             "image_size": self.image_size,
             "quantizer": keras.saving.serialize_keras_object(self.quantizer),
         }
