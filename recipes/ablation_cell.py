@@ -65,7 +65,7 @@ def train_tokenizer(settings, scale, features, seed, images):
         num_res_blocks=scale["num_res_blocks"],
         attention_resolutions=(),
         middle_attention=scale["patch_size"] == 1,
-        latent_channels=64,
+        latent_channels=scale["latent_channels"],
         patch_size=scale["patch_size"],
     )
     trainer = TokenizerTrainer(
@@ -85,7 +85,7 @@ def train_tokenizer(settings, scale, features, seed, images):
     steps = scale["steps"] * settings.get("steps_factor", 1)
     rate = keras.optimizers.schedules.CosineDecay(scale["learning_rate"], steps, 0.05)
     optimizer = {"muon": Muon, "adam": keras.optimizers.Adam}[scale["optimizer"]](rate)
-    trainer.compile(optimizer, keras.optimizers.Adam() if scale["adversary"] else None)
+    trainer.compile(optimizer)
     _fit(trainer, images, steps, scale["batch_size"], settings.get("at_last"))
     return tokenizer
 

@@ -19,15 +19,15 @@ COLUMNS = {
 SCALES = {
     "cpu": {
         "image_size": 32, "patch_size": 4, "base_channels": 128, "channel_multipliers": (1,),
-        "num_res_blocks": 0, "codes": 256, "embedding_dim": 16, "logits": "cosine", "steps": 800,
-        "batch_size": 16, "optimizer": "muon", "learning_rate": 0.02,
-        "prior_layers": 2, "prior_width": 128, "prior_steps": 400, "examples": 4000, "test": 512,
-        "adversary": False, "perceptual_weight": 0.01, "contrastive_weight": 0.01,
+        "num_res_blocks": 0, "latent_channels": 64, "codes": 256, "embedding_dim": 16,
+        "logits": "cosine", "steps": 800, "batch_size": 16, "optimizer": "muon",
+        "learning_rate": 0.02, "prior_layers": 2, "prior_width": 128, "prior_steps": 400, "examples": 4000,
+        "test": 512, "adversary": False, "perceptual_weight": 0.01, "contrastive_weight": 0.01,
     },
     "paper": {
         "image_size": 256, "patch_size": 1, "base_channels": 128,
-        "channel_multipliers": (1, 1, 2, 2, 4), "num_res_blocks": 1, "codes": 1024,
-        "embedding_dim": 256, "logits": "linear", "steps": 250_000, "batch_size": 8,
+        "channel_multipliers": (1, 1, 2, 2, 4), "num_res_blocks": 1, "latent_channels": 256,
+        "codes": 1024, "embedding_dim": 256, "logits": "linear", "steps": 250_000, "batch_size": 8,
         "optimizer": "adam", "learning_rate": 3.6e-5,
         "prior_layers": 24, "prior_width": 1024, "prior_steps": 250_000,
         "examples": None, "test": 5000, "adversary": True, "perceptual_weight": 1.0,

@@ -30,6 +30,8 @@ ONE_FILE = {
     r"\b_(self_attention_layer|feedforward_layer_norm|feedforward_(intermediate|output)_dense)\b"
     r"|\b_(query|key|value|output)_dense\b": "models/priors/autoregressive/decoder_block.py",
     r"\b_run_through_graph\b|\"_initialized\"": "models/preset_model.py",
+    r"\b_update_model_variables_moving_average\b": "backend/averaged_weights.py",
+    r"\b_should_use_adamw\b": "training/muon.py",
     r"\._initial_epoch\b": "training/callbacks/backup.py",
     r"\._(iterations|trainable_variables)\b": "training/adversarial/two_player_optimizer.py",
 }
@@ -48,6 +50,13 @@ def test_a_private_name_is_used_in_one_file(pattern):
 def check(owner, names, file):
     missing = [name for name in names if not hasattr(owner, name)]
     assert not missing, f"{VERSIONS}: {owner!r} has no {missing}; {file} has to find another way"
+
+
+def test_keras_optimizers_have_what_is_replaced_in_them():
+    averages = ["_update_model_variables_moving_average", "ema_momentum"]
+    check(keras.optimizers.Adam(use_ema=True), averages, "backend/averaged_weights.py")
+    names = ["_should_use_adamw", "zeropower_via_newtonschulz5", "lr_adjust"]
+    check(keras.optimizers.Muon, names, "training/muon.py")
 
 
 def test_kerashub_has_what_a_decoder_block_is_made_of():

@@ -50,6 +50,8 @@ class SamplingQuantizer(SavesRandomState, CodebookQuantizer):
         self.temperature = self.initial_temperature  # a variable once it is built
         self.logits = check_choice("logits", logits, ("linear", "cosine"))
         self.scale = check_number("scale", scale)
+        if self.scale == 0:
+            refuse("scale", scale, "a number above 0")
         self.same_width = logits == "cosine"
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)

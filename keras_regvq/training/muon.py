@@ -17,8 +17,8 @@ class Muon(keras.optimizers.Muon):
     what is no hidden layer: first and last convolutions, codebooks, logits and embeddings. Steps
     are scaled as in Liu et al., "Muon is Scalable for LLM Training" (2025).
 
-    With an `ImageTokenizer` of patches, 400 steps of 8 images: 2 to 3 dB more than with Adam, for a
-    sixth more time (benchmarks/time_to_quality.py).
+    With an `ImageTokenizer` of patches, 400 steps of 8 images: 2 to 3 dB more than with Adam, for
+    about a fifth more time. `python -m benchmarks.time_to_quality` compares them.
 
     Args:
         learning_rate: of the hidden layers.

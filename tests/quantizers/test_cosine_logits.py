@@ -92,9 +92,11 @@ def test_the_best_code_is_that_of_the_largest_cosine_and_of_length_1(kind, rng):
     assert (again.logits, again.scale) == ("cosine", 10.0)
 
 
-def test_features_of_another_width_and_unknown_logits_are_refused():
+def test_features_of_another_width_unknown_logits_and_scale_0_are_refused():
     layer = RegularizedQuantizer(CODES, CODE_WIDTH, logits="cosine")
     with pytest.raises(ValueError, match="`features`.*5 channels.*embedding_dim=3"):
         layer.build((None, None, None, 5))
     with pytest.raises(ValueError, match="`logits`.*'dot'.*'linear', 'cosine'"):
         RegularizedQuantizer(CODES, CODE_WIDTH, logits="dot")
+    with pytest.raises(ValueError, match="`scale`.*above 0"):
+        RegularizedQuantizer(CODES, CODE_WIDTH, scale=0)
