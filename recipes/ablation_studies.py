@@ -22,7 +22,8 @@ SCALES = {
         "num_res_blocks": 0, "latent_channels": 64, "codes": 256, "embedding_dim": 16,
         "logits": "cosine", "steps": 800, "batch_size": 16, "optimizer": "muon",
         "learning_rate": 0.02, "prior_layers": 2, "prior_width": 128, "prior_steps": 400,
-        "examples": 4000, "test": 512, "adversary": False, "perceptual_weight": 0.01, "contrastive_weight": 0.01,
+        "examples": 4000, "test": 512, "adversary": False, "perceptual_weight": 0.01,
+        "contrastive_weight": 0.01,
     },
     "paper": {
         "image_size": 256, "patch_size": 1, "base_channels": 128,
