@@ -159,6 +159,7 @@ def main(arguments=None):
     )
     from shared.evaluation import evaluate, write_report
     from shared.held_out import load_part
+    from shared.saved_preset import save_preset
 
     keras.utils.set_random_seed(args.seed)
     keras.config.set_dtype_policy(args.precision)
@@ -186,7 +187,7 @@ def main(arguments=None):
             validation_batch_size=args.batch_size,
             callbacks=[*callbacks, backup],
         )
-    trainer.tokenizer.save_to_preset(args.output / "preset", args.preset_dtype)
+    save_preset(trainer.tokenizer, args.output / "preset", args.preset_dtype)
 
     numbers, tokens = evaluate(trainer.tokenizer, test)
     title, facts = f"Tokenizer of {args.data}", settings(args, trainer)

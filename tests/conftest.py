@@ -1,9 +1,9 @@
 """Every test runs on the backend that KERAS_BACKEND names.
 
 What no backend computes (files, data, messages) and what is long and made of parts that have tests
-of their own (guides, recipes) need not be tested three times. In a run of the whole suite each file
-of `ONE_BACKEND`, and each test marked `one_backend`, runs on one backend, and on another one
-tomorrow; `--all` runs all of them everywhere, and so does a run that names files.
+of their own (guides, recipes) need not be tested three times. In a run of the whole suite each test
+of a file of `ONE_BACKEND`, and each test marked `one_backend`, runs on one backend, and on another
+one tomorrow; `--all` runs all of them everywhere, and so does a run that names files.
 
 TensorFlow needs longer to compile a training step than a test needs to take a few of them. Where a
 test is about what surrounds the step (data, callbacks, backups, messages), it or its file is marked
@@ -14,7 +14,9 @@ are compiled everywhere. A test of the compiled step in an eager file is marked 
 """
 
 import functools
+import gc
 import os
+import zlib
 
 import keras
 import numpy as np
@@ -82,25 +84,28 @@ def pytest_collection_modifyitems(config, items):
     items.sort(key=lambda item: places.get(item.nodeid.split("::")[0], len(LONGEST)))
     if config.getoption("--all") or config.args_source != pytest.Config.ArgsSource.TESTPATHS:
         return
-    turns = [turn_of(item) for item in items]
-    # The same day for all workers and all three backends: `run.sh` sets it.
-    first = int(os.environ.get("TEST_DAY", "0"))
-    others = {
-        turn
-        for number, turn in enumerate(sorted(set(turns) - {None}), first)
-        if TURNS[number % len(TURNS)] != keras.backend.backend()
-    }
-    left_out = [item for item, turn in zip(items, turns, strict=True) if turn in others]
-    items[:] = [item for item, turn in zip(items, turns, strict=True) if turn not in others]
+    left_out = [item for item in items if takes_turns(item) and not has_turn(item)]
+    items[:] = [item for item in items if item not in left_out]
     config.hook.pytest_deselected(items=left_out)
 
 
-def turn_of(item):
-    """What takes turns on the backends: a file, a test, or None for what runs on all of them."""
-    file = item.nodeid.split("::")[0]
-    if file.startswith(ONE_BACKEND):
-        return file
-    return item.nodeid if item.get_closest_marker("one_backend") else None
+def pytest_collection_finish():
+    # What the imports have made stays: to look through it takes half a second each time, and Keras
+    # asks for it whenever a layer loses a weight.
+    gc.collect()
+    gc.freeze()
+
+
+def takes_turns(item):
+    return item.nodeid.startswith(ONE_BACKEND) or item.get_closest_marker("one_backend")
+
+
+def has_turn(item):
+    """Whether it runs here today: by its name alone, for backends may collect different tests."""
+    # The same day for all workers and all three backends: `run.sh` sets it.
+    day = int(os.environ.get("TEST_DAY", "0"))
+    turn = TURNS[(zlib.crc32(item.nodeid.encode()) + day) % len(TURNS)]
+    return turn == keras.backend.backend()
 
 
 # Keras asks whether a model overrides this very class's `compile`: not to be set on keras.Model.

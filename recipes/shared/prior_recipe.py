@@ -10,6 +10,7 @@ from keras_regvq.pictures import curves
 from keras_regvq.training import NonFiniteLoss
 from keras_regvq.training.callbacks import EpochPicture
 from shared.evaluation import write_page
+from shared.saved_preset import save_preset
 
 
 def load_data(
@@ -39,7 +40,7 @@ def training_data(args, fields, model, step):
 
 
 def compile_model(args, model):
-    """AdamW with warm-up and cosine decay."""
+    """AdamW or Muon, with warm-up and cosine decay."""
     warmup = max(args.steps // 20, 1)
     rate = keras.optimizers.schedules.CosineDecay(
         args.learning_rate / warmup,
@@ -49,12 +50,14 @@ def compile_model(args, model):
         warmup_steps=warmup,
     )
     convolve_without_copies(model)
-    averages = {"use_ema": True, "ema_momentum": args.ema} if args.ema else {}
-    model.compile(
-        keras.optimizers.AdamW(
-            rate, weight_decay=args.weight_decay, beta_2=0.95, global_clipnorm=1.0, **averages
-        )
-    )
+    common = {"weight_decay": args.weight_decay, "global_clipnorm": 1.0}
+    common |= {"use_ema": True, "ema_momentum": args.ema} if args.ema else {}
+    if args.optimizer == "muon":
+        share = {"adam_lr_ratio": args.adam_share, "adam_beta_2": 0.95}
+        optimizer = keras_regvq.training.Muon(rate, **share, **common)
+    else:
+        optimizer = keras.optimizers.AdamW(rate, beta_2=0.95, **common)
+    model.compile(optimizer)
 
 
 class SamplePictures(EpochPicture):
@@ -115,7 +118,7 @@ def train(args, fields, model, sample, title, caption, folder):
                 backup,
             ],
         )
-    model.save_to_preset(args.output / "preset", args.preset_dtype)
+    save_preset(model, args.output / "preset", args.preset_dtype)
 
     numbers = model.evaluate(test, return_dict=True)
     history = backup.history

@@ -63,7 +63,9 @@ def build_quantizer(args):
 
 def build_tokenizer(args):
     if args.preset:
-        return keras_regvq.from_preset(args.preset, image_size=args.image_size)
+        return keras_regvq.from_preset(
+            args.preset, image_size=args.image_size, dtype=args.precision
+        )
     return keras_regvq.models.ImageTokenizer(
         args.image_size,
         build_quantizer(args),
