@@ -6,6 +6,7 @@ from keras import ops
 from keras_regvq.backend.random_state import SavesRandomState
 from keras_regvq.checks.arguments import check_choice, check_number, refuse
 from keras_regvq.quantizers.codebook import CodebookQuantizer, unit_length
+from keras_regvq.quantizers.dither import dither_offsets
 from keras_regvq.quantizers.noise import gumbel_noise
 from keras_regvq.quantizers.straight_through import (
     best_codes,
@@ -22,11 +23,12 @@ class SamplingQuantizer(SavesRandomState, CodebookQuantizer):
     are "linear", l = features W + b, codes being free of them, or "cosine",
     l = scale * cos(features, codes), with codes of length 1: a code is likely where the features
     already are like it, so that little has to be learned before pictures are right (the cosine of
-    Yu et al., "Vector-quantized Image Modeling with Improved VQGAN", 2022). The temperature is a
-    variable, so that a callback can change it between steps without retracing;
-    the random state is saved with the weights, so that a resumed run draws what the
-    uninterrupted one would have drawn. A subclass's `choose_codes` calls `look_up` with
-    `gumbel_noise` while it trains, or the steps of it, and `look_up_best` at inference.
+    Yu et al., "Vector-quantized Image Modeling with Improved VQGAN", 2022), and can be dithered
+    (`dither.dither_offsets`). The temperature is a variable, so that a callback can change it
+    between steps without retracing; the random state is saved with the weights, so that a resumed
+    run draws what the uninterrupted one would have drawn. A subclass's `choose_codes` calls
+    `look_up` with `gumbel_noise` while it trains, or the steps of it, and `look_up_best` at
+    inference.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class SamplingQuantizer(SavesRandomState, CodebookQuantizer):
         block_size=4096,
         logits="linear",
         scale=10.0,
+        dither=0.0,
         **kwargs,
     ):
         if codebook_initializer is None:
@@ -52,6 +55,9 @@ class SamplingQuantizer(SavesRandomState, CodebookQuantizer):
         self.scale = check_number("scale", scale)
         if self.scale == 0:
             refuse("scale", scale, "a number above 0")
+        self.dither = check_number("dither", dither)
+        if dither and logits != "cosine":
+            refuse("dither", dither, '0 with "linear" logits')
         self.same_width = logits == "cosine"
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
@@ -78,7 +84,16 @@ class SamplingQuantizer(SavesRandomState, CodebookQuantizer):
 
     def flatten_grid(self, features):
         rows, grid = super().flatten_grid(features)
-        return (unit_length(rows) if self.logits == "cosine" else rows), grid
+        if self.logits == "cosine":
+            rows = unit_length(rows)
+        if self.dither:
+            offsets = dither_offsets(rows.shape[-1], *grid[1:])
+            rows = unit_length(rows + self.dither * ops.reshape(offsets, (1, -1, rows.shape[-1])))
+        return rows, grid
+
+    def exported_tokens(self, features):
+        rows, grid = self.flatten_grid(features)
+        return ops.reshape(super().exported_tokens(rows), grid)
 
     def codes(self):
         codes = ops.copy(self.codebook)
@@ -150,4 +165,5 @@ class SamplingQuantizer(SavesRandomState, CodebookQuantizer):
             "seed": self.seed,
             "logits": self.logits,
             "scale": self.scale,
+            "dither": self.dither,
         }

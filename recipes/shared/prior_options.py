@@ -49,14 +49,12 @@ class Options:
             ("epoch-steps", 100, "steps between reports and backups"),
             ("batch-size", 16, "images a step"),
             ("test-examples", 256, "held-out images that are measured after each report"),
-            ("learning-rate", 5e-4, "of AdamW, or of Muon's hidden layers, after a warm-up, decayed by a cosine"),
+            ("learning-rate", 5e-4, "after a warm-up, decayed by a cosine; of muon about 0.01"),
             ("weight-decay", 0.01, "of the weights"),
-            ("adam-share", 0.2, "Muon: rate of Adam for the other weights, as a share of it"),
             ("ema", 0.0, "decay of the averaged weights that are kept; 0 for none"),
         ):
             add(f"--{name}", defaults.get(name.replace("-", "_"), default), help)
-        add("--optimizer", "adamw", "muon learns faster, its rate is about 0.01",
-            choices=("adamw", "muon"))
+        add("--optimizer", "adamw", "muon is for the matrices inside", choices=("adamw", "muon"))
         precisions = ("float32", "mixed_bfloat16", "mixed_float16")
         add("--precision", "float32", "dtype policy", choices=precisions)
         dtypes = ("float32", "float16")

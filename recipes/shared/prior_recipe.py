@@ -53,8 +53,8 @@ def compile_model(args, model):
     common = {"weight_decay": args.weight_decay, "global_clipnorm": 1.0}
     common |= {"use_ema": True, "ema_momentum": args.ema} if args.ema else {}
     if args.optimizer == "muon":
-        share = {"adam_lr_ratio": args.adam_share, "adam_beta_2": 0.95}
-        optimizer = keras_regvq.training.Muon(rate, **share, **common)
+        others = {"adam_lr_ratio": 0.2, "adam_beta_2": 0.95}
+        optimizer = keras_regvq.training.Muon(rate, **others, **common)
     else:
         optimizer = keras.optimizers.AdamW(rate, beta_2=0.95, **common)
     model.compile(optimizer)
@@ -75,8 +75,8 @@ class SamplePictures(EpochPicture):
 def settings(args, model):
     """dict of what a report says: of the model what it is, of the options those of the training."""
     options = ("data", "image_size", "num_examples", "tokenizer", "condition", "start", "unet")
-    options += ("text_encoder", "steps", "batch_size", "learning_rate", "weight_decay", "ema")
-    options += ("precision", "preset_dtype", "seed", "cache")
+    options += ("text_encoder", "steps", "batch_size", "optimizer", "learning_rate")
+    options += ("weight_decay", "ema", "precision", "preset_dtype", "seed", "cache")
     facts = {name: getattr(args, name) for name in options if hasattr(args, name)}
     if facts.get("start"):
         facts["tokenizer"] = facts["text_encoder"] = f"of {args.start}"

@@ -30,6 +30,8 @@ def add_tokenizer_options(parser):
     option(quantizer, "--levels", [8, 5, 5, 5], "fsq: levels of each channel", nargs="+", type=int)
     option(quantizer, "--logits", "cosine", "regvq, gumbelvq: linear is the paper's",
            choices=("linear", "cosine"))  # fmt: skip
+    option(quantizer, "--dither", 0.0,
+           "regvq, gumbelvq with cosine logits: 0.3 for fine colours on flat ground")  # fmt: skip
     option(quantizer, "--mask-ratio", 0.4, "regvq: share of sampled positions")
     option(quantizer, "--prior-weight", 0.01, "regvq: weight of the prior on code usage")
     option(quantizer, "--prior-scope", "batch", "regvq", choices=("image", "batch"))
@@ -48,7 +50,7 @@ def build_quantizer(args):
         return keras_regvq.quantizers.VectorQuantizer(
             *size, commitment_weight=args.commitment_weight
         )
-    sampling = {"logits": args.logits, "seed": args.seed}
+    sampling = {"logits": args.logits, "dither": args.dither, "seed": args.seed}
     if args.quantizer == "gumbelvq":
         return keras_regvq.quantizers.GumbelQuantizer(*size, kl_weight=args.kl_weight, **sampling)
     return keras_regvq.quantizers.RegularizedQuantizer(

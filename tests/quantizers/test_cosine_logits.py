@@ -7,6 +7,7 @@ import torch
 
 from benchmarks.plain_torch import quantizers as plain
 from keras_regvq.quantizers import GumbelQuantizer, RegularizedQuantizer
+from keras_regvq.quantizers.dither import dither_offsets
 from tests.gradients import assert_close
 from tests.quantizers.reference import (
     BATCH,
@@ -92,6 +93,26 @@ def test_the_best_code_is_that_of_the_largest_cosine_and_of_length_1(kind, rng):
     assert (again.logits, again.scale) == ("cosine", 10.0)
 
 
+@pytest.mark.parametrize("size", [(8, 4), (5, 6)])
+def test_dither_moves_the_features_of_each_place_by_an_offset_of_its_own(size, rng):
+    layer = make(RegularizedQuantizer, rng, CODE_WIDTH, logits="cosine", dither=0.5)
+    features = 3 * rng.normal(size=(2, *size, CODE_WIDTH)).astype("float32")
+    offsets = keras.ops.convert_to_numpy(dither_offsets(CODE_WIDTH, *size))
+    np.testing.assert_allclose(np.linalg.norm(offsets, axis=-1), 1, rtol=1e-5)
+    np.testing.assert_array_equal(offsets[4:], offsets[: size[0] - 4])
+    np.testing.assert_array_equal(offsets[:, 4:], offsets[:, : size[1] - 4])
+    assert len(np.unique(offsets[:4, :4].reshape(16, -1), axis=0)) == 16
+    codes = keras.ops.convert_to_numpy(layer.codes())
+    rows = features / np.linalg.norm(features, axis=-1, keepdims=True) + 0.5 * offsets
+    expected = (rows @ codes.T).argmax(-1)
+    assert (expected != (features @ codes.T).argmax(-1)).any()
+    for tokens in (layer.best_tokens(features), layer.exported_tokens(features)):
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(tokens), expected)
+    result = layer(features, training=True)
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(result["best_tokens"]), expected)
+    assert type(layer).from_config(layer.get_config()).dither == 0.5
+
+
 def test_features_of_another_width_unknown_logits_and_scale_0_are_refused():
     layer = RegularizedQuantizer(CODES, CODE_WIDTH, logits="cosine")
     with pytest.raises(ValueError, match="`features`.*5 channels.*embedding_dim=3"):
@@ -100,3 +121,5 @@ def test_features_of_another_width_unknown_logits_and_scale_0_are_refused():
         RegularizedQuantizer(CODES, CODE_WIDTH, logits="dot")
     with pytest.raises(ValueError, match="`scale`.*above 0"):
         RegularizedQuantizer(CODES, CODE_WIDTH, scale=0)
+    with pytest.raises(ValueError, match="`dither`.*linear"):
+        RegularizedQuantizer(CODES, CODE_WIDTH, dither=0.3)

@@ -2,6 +2,7 @@ import importlib
 import sys
 from pathlib import Path
 
+import keras
 import pytest
 
 import keras_regvq
@@ -14,6 +15,7 @@ def recipes_on_path(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(str(RECIPES))
     monkeypatch.chdir(tmp_path)
     yield
+    keras.config.set_dtype_policy("float32")  # --precision is a setting of the process
     commands = {path.stem for path in RECIPES.glob("*.py")}
     for name in list(sys.modules):
         if name in commands or name.split(".")[0] == "shared":

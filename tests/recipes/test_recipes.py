@@ -105,11 +105,13 @@ def test_help_names_every_option_with_its_default(capsys):
 
 @pytest.mark.usefixtures("few_held_out")
 @pytest.mark.parametrize("channels", [1, 4])
-def test_train_tokenizer_takes_images_of_other_channels_and_mirrors_them(channels):
+def test_train_tokenizer_takes_other_channels_mirroring_and_half_precision(channels):
     recipe = importlib.import_module("train_tokenizer")
     options = ["--image-channels", str(channels), "--flip", "--steps", "2"]
-    recipe.main([*SMALL, *options])
-    assert keras_regvq.from_preset("runs/tokenizer/preset").image_channels == channels
+    recipe.main([*SMALL, *options, "--precision", "mixed_bfloat16"])
+    tokenizer = keras_regvq.from_preset("runs/tokenizer/preset")
+    assert tokenizer.image_channels == channels
+    assert tokenizer.dtype_policy.name == "float32"
     evaluate = importlib.import_module("evaluate")
     results = evaluate.main(["--preset", "runs/tokenizer/preset", "--count", "4"])
     assert np.isfinite(results["runs/tokenizer/preset"]["psnr"])

@@ -26,7 +26,11 @@ def train(tokenizer):
 
 
 @pytest.mark.parametrize(
-    "options", [["--cache", "tokens"], ["--process", "gaussian", "--condition-dropout", "0"]]
+    "options",
+    [
+        ["--cache", "tokens", "--optimizer", "muon"],
+        ["--process", "gaussian", "--condition-dropout", "0", "--precision", "mixed_bfloat16"],
+    ],
 )
 def test_training_writes_a_preset_that_generates_and_a_report(train, options):
     numbers = train("--steps", "4", *options)
@@ -35,6 +39,7 @@ def test_training_writes_a_preset_that_generates_and_a_report(train, options):
     assert (run / "index.html").read_text().count("data:image/png;base64,") == 2
     assert list((run / "pictures").glob("samples_*.png"))
     model = keras_regvq.from_preset(run / "preset")
+    assert model.prior.dtype_policy.name == "float32"
     with pytest.warns(UserWarning, match="zeppelin"):
         pictures = model.generate(["a red boat", "a zeppelin"], num_steps=2, seed=0)
     assert pictures.shape == (2, 32, 32, 3)
