@@ -13,7 +13,8 @@ import importlib
 from keras_regvq.files.preset_reader import set_preset_reader
 from keras_regvq.version import __version__
 
-_SUBPACKAGES = ("data", "losses", "metrics", "models", "presets", "quantizers", "training")
+_SUBPACKAGES = ("data", "losses", "metrics", "models", "presets", "quantizers", "tokenizing")
+_SUBPACKAGES += ("training",)
 
 __all__ = ["__version__", "from_preset", *_SUBPACKAGES]
 

@@ -1,4 +1,8 @@
-"""python -m keras_regvq convert CHECKPOINT DIRECTORY: another project's tokenizer as a preset."""
+"""The commands of the package.
+
+python -m keras_regvq convert CHECKPOINT DIRECTORY: another project's tokenizer as a preset.
+python -m keras_regvq tokenize --data SOURCE --preset PRESET --output DIRECTORY: shards of tokens.
+"""
 
 import argparse
 import math
@@ -11,25 +15,32 @@ import keras_regvq  # its parts are imported when they are first used: --help is
 from keras_regvq.backend.tensorflow_logs import quiet_tensorflow
 from keras_regvq.checks.arguments import refuse
 from keras_regvq.files.replacing import replacing_directory
+from keras_regvq.tokenizing.command import add_tokenize_command, tokenize_command
 
 
 def main(arguments=None):
     args = parse_arguments(arguments)
     try:
         quiet_tensorflow()
-        print(_convert(args))
+        print(_convert(args) if args.command == "convert" else tokenize_command(args))
     except KeyboardInterrupt:
-        print("Interrupted: the same command starts again.", file=sys.stderr)
+        print("Interrupted: the same command goes on, or starts again.", file=sys.stderr)
         sys.exit(130)
     except (ValueError, OSError, ImportError) as error:
         sys.exit(f"error: {_one_line(error)}")
     except Exception as error:  # such as a hub's own kinds, or a lack of memory
-        sys.exit(f"error: {args.source}: {type(error).__name__}: {_one_line(error)}")
+        source = args.source if args.command == "convert" else args.data
+        sys.exit(f"error: {source}: {type(error).__name__}: {_one_line(error)}")
 
 
 def parse_arguments(arguments=None):
-    parser = argparse.ArgumentParser(prog="python -m keras_regvq", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m keras_regvq",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     commands = parser.add_subparsers(dest="command", required=True)
+    add_tokenize_command(commands)
     convert = commands.add_parser(
         "convert",
         help="a tokenizer of diffusers, taming-transformers or LlamaGen into a preset, or back",

@@ -30,6 +30,7 @@ def parse_arguments(arguments=None):
     data("--num-classes", None, "labels are below this; known for the first 3", type=int)
     data("--num-examples", None, "use at most so many training images", type=int)
     data("--cache", None, "directory to keep the images' tokens in", type=str)
+    data("--tokens", None, "shards of `python -m keras_regvq tokenize`, to train from", type=str)
 
     model = options.group("model")
     model("--tokenizer", "regvq_scenes_64", "preset of the image tokenizer")

@@ -56,6 +56,7 @@ def test_only_its_own_folder_names_a_backend():
 ORDER = (
     ("__main__",),
     ("__init__",),
+    ("tokenizing",),
     ("presets", "training"),
     ("models",),
     ("data", "metrics", "pictures", "quantizers"),

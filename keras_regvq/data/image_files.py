@@ -1,7 +1,9 @@
 """Opening picture files that nobody has looked at: the only place that hands a file to Pillow."""
 
 import contextlib
+import io
 import os
+from dataclasses import dataclass
 
 from PIL import Image
 
@@ -20,6 +22,17 @@ _COSTS = {"WEBP": 4, "AVIF": 2.5, "HEIF": 2.5, "JPEG2000": 5, "TIFF": 1.75}
 _COST_OF_PROGRESSIVE = 1.2
 
 
+@dataclass(frozen=True)
+class EncodedPicture:
+    """A picture file's bytes, out of an archive, wherever a path is taken; `name` is for errors."""
+
+    name: str
+    data: bytes
+
+    def __fspath__(self):
+        return self.name
+
+
 class TooManyPixelsError(ValueError):
     """A picture has more pixels than is allowed."""
 
@@ -32,7 +45,7 @@ def open_picture(path, max_pixels=MAX_PIXELS):
     an error that names the file.
 
     Args:
-        path: the file.
+        path: the file, or an `EncodedPicture`.
         max_pixels: a picture of more pixels is refused. For formats whose decoders keep several
             copies it is a part of this: a fifth for JPEG 2000, a quarter for WebP.
 
@@ -42,8 +55,9 @@ def open_picture(path, max_pixels=MAX_PIXELS):
     """
     name = shown_name(path)
     try:
-        with open_regular(path) as file:
-            size = os.fstat(file.fileno()).st_size
+        with _open(path) as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(0)
             if size > max(4 * max_pixels, 2**24):
                 raise ValueError(f"{size} bytes are too many for max_pixels={max_pixels}")
             with Image.open(file, formats=_formats()) as image:
@@ -59,6 +73,10 @@ def open_picture(path, max_pixels=MAX_PIXELS):
         if isinstance(error, (TooManyPixelsError, Image.DecompressionBombError)):
             raise TooManyPixelsError(_message(name, error)) from error
         raise ValueError(_message(name, error)) from error
+
+
+def _open(path):
+    return io.BytesIO(path.data) if isinstance(path, EncodedPicture) else open_regular(path)
 
 
 def _formats():

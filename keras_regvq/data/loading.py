@@ -11,19 +11,27 @@ from keras_regvq.data.sources.celebamask_hq import CelebAMaskHQExamples
 from keras_regvq.data.sources.cub import CubExamples
 from keras_regvq.data.sources.emoji import EmojiExamples
 from keras_regvq.data.sources.folders import FolderExamples
+from keras_regvq.data.sources.parquet_files import parquet_samples
+from keras_regvq.data.sources.samples import SampleStream, files_of
 from keras_regvq.data.sources.tfds import open_tfds
+from keras_regvq.data.sources.token_shards import TokenStream
+from keras_regvq.data.sources.webdataset import webdataset_samples
+from keras_regvq.data.streams import stream_dataset
 
 _FOLDERS = {
     kind.kind: kind
     for kind in (FolderExamples, Ade20kExamples, CelebAMaskHQExamples, CubExamples, EmojiExamples)
 }
 _SOURCES = ", ".join(['"scenes"', *(f'"{kind}:DIR"' for kind in _FOLDERS)])
-_SOURCES += ', "tfds:NAME" or "npz:FILE"'
+_SOURCES += ', "tfds:NAME", "npz:FILE", "webdataset:GLOB", "parquet:GLOB" or "tokens:DIR"'
+_SAMPLES = {"webdataset": webdataset_samples, "parquet": parquet_samples}
 _OPTIONS = {
     "scenes": ("first_seed",),
     **{kind: ("min_size", "verify", "label_palette", "max_pixels") for kind in _FOLDERS},
     "tfds": ("data_dir", "download", "splits"),
     "npz": (),
+    **{kind: ("max_pixels",) for kind in _SAMPLES},
+    "tokens": (),
 }
 
 
@@ -60,7 +68,11 @@ def load(
             `celebamask_hq.CelebAMaskHQExamples`). "cub:DIR": CUB-200-2011 with captions (see
             `cub.CubExamples`). "emoji:DIR": the emoji pictures of an npm package (see
             `emoji.EmojiExamples`). "tfds:NAME": TensorFlow Datasets (see `tfds.open_tfds`).
-            "npz:FILE": arrays (see `arrays.open_npz`).
+            "npz:FILE": arrays (see `arrays.open_npz`). "webdataset:GLOB" and "parquet:GLOB": shards
+            of pictures (see `webdataset.webdataset_samples`, `parquet_files.parquet_samples`).
+            "tokens:DIR": what `python -m keras_regvq tokenize` has written, whose "images" are
+            given as "tokens", int32 (B, h, w). Of these three, each of several processes reads its
+            own part, and their number of batches is not known.
         split: "train", "test", or "all": every example of the source in a fixed order.
         image_size: Side in pixels, or (height, width). Pictures are scaled, anti-aliased, until
             they just cover it, and cropped to the centre; label maps likewise, by the nearest
@@ -117,6 +129,13 @@ def load(
         if batch_size is None or drop_remainder is False:
             received = f"{from_step} with batch_size={batch_size}, drop_remainder={drop_remainder}"
             refuse("from_step", received, "a batch_size, and no smaller last batch")
+    if kind in _SAMPLES or kind == "tokens":
+        stream = open_stream(kind, location, split, image_size, **options)
+        endless = from_step is not None
+        dataset = stream_dataset(stream, fields, shuffle, seed, flip, num_examples, endless)
+        drop_remainder = split == "train" if drop_remainder is None else drop_remainder
+        dataset = batch_dataset(dataset, None, batch_size, drop_remainder or endless, False)
+        return dataset.skip(from_step) if from_step else dataset
     if kind == "tfds":
         dataset, count = open_tfds(
             *(location, split, image_size, fields, shuffle, seed, num_examples, cache),
@@ -182,6 +201,14 @@ def open_examples(kind, location, split, image_size, fields, num_examples, chann
             location, split, image_size, fields, num_examples, channels=channels, **options
         )
     return open_npz(location, split, image_size, fields, num_examples, channels)
+
+
+def open_stream(kind, location, split, image_size, channels=3, **options):
+    """What is read from shards: see `streams.stream_dataset`."""
+    if kind == "tokens":
+        return TokenStream(location, split)
+    shards = files_of(kind, location)
+    return SampleStream(shards, _SAMPLES[kind], split, image_size, channels, **options)
 
 
 def label_classes(source):

@@ -69,6 +69,7 @@ def example_dataset(
 def batch_dataset(dataset, count, batch_size, drop_remainder, for_training):
     """Batches `dataset` of `count` examples, or leaves single examples if `batch_size` is None.
 
+    `count` is None if it is not known; then `drop_remainder` is True or False.
     `drop_remainder` None drops a smaller last batch for training, where equal shapes keep a
     compiled step from being compiled again, unless that would leave nothing.
     """
@@ -76,7 +77,7 @@ def batch_dataset(dataset, count, batch_size, drop_remainder, for_training):
     if batch_size is not None:
         if drop_remainder is None:
             drop_remainder = for_training and count >= batch_size
-        if drop_remainder and count < batch_size:
+        if drop_remainder and count is not None and count < batch_size:
             refuse("batch_size", f"{batch_size} with drop_remainder=True", f"at most {count}")
         dataset = dataset.batch(batch_size, drop_remainder=drop_remainder)
     return dataset.prefetch(tf.data.AUTOTUNE)

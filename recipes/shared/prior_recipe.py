@@ -6,6 +6,8 @@ import keras_regvq
 from keras_regvq.backend.autodiff import convolve_without_copies
 from keras_regvq.backend.fit_state import synchronize
 from keras_regvq.data.order import array_batches
+from keras_regvq.data.sources.token_shards import read_index
+from keras_regvq.models.tokenizers.fingerprint import tokens_fingerprint
 from keras_regvq.pictures import curves
 from keras_regvq.training import NonFiniteLoss
 from keras_regvq.training.callbacks import EpochPicture
@@ -31,12 +33,28 @@ def load_data(
 
 
 def training_data(args, fields, model, step):
-    """Shuffled batches without end, from a step on: of images or, with a cache, of their tokens."""
+    """Shuffled batches without end, from a step on: of images, or of tokens made before."""
+    if args.tokens is not None:
+        return token_batches(args, fields, model, step)
     if args.cache is None:
         return load_data(args, fields, "train", args.num_examples, shuffle=True, from_step=step)
     print("Tokenizing the training images, or reading their tokens ...", flush=True)
     arrays = model.tokenize(load_data(args, fields, "train", args.num_examples), args.cache)
     return array_batches(arrays, args.batch_size, args.seed, step)
+
+
+def token_batches(args, fields, model, step):
+    """Shuffled batches without end from the shards of --tokens."""
+    found = read_index(args.tokens)["fingerprint"]
+    if found != tokens_fingerprint(model.tokenizer):
+        raise ValueError(f"--tokens {args.tokens}: they are of another tokenizer")
+    return keras_regvq.data.load(
+        f"tokens:{args.tokens}",
+        batch_size=args.batch_size,
+        fields=fields,
+        seed=args.seed,
+        from_step=step,
+    )
 
 
 def compile_model(args, model):
@@ -76,7 +94,7 @@ def settings(args, model):
     """dict of what a report says: of the model what it is, of the options those of the training."""
     options = ("data", "image_size", "num_examples", "tokenizer", "condition", "start", "unet")
     options += ("text_encoder", "steps", "batch_size", "optimizer", "learning_rate")
-    options += ("weight_decay", "ema", "precision", "preset_dtype", "seed", "cache")
+    options += ("weight_decay", "ema", "precision", "preset_dtype", "seed", "cache", "tokens")
     facts = {name: getattr(args, name) for name in options if hasattr(args, name)}
     if facts.get("start"):
         facts["tokenizer"] = facts["text_encoder"] = f"of {args.start}"

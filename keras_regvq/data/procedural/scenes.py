@@ -154,12 +154,24 @@ class SceneExamples:
     def __len__(self):
         return self._count
 
-    def read(self, index, fields):
+    def name(self, index):
+        split, seed = self._seed(index)
+        return f"{split}/{seed:08}"
+
+    def read_alone(self, index, fields):
+        return self.read(index, fields)
+
+    def _seed(self, index):
+        """The split and the seed of a scene."""
         split = self._split
         if split == "all":
             split = "test" if index % 5 == 4 else "train"
             index = index // 5 if split == "test" else index - index // 5
-        drawn = scene(self._first + index, max(self.size), split)
+        return split, self._first + index
+
+    def read(self, index, fields):
+        split, seed = self._seed(index)
+        drawn = scene(seed, max(self.size), split)
         return {
             "images": to_uint8(squeeze_image(drawn.image, *self.size), self.channels),
             "labels": squeeze_labels(drawn.labels, *self.size),

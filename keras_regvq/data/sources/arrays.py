@@ -46,6 +46,12 @@ class ArrayExamples:
     def __len__(self):
         return len(self._arrays[self.fields[0]])
 
+    def name(self, index):
+        return f"{index:08}"
+
+    def read_alone(self, index, fields):
+        return self.read(index, fields)
+
     def read(self, index, fields):
         example = {name: self._arrays[name][index] for name in fields}
         if "images" in example:

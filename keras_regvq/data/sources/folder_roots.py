@@ -4,6 +4,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from keras_regvq.data.image_files import open_picture
+from keras_regvq.data.label_maps import is_label_map
 from keras_regvq.data.sources.folder_scan import (
     find_folder,
     find_pictures,
@@ -118,3 +120,18 @@ def _subfolders(folder):
             return sorted(entry.name for entry in entries if entry.is_dir())
     except OSError:
         return []
+
+
+def label_problem(root, file, size, max_pixels, palette=None):
+    """What makes the label map unusable for an image of `size` (width, height), or None."""
+    path = find_label_map(root, file)
+    if path is None:
+        return "without a label map"
+    try:
+        with open_picture(path, max_pixels) as labels:
+            fits, same_size = is_label_map(labels, palette), labels.size == size
+    except (OSError, ValueError):
+        return "whose label map is unreadable"
+    if not fits:
+        return "whose label map is not one channel of ids"
+    return None if same_size else "whose label map has another size"

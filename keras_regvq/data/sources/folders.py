@@ -1,15 +1,21 @@
 """Picture folders: images, and label maps and captions that go with them."""
 
+import os
 import warnings
 from pathlib import Path
 
 from keras_regvq.checks.arguments import check_integer, check_size, refuse
 from keras_regvq.data.decoding import fit_image, read_image, shown_size
 from keras_regvq.data.image_files import MAX_PIXELS, TooManyPixelsError, open_picture
-from keras_regvq.data.label_maps import UnknownLabelError, is_label_map, read_labels, read_palette
+from keras_regvq.data.label_maps import UnknownLabelError, read_labels, read_palette
 from keras_regvq.data.left_out import LeftOut
 from keras_regvq.data.sources.captions_file import WRONG, captions_beside, find_captions, look_up
-from keras_regvq.data.sources.folder_roots import find_label_map, find_roots, open_root
+from keras_regvq.data.sources.folder_roots import (
+    find_label_map,
+    find_roots,
+    label_problem,
+    open_root,
+)
 from keras_regvq.data.sources.folder_scan import LABEL_FOLDERS
 from keras_regvq.data.sources.split_names import files_of_split, path_hash
 from keras_regvq.files.regular_files import shown_name
@@ -35,16 +41,16 @@ class FolderExamples:
     without suffix has a CRC-32 that 10 divides are the test split, so an image stays in its split
     whatever is added. Split "all" is every image.
 
-    Every file's header is looked at beforehand. What is left out is listed with its reason in one
-    warning: images that are unreadable, too large, smaller than `min_size`, or without a label map
-    or caption that is asked for, what lies in hidden folders (.ipynb_checkpoints, @eaDir) or in
-    those of label maps. An image that turns out broken while it is decoded is replaced by the next
-    one that is not, so that no run breaks and the number of examples stays; one warning names it.
-    `verify` decodes all of them beforehand instead, which takes as long as one pass.
+    Every file's header is looked at beforehand. One warning lists, with the reasons, what is left
+    out: images that are unreadable, too large, smaller than `min_size`, or without a label map or
+    caption that is asked for, in hidden folders (.ipynb_checkpoints, @eaDir) or those of label
+    maps. An image that turns out broken while it is decoded is replaced by the next one, so that no
+    run breaks and the number of examples stays; one warning names it. `verify` decodes all of them
+    beforehand instead, which takes as long as one pass.
 
-    Data sets with a layout of their own are subclasses, which say what differs. Where they know how
-    many `classes` there are, a label beyond them is an error that names the file, since that file
-    is not broken but of another data set; with `verify` it is skipped.
+    Data sets with a layout of their own are subclasses. Where they know how many `classes` there
+    are, a label beyond them is an error that names the file: it is not broken but of another data
+    set; with `verify` it is skipped.
 
     Args:
         directory: The folder.
@@ -115,6 +121,15 @@ class FolderExamples:
     def __len__(self):
         return len(self._examples)
 
+    def name(self, index):
+        """The path of an example's file in the folder: no other one has it."""
+        root, file = self._examples[index]
+        return shown_name(os.path.relpath(root.images / file, self._directory))
+
+    def read_alone(self, index, fields):
+        """`read`, but what is broken is an error and not replaced."""
+        return self._decode(*self._examples[index], fields)
+
     def read(self, index, fields):
         for step in range(len(self)):
             number = (index + step) % len(self)
@@ -143,9 +158,9 @@ class FolderExamples:
 
     def _find_split(self, directory, split):
         """-> the roots of the split, and whether `_of_split` chooses among their images."""
-        roots, by_hash, left_out, remarks = find_roots(directory, split)
+        *found, left_out, remarks = find_roots(directory, split)
         self._left_out.add(left_out, remarks)
-        return roots, by_hash
+        return found
 
     def _of_split(self, files, split):
         """Those of the files found, relative to the folder of images, that are of the split."""
@@ -191,8 +206,9 @@ class FolderExamples:
                 size = shown_size(image)
             if min(size) < self._min_size:
                 return f"smaller than {self._min_size:g} pixels", ""
-            if "labels" in self._fields and (problem := self._label_problem(root, file, size)):
-                return problem, ""
+            if "labels" in self._fields:
+                if problem := label_problem(root, file, size, self._max_pixels, self._palette):
+                    return problem, ""
             if "captions" in self._fields and not self._captions_of(root, file):
                 return "without a caption", ""
             if self._verify:
@@ -207,20 +223,6 @@ class FolderExamples:
             return "unreadable", ""
         return None, ""
 
-    def _label_problem(self, root, file, size):
-        """What makes the label map unusable for an image of `size` (width, height), or None."""
-        path = find_label_map(root, file)
-        if path is None:
-            return "without a label map"
-        try:
-            with open_picture(path, self._max_pixels) as labels:
-                fits, same_size = is_label_map(labels, self._palette), labels.size == size
-        except (OSError, ValueError):
-            return "whose label map is unreadable"
-        if not fits:
-            return "whose label map is not one channel of ids"
-        return None if same_size else "whose label map has another size"
-
     def _read_label_map(self, root, file):
         """int32 (height, width)."""
         path, palette = find_label_map(root, file), self._palette
@@ -234,15 +236,15 @@ class FolderExamples:
             refuse("source", f"{received} ({report})" if report else received, "usable images")
         if report:
             taken = "1 image is" if len(self) == 1 else f"{len(self)} images are"
-            message = f"{self._shown}: {taken} taken for split {split!r}. {report}"
-            warnings.warn(message, stacklevel=5)
+            report = f"{self._shown}: {taken} taken for split {split!r}. {report}"
+            warnings.warn(report, stacklevel=5)
 
     def _warn_broken(self, root, file, error):
         if not self._warned:
             self._warned = True
-            name = shown_name(root.images / file)
-            rest = "it and any later image like it are replaced by the next readable one"
-            message = (
-                f"{name} cannot be decoded ({error}); {rest}. verify=True skips them beforehand."
+            warnings.warn(
+                f"{shown_name(root.images / file)} cannot be decoded ({error}); it and any later "
+                "image like it are replaced by the next readable one. verify=True skips them "
+                "beforehand.",
+                stacklevel=2,
             )
-            warnings.warn(message, stacklevel=2)

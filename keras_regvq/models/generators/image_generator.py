@@ -1,11 +1,8 @@
 """What every end-to-end generator shares: a frozen tokenizer, and a prior over its tokens."""
 
-import hashlib
 import inspect
 
 import keras
-import numpy as np
-from keras import ops
 
 from keras_regvq.checks.arguments import refuse
 from keras_regvq.checks.arrays import check_mask, describe
@@ -13,6 +10,7 @@ from keras_regvq.models.generators.token_cache import tokenize_batches
 from keras_regvq.models.preset_model import PresetModel
 from keras_regvq.models.priors.prior_training import TrainsPrior
 from keras_regvq.models.priors.token_prior import TokenPrior
+from keras_regvq.models.tokenizers.fingerprint import tokens_fingerprint
 from keras_regvq.models.tokenizers.image_tokenizer import ImageTokenizer
 
 
@@ -120,18 +118,9 @@ class ImageGenerator(TrainsPrior, PresetModel):
             tokens = self.tokenizer.encode(batch["images"])
             return {"tokens": tokens, self.condition_field: batch[self.condition_field]}
 
-        return tokenize_batches(dataset, encode, directory, self._fingerprint(), verbose)
-
-    def _fingerprint(self):
-        """A digest of all that tokens depend on."""
-        digest = hashlib.sha256()
-        for part in (self.tokenizer.encoder, self.tokenizer.quantizer):
-            for variable in part.trainable_variables + part.non_trainable_variables:
-                if variable.dtype.startswith("float"):
-                    digest.update(np.ascontiguousarray(ops.convert_to_numpy(variable.value)))
-        if not self.tokenizer.quantizer.weights:  # its codes depend on its settings alone
-            digest.update(ops.convert_to_numpy(self.tokenizer.quantizer.codes()))
-        return digest.hexdigest()
+        return tokenize_batches(
+            dataset, encode, directory, tokens_fingerprint(self.tokenizer), verbose
+        )
 
     def check_sampling_argument(self, name, called=None):
         """Refuse an argument that the prior's `generate` does not take, by the name it goes by."""

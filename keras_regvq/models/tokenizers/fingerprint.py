@@ -1,0 +1,20 @@
+"""What tokens depend on, as a short text: tokens of two tokenizers are never taken for the same."""
+
+import hashlib
+
+import numpy as np
+from keras import ops
+
+
+def tokens_fingerprint(tokenizer):
+    """SHA-256, in hexadecimal, of an `ImageTokenizer`'s encoder and quantizer."""
+    digest = hashlib.sha256()
+    for part in (tokenizer.encoder, tokenizer.quantizer):
+        for variable in part.trainable_variables + part.non_trainable_variables:
+            if variable.dtype.startswith("float"):
+                digest.update(np.ascontiguousarray(ops.convert_to_numpy(variable.value)))
+    if not tokenizer.quantizer.weights:  # its codes depend on its settings alone
+        digest.update(ops.convert_to_numpy(tokenizer.quantizer.codes()))
+    if getattr(tokenizer.quantizer, "dither", 0):  # so do its tokens, then
+        digest.update(np.float64(tokenizer.quantizer.dither).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,83 @@
+"""A data set in parts, each of which becomes a shard of tokens: the unit that is done or not."""
+
+from pathlib import Path
+
+from keras_regvq.checks.arguments import check_integer, refuse
+from keras_regvq.data.loading import open_examples, open_stream, parse_source
+from keras_regvq.files.regular_files import shown_name
+
+
+def open_parts(source, split, image_size, fields, channels, num_examples, examples_per_shard):
+    """Open a source of `data.load` as parts.
+
+    A file of "webdataset:" and "parquet:" is a part. Of other sources each `examples_per_shard`
+    examples are. The same source gives the same parts.
+
+    Returns:
+        `NumberedParts` or `StreamParts`: `len`, `size` (height, width), and `read(number)`, which
+        yields a (name, function) for each example; the function, for any thread, gives the decoded
+        example, or raises ValueError.
+
+    Raises:
+        ValueError: for a source that does not fit.
+    """
+    kind, location = parse_source(source)
+    if location and kind != "tfds":  # workers may run elsewhere
+        location = str(Path(location).expanduser().absolute())
+    check_integer("examples_per_shard", examples_per_shard, 1)
+    if kind in ("tfds", "tokens"):
+        refuse("source", repr(source), "pictures in files: a folder, webdataset:, parquet:, npz:")
+    if kind in ("webdataset", "parquet"):
+        if num_examples is not None:
+            refuse("num_examples", num_examples, f"None for {kind}: whose files are read whole")
+        return StreamParts(open_stream(kind, location, split, image_size, channels), fields)
+    examples = open_examples(
+        kind, location, split, image_size, fields, num_examples, channels=channels
+    )
+    return NumberedParts(examples, fields, examples_per_shard)
+
+
+class NumberedParts:
+    """Ranges of examples that are read by number."""
+
+    def __init__(self, examples, fields, examples_per_shard):
+        self._examples, self._fields, self._step = examples, fields, examples_per_shard
+        self.size = examples.size
+
+    def __len__(self):
+        return -(-len(self._examples) // self._step)
+
+    def read(self, number):
+        start = number * self._step
+        for index in range(start, min(start + self._step, len(self._examples))):
+            yield self._examples.name(index), lambda index=index: self._read(index)
+
+    def _read(self, index):
+        return self._examples.read_alone(index, self._fields)
+
+
+class StreamParts:
+    """Files of samples."""
+
+    def __init__(self, stream, fields):
+        self._stream, self._fields = stream, fields
+        self.size = stream.size
+
+    def __len__(self):
+        return len(self._stream.shards)
+
+    def read(self, number):
+        shard = self._stream.shards[number]
+        try:
+            for sample in self._stream.samples(shard):
+                yield sample.key, lambda sample=sample: self._decoded(sample)
+        except (ValueError, OSError) as error:
+            message = f"The rest of {shown_name(shard)}: {error}"
+            yield shown_name(shard), lambda: _raise(message)
+
+    def _decoded(self, sample):
+        return sample.decoded(self.size, self._fields, self._stream.channels)
+
+
+def _raise(message):
+    raise ValueError(message)
