@@ -140,7 +140,12 @@ def _crop(picture, size, rng):
 
 
 def _flat(size, rng):
-    return Image.new("RGB", (size, size), tuple(int(value) for value in rng.integers(256, size=3)))
+    return Image.new("RGB", (size, size), tuple(int(value) for value in _colour(rng)))
+
+
+def _colour(rng):
+    """Every channel is as likely as not to be near its end: pure colours are seldom else."""
+    return np.clip(rng.uniform(-128, 383, 3), 0, 255)
 
 
 def _plain(size, rng):
@@ -151,7 +156,7 @@ def _plain(size, rng):
     rows, columns = np.mgrid[:size, :size] / (size - 1) - 0.5
     along = np.cos(angle) * columns + np.sin(angle) * rows
     along = (along - along.min()) / (along.max() - along.min())
-    first, second = rng.uniform(0, 255, (2, 3))
+    first, second = _colour(rng), _colour(rng)
     blend = first + (second - first) * along[..., None]
     return Image.fromarray(np.round(blend).astype("uint8"))
 

@@ -9,6 +9,7 @@ from keras_regvq.checks.arguments import check_grid, check_number, check_positiv
 from keras_regvq.checks.arrays import check_mask, check_tokens, describe
 from keras_regvq.models.conditions.condition import Condition
 from keras_regvq.models.preset_model import PresetModel
+from keras_regvq.models.priors.layout_map import prior_layout_map
 from keras_regvq.models.priors.prior_training import TrainsPrior
 
 
@@ -170,6 +171,33 @@ class TokenPrior(TrainsPrior, SavesRandomState, PresetModel):
         mask = check_mask("mask", mask, tokens.shape)
         flat = (count, self.length)
         return {**batch, "tokens": tokens.reshape(flat), "mask": mask.reshape(flat)}
+
+    @staticmethod
+    def get_layout_map(
+        device_mesh, model_parallel_dim_name="model", data_parallel_dim_name="batch"
+    ):
+        """A `keras.distribution.LayoutMap` for `keras.distribution.ModelParallel`, on JAX.
+
+        Attention heads, the transformers' hidden units and the residual blocks' channels are
+        divided among the devices; their numbers must be divisible.
+
+        Args:
+            device_mesh: `keras.distribution.DeviceMesh` with the two axes named below.
+            model_parallel_dim_name: axis along which weights are divided.
+            data_parallel_dim_name: axis along which examples are.
+
+        Raises:
+            ValueError: for what is no such mesh.
+
+        Example:
+            mesh = keras.distribution.DeviceMesh((1, 4), ("batch", "model"))
+            layout = AutoregressivePrior.get_layout_map(mesh)
+            keras.distribution.set_distribution(
+                keras.distribution.ModelParallel(layout_map=layout, batch_dim_name="batch")
+            )
+            prior = AutoregressivePrior(...)  # after set_distribution
+        """
+        return prior_layout_map(device_mesh, model_parallel_dim_name, data_parallel_dim_name)
 
     def get_config(self):
         condition = keras.saving.serialize_keras_object(self.condition)
