@@ -28,7 +28,7 @@ def test_the_tokenizer_reconstructs_held_out_scenes(scenes):
     assert tokens.shape == (32, 16, 16) and tokenizer.codebook_size == 512
     difference = tokenizer.decode(tokens) - scenes["images"] / np.float32(255)
     psnr = -10 * np.log10(np.square(difference).mean(axis=(1, 2, 3))).mean()
-    assert psnr > 24.5
+    assert psnr > 27.5
     assert len(np.unique(tokens)) > 400
 
 
@@ -38,7 +38,7 @@ def test_the_generator_predicts_held_out_scenes(model, scenes):
     model.compile()
     data = {"images": scenes["images"], "labels": scenes["labels"]}
     bits = model.evaluate(data, batch_size=16, verbose=0, return_dict=True)["bits_per_token"]
-    assert bits == pytest.approx(4.081, abs=0.02)
+    assert bits == pytest.approx(3.836, abs=0.02)
 
 
 @pytest.mark.one_backend
