@@ -128,8 +128,9 @@ print("cross-entropy: " + " ".join(f"{value:.2f}" for value in history["cross_en
 
 # %% [markdown]
 # A few seconds on 48 pictures paint nothing yet. `text_scenes_64` is the same, larger, with
-# attention over the whole grid, after seven and a half hours on two cores with 16,000 scenes and,
-# in the last part, 64,000 (the commands are in `results/README.md`).
+# attention over the whole grid. Its network learned from scenes for seven and a half hours on two
+# cores, on the tokens of an older tokenizer, and then for an hour and a half on one core on these
+# (the commands are in `results/README.md`).
 #
 # ## 5. Painting
 #

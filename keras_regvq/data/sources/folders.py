@@ -91,22 +91,20 @@ class FolderExamples:
         if not directory.is_dir():
             refuse("source", f'"{self.kind}:{directory}"', "the path of a folder that exists")
         self.size, self.channels = check_size("image_size", image_size), channels
-        self._fields, self._verify = fields, verify
+        self._fields, self._verify, self._warned = fields, verify, False
         least = min(self.size) / 4
         self._min_size = least if min_size is None else check_integer("min_size", min_size, 1)
         self._max_pixels = check_integer("max_pixels", max_pixels, 1)
         self._palette = None if label_palette is None else read_palette(label_palette)
-        self._broken, self._warned = set(), False
-        self._directory, self._shown, self._left_out = directory, shown_name(directory), LeftOut()
-        candidates = []
+        self._directory, self._shown = directory, shown_name(directory)
+        self._left_out, self._broken, candidates = LeftOut(), set(), []
         roots, by_hash = self._find_split(directory, split)
         for root in roots:
             files, left_out = open_root(root, self._image_folder, self._label_folders)
             self._left_out.add(left_out)
             if "labels" in fields and root.labels is None:
-                name = self._label_folders[0]
-                received = f"{shown_name(root.folder)} without a folder {name}/"
-                refuse("source", received, f'{name}/ for the field "labels"')
+                received = f"{shown_name(root.folder)} without a folder {self._label_folders[0]}/"
+                refuse("source", received, f'{self._label_folders[0]}/ for the field "labels"')
             if "captions" in fields:
                 root.captions = self._read_captions(root, files)
             files = self._of_split(files, split) if by_hash else files
@@ -206,9 +204,8 @@ class FolderExamples:
                 size = shown_size(image)
             if min(size) < self._min_size:
                 return f"smaller than {self._min_size:g} pixels", ""
-            if "labels" in self._fields:
-                if problem := label_problem(root, file, size, self._max_pixels, self._palette):
-                    return problem, ""
+            if "labels" in self._fields and (problem := self._label_problem(root, file, size)):
+                return problem, ""
             if "captions" in self._fields and not self._captions_of(root, file):
                 return "without a caption", ""
             if self._verify:
@@ -222,6 +219,9 @@ class FolderExamples:
         except Exception:  # whatever a decoder raises on a broken file
             return "unreadable", ""
         return None, ""
+
+    def _label_problem(self, root, file, size):
+        return label_problem(root, file, size, self._max_pixels, self._palette)
 
     def _read_label_map(self, root, file):
         """int32 (height, width)."""

@@ -12,7 +12,7 @@ REGVQ = {
     "codebook_size": 8, "embedding_dim": 4, "mask_ratio": 0.3, "temperature": 0.5,
     "prior_weight": 0.2, "prior_scope": "image", "prior_estimator": "hard",
     "codebook_initializer": keras.initializers.RandomNormal(0.0, 0.5, seed=1), "seed": 3,
-    "block_size": 16, "logits": "cosine", "scale": 3.0,
+    "block_size": 16, "logits": "cosine", "scale": 3.0, "dither": 0.25,
 }  # fmt: skip
 CASES = {
     quantizers.RegularizedQuantizer: REGVQ,
