@@ -29,9 +29,8 @@ _OPTIONS = {
     "scenes": ("first_seed",),
     **{kind: ("min_size", "verify", "label_palette", "max_pixels") for kind in _FOLDERS},
     "tfds": ("data_dir", "download", "splits"),
-    "npz": (),
+    **dict.fromkeys(("npz", "tokens"), ()),
     **{kind: ("max_pixels",) for kind in _SAMPLES},
-    "tokens": (),
 }
 
 
@@ -130,6 +129,8 @@ def load(
             received = f"{from_step} with batch_size={batch_size}, drop_remainder={drop_remainder}"
             refuse("from_step", received, "a batch_size, and no smaller last batch")
     if kind in _SAMPLES or kind == "tokens":
+        if flip and kind == "tokens":
+            refuse("flip", flip, "False for tokens: those of a mirrored picture are others")
         stream = open_stream(kind, location, split, image_size, **options)
         endless = from_step is not None
         dataset = stream_dataset(stream, fields, shuffle, seed, flip, num_examples, endless)

@@ -45,7 +45,12 @@ def stream_dataset(stream, fields, shuffle, seed, flip, limit=None, endless=Fals
     signature = (*[tf.TensorSpec((), tf.string)] * stream.width, tf.TensorSpec((), tf.int64))
 
     def records(number):
-        return _records(stream, (seed, int(number)), shuffle, index, count, limit, left_out)
+        empty = True
+        for record in _records(stream, (seed, int(number)), shuffle, index, count, limit, left_out):
+            empty = False
+            yield record
+        if empty and endless:  # or it would look for one for ever
+            raise ValueError(f"No example in {len(stream.shards)} shards is of this split.")
 
     def of_pass(number):
         return tf.data.Dataset.from_generator(records, args=(number,), output_signature=signature)

@@ -103,6 +103,8 @@ def test_what_does_not_fit_is_named(preset, folder, tmp_path):
             tokenize(source, preset, target, **options, **other)
     with pytest.raises(ValueError, match="split 'train'"):
         keras_regvq.data.load(f"tokens:{target}", split="test")
+    with pytest.raises(ValueError, match="`flip`.*mirrored"):
+        keras_regvq.data.load(f"tokens:{target}", flip=True)
     with pytest.raises(ValueError, match="holds something else"):
         tokenize(source, preset, folder)
     with pytest.raises(ValueError, match="`preset`.*SemanticToImage"):

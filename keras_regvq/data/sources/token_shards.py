@@ -50,7 +50,7 @@ class TokenStream:
             received = f"{split!r} of {shown}, which is of split {self.facts['split']!r}"
             refuse("split", received, f"{self.facts['split']!r} or 'all'")
         self._read = {"parquet": _parquet_records, "webdataset": _tar_records}[self.facts["format"]]
-        self.shards = [Path(directory) / name for name in self.facts["shards"]]
+        self.shards = [Path(directory).expanduser() / name for name in self.facts["shards"]]
         self.grid = tuple(self.facts["grid"])
 
     def records(self, shard):

@@ -147,5 +147,8 @@ def test_no_files_and_files_of_another_kind_are_named(kind, tmp_path):
     with pytest.raises(ValueError, match="files that exist"):
         load(f"{kind}:{tmp_path}/*.tar")
     (tmp_path / "a.tar").write_bytes(b"nothing of the kind" * 100)
+    endless = keras_regvq.data.load(f"{kind}:{tmp_path}/*.tar", batch_size=2, from_step=0)
+    with pytest.warns(UserWarning, match="a.tar"), pytest.raises(Exception, match="No example"):
+        next(iter(endless))
     with pytest.warns(UserWarning, match="a.tar"):
         assert load(f"{kind}:{tmp_path}/*.tar") == []
