@@ -3,7 +3,7 @@
 #   bash run.sh quickstart        train a Reg-VQ tokenizer on procedural scenes (one backend)
 #   bash run.sh tests [ARGS]      lint, then the test suite on tensorflow, jax and torch in turn
 # KERAS_BACKEND picks the quickstart's backend (default tensorflow); ARGS go to pytest. What no backend
-# computes is tested on one of them, another one each day (tests/conftest.py); --all: on all three.
+# computes is tested on one of them, taking turns by the day (tests/conftest.py); --all: on all three.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 task=${1:-}
@@ -14,7 +14,8 @@ setup() {  # setup EXTRA: once per extra and per change of the pinned versions
     if [ ! -e "$stamp" ] || [ constraints.txt -nt "$stamp" ] || [ pyproject.toml -nt "$stamp" ]; then
         echo "Installing keras_regvq[$1] into .venv ..."
         [ -x .venv/bin/python ] || python3 -m venv .venv
-        .venv/bin/python -m pip install --quiet --disable-pip-version-check \
+        # Most of what comes along is never imported: Python compiles the rest when it is.
+        .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile \
             --constraint constraints.txt --editable ".[$1]"
         touch "$stamp"
     fi
@@ -34,7 +35,7 @@ quickstart)
 tests)
     setup test
     # A peer of one test, without torchvision, which that test needs not and many environments lack.
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps \
         --constraint constraints.txt torch-fidelity
     .venv/bin/ruff check .
     .venv/bin/ruff format --check .

@@ -43,6 +43,17 @@ def dataset_with_look(dataset, select, look):
     return dataset.map(selected, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
 
+def dataset_of_parts(dataset, index, count):
+    """A tf.data set of the part of number `index` of each batch; `count` equal parts make one."""
+    import tensorflow as tf
+
+    def part(values):
+        length = tf.shape(values)[0] // count
+        return values[index * length : (index + 1) * length]
+
+    return dataset.map(lambda batch: tf.nest.map_structure(part, batch))
+
+
 def data_loader_of(loader, function):
     """A DataLoader of `function(batch)`, each a tuple of tensors as Keras needs it.
 

@@ -5,6 +5,7 @@ import contextlib
 from keras import ops
 
 from keras_regvq.backend.averaged_weights import players_of
+from keras_regvq.backend.replicas import share_values
 
 
 def synchronize(model):
@@ -44,6 +45,7 @@ def fitting(model):
         return
     if model.built and not optimizer.built:
         build_optimizer(model)
+    share_values(model, optimizer)
     with keeping_values(model):
         yield
     _separate_averages(model)

@@ -1,4 +1,11 @@
-"""Which of the processes that train together this one is."""
+"""Which of the processes that train together this one is, and what they tell each other.
+
+What is told here, all processes have to tell at the same place of their programs.
+"""
+
+import os
+
+import numpy as np
 
 
 def process_index_and_count():
@@ -15,3 +22,35 @@ def process_index_and_count():
 
         return jax.process_index(), jax.process_count()
     return 0, 1
+
+
+def is_first_process():
+    """Whether this is the one that writes files; so is a process that trains alone."""
+    return process_index_and_count()[0] == 0
+
+
+def told_by_all(number):
+    """The integers, below 2^31, that the processes tell: a list of one a process."""
+    import keras
+
+    if process_index_and_count()[1] == 1:
+        return [number]
+    if keras.backend.backend() == "torch":
+        import torch.distributed as distributed
+
+        numbers = [None] * distributed.get_world_size()
+        distributed.all_gather_object(numbers, number)
+        return numbers
+    from jax.experimental import multihost_utils
+
+    return multihost_utils.process_allgather(np.asarray([number], np.int32)).ravel().tolist()
+
+
+def wait_for_all():
+    """Return when all processes have come here."""
+    told_by_all(0)
+
+
+def started_processes():
+    """How many processes torchrun has started, whether or not they know of each other."""
+    return int(os.environ.get("WORLD_SIZE", "1"))

@@ -1,7 +1,23 @@
-"""Keeping a layer's random state with its weights."""
+"""Random draws of layers: other ones in each replica, with a state that is saved with weights."""
 
+import keras
 import numpy as np
 from keras import ops
+
+from keras_regvq.backend.replicas import replica_count, replica_index
+
+_APART = 63_689_077  # from one replica's seeds to the next one's
+
+
+class SeedGenerator(keras.random.SeedGenerator):
+    """Keras's, whose replicas share one state but draw other numbers, the same in every run."""
+
+    def next(self, ordered=True):
+        seed = super().next(ordered)
+        if replica_count() == 1:
+            return seed
+        offset = ops.stack([ops.cast(replica_index() * _APART, seed.dtype), ops.zeros((), seed.dtype)])
+        return seed + offset
 
 
 class SavesRandomState:

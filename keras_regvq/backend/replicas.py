@@ -1,12 +1,143 @@
-"""How many replicas of a model train side by side."""
+"""Replicas of a model that train side by side, each on its part of every batch.
+
+The loss of a step is the mean of the replicas' losses, and its gradient the mean of their
+gradients. Whatever else of a step is made of a whole batch asks for `mean_over_replicas`. On JAX
+one program computes with all of a batch, on whatever devices, and there is nothing to do.
+"""
+
+import contextlib
+import types
 
 import keras
+from keras import ops
+
+from keras_regvq.backend.processes import process_index_and_count
+
+_BACKEND = keras.backend.backend()
 
 
 def replica_count():
-    """Replicas whose losses are summed: TensorFlow's strategies; else 1."""
-    if keras.backend.backend() != "tensorflow":
-        return 1
-    import tensorflow as tf
+    """How many replicas work on a batch: of TensorFlow's strategy, or PyTorch's processes."""
+    if _BACKEND == "tensorflow":
+        import tensorflow as tf
 
-    return tf.distribute.get_strategy().num_replicas_in_sync
+        return tf.distribute.get_strategy().num_replicas_in_sync
+    return process_index_and_count()[1] if _BACKEND == "torch" else 1
+
+
+def replica_index():
+    """Which of them computes this, an integer, or one that TensorFlow's graph will know."""
+    if _BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        context = tf.distribute.get_replica_context()
+        return 0 if context is None else context.replica_id_in_sync_group
+    return process_index_and_count()[0] if _BACKEND == "torch" else 0
+
+
+def replicas_in_process(model):
+    """Among how many replicas Keras divides each batch that a model is given in this process."""
+    if _BACKEND == "tensorflow":
+        return model.distribute_strategy.num_replicas_in_sync
+    distribution = keras.distribution.distribution()
+    if _BACKEND == "jax" and distribution is not None:
+        return max(distribution.num_model_replicas // process_index_and_count()[1], 1)
+    return 1
+
+
+def divided_loss(loss):
+    """A replica's loss as Keras takes it: on TensorFlow as its share of a sum over the replicas."""
+    count = replica_count() if _BACKEND == "tensorflow" else 1
+    return loss / count if count > 1 else loss
+
+
+def mean_over_replicas(x):
+    """The mean of a tensor over the replicas, for a tensor that is a mean over a part of a batch.
+
+    The gradient is that of the own part, which the mean of all gradients makes the whole one.
+    """
+    count = replica_count()
+    if count == 1:
+        return x
+    return x + ops.stop_gradient(_sums([x], count)[0] - x)
+
+
+def average_gradients(optimizer):
+    """Let a Keras optimizer apply the replicas' mean gradient, before it clips or accumulates.
+
+    Keras sums gradients on TensorFlow only after each replica has clipped its own, and not at all
+    on PyTorch.
+
+    Args:
+        optimizer: the outermost one of a model that is being compiled.
+    """
+    if replica_count() == 1 or "apply" in vars(optimizer):
+        return
+    apply, divisor = optimizer.apply, 1 if _BACKEND == "tensorflow" else replica_count()
+
+    def apply_mean(self, grads, trainable_variables=None):
+        known = [gradient for gradient in grads if gradient is not None]
+        means = iter(_sums(known, divisor))
+        return apply(
+            [None if gradient is None else next(means) for gradient in grads], trainable_variables
+        )
+
+    optimizer.apply = types.MethodType(apply_mean, optimizer)
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    for player in (optimizer, inner, *getattr(inner, "optimizers", ())):
+        if _BACKEND == "tensorflow":  # they are sums already
+            player._all_reduce_sum_gradients = lambda pairs: pairs
+
+
+def share_values(model, optimizer):
+    """Give all of PyTorch's processes the first one's weights and optimizer state."""
+    if _BACKEND != "torch" or replica_count() == 1:
+        return
+    import torch.distributed as distributed
+
+    for variable in [*model.variables, *optimizer.variables]:
+        value = variable.value.detach().contiguous()
+        distributed.broadcast(value, 0)
+        variable.assign(value)
+
+
+@contextlib.contextmanager
+def sums_in(variables):
+    """Within it the variables hold the sums over PyTorch's processes; afterwards their own."""
+    if _BACKEND != "torch" or replica_count() == 1:
+        yield
+        return
+    own = [variable.value.detach().clone() for variable in variables]
+    for variable, total in zip(variables, _sums(own), strict=True):
+        variable.assign(total)
+    try:
+        yield
+    finally:
+        for variable, value in zip(variables, own, strict=True):
+            variable.assign(value)
+
+
+def _sums(tensors, divisor=1):
+    """Of each tensor the sum over the replicas, divided; all have as many of the same shapes."""
+    if _BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        context = tf.distribute.get_replica_context()
+        sums = context.all_reduce(tf.distribute.ReduceOp.SUM, list(tensors))
+        # Gradients of embeddings know no division.
+        return sums if divisor == 1 else [total / divisor for total in sums]
+    import torch
+    import torch.distributed as distributed
+
+    # All of a dtype at once: a message costs more than what is in it.
+    totals = [None] * len(tensors)
+    for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):
+        places = [place for place, tensor in enumerate(tensors) if tensor.dtype == dtype]
+        parts = [tensors[place].detach() for place in places]
+        flat = torch.cat([part.reshape(-1) for part in parts])
+        distributed.all_reduce(flat)
+        sizes = [part.numel() for part in parts]
+        for place, part, total in zip(places, parts, flat.split(sizes), strict=True):
+            total = total.reshape(part.shape)
+            totals[place] = total if divisor == 1 else total / divisor
+    return totals

@@ -6,9 +6,11 @@ import inspect
 import keras
 
 from keras_regvq.backend.averaged_weights import players_of, warm_up_averages
+from keras_regvq.backend.distribution import data_in_parts, misplacement
 from keras_regvq.backend.fit_state import fitting, keeping_values
-from keras_regvq.backend.replicas import replica_count
+from keras_regvq.backend.replicas import average_gradients, divided_loss, sums_in
 from keras_regvq.checks.arguments import refuse
+from keras_regvq.checks.batch_parts import ArrayBatches, BatchParts
 from keras_regvq.checks.fit_data import FitData, refuse_weights
 
 _LOOPS = {"fit": fitting, "evaluate": keeping_values, "predict": keeping_values}
@@ -49,12 +51,17 @@ class CheckedModel:
         super().compile(*args, **kwargs)
         for optimizer in players_of(self.optimizer):
             warm_up_averages(optimizer)
+        average_gradients(self.optimizer)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """`batch_loss`, for Keras to differentiate; divided among replicas, which are summed."""
+        """`batch_loss`, for Keras to differentiate."""
         refuse_weights(sample_weight)
-        loss, replicas = self.batch_loss(x, y_pred, training), replica_count()
-        return loss / replicas if replicas > 1 else loss
+        return divided_loss(self.batch_loss(x, y_pred, training))
+
+    def get_metrics_result(self):
+        """Keras's, of what all processes have seen."""
+        with sums_in([variable for metric in self.metrics for variable in metric.variables]):
+            return super().get_metrics_result()
 
     def fit(self, *args, **kwargs):
         """`keras.Model.fit`, every batch checked on the host before it is trained on.
@@ -101,15 +108,16 @@ class CheckedModel:
         if given.get("y") is not None:
             refuse("y", f"a {type(given['y']).__name__}", "None: the inputs are all that is needed")
         self.check_ready()
+        refuse_misplaced(self)
         checks = []
         for argument in ("x", "validation_data"):
             if given.get(argument) is not None:
-                checks.append(FitData(argument, self))
+                checks.append(FitData(argument, self, _parts(self, method, argument, given)))
                 given[argument] = _checked_argument(checks[-1], given[argument], look_first)
         if method == "fit" and not _can_shuffle(given.get("x")):
-            given.setdefault("shuffle", False)  # Keras warns that it will not
+            given["shuffle"] = False  # where Keras cannot, it warns
         try:
-            with _LOOPS.get(method, contextlib.nullcontext)(self):
+            with _LOOPS.get(method, contextlib.nullcontext)(self), data_in_parts():
                 return getattr(super(), method)(**given)
         except Exception as error:
             if type(error).__module__.startswith("tensorflow"):  # tf.data wraps what it meets
@@ -117,6 +125,23 @@ class CheckedModel:
                     if check.refusal is not None:
                         raise check.refusal from None
             raise
+
+
+def refuse_misplaced(model):
+    """Refuse to train a model on devices, or beside processes, that it was not built for."""
+    wrong = misplacement(model)
+    if wrong is not None:
+        refuse("model", *wrong)
+
+
+def _parts(model, method, argument, given):
+    """How the batches of an argument are divided; None where each process takes its own."""
+    if method not in ("fit", "evaluate"):
+        return None
+    batch_size = given.get("batch_size")
+    if argument == "validation_data":
+        return BatchParts(argument, model, given.get("validation_batch_size") or batch_size)
+    return BatchParts(argument, model, batch_size, method == "fit" and given.get("shuffle", True))
 
 
 def _checked_argument(check, data, look_first):
@@ -131,6 +156,8 @@ def _checked_argument(check, data, look_first):
 
 
 def _can_shuffle(data):
+    if isinstance(data, ArrayBatches):  # does it itself
+        return False
     if isinstance(data, keras.utils.PyDataset):
         return data.num_batches is not None
     return isinstance(data, dict) or hasattr(data, "dtype")

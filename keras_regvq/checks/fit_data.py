@@ -5,11 +5,14 @@ on zeros or NaN instead, and only PyTorch may fail. So every batch is looked at 
 is fed, whatever it comes from, and all backends refuse the same data with the same words.
 """
 
+import itertools
+
 import keras
 import numpy as np
 
 from keras_regvq.backend.datasets import (
     data_loader_of,
+    dataset_of_parts,
     dataset_with_look,
     is_data_loader,
     is_dataset,
@@ -31,14 +34,16 @@ class FitData:
             `encode_inputs(inputs)`, which turns NumPy arrays into what the model takes, and
             `encode_dataset(dataset)`, which does so for a tf.data set; `expected_inputs`, what to
             say in errors; and `bare_inputs`, what to call inputs that are no dict.
+        parts: a `BatchParts`, or None where batches are taken whole.
 
     Attributes:
         refusal: the error that a batch was refused with. Backends wrap what happens while they
             read data in errors of their own: raise this one instead.
     """
 
-    def __init__(self, argument, model):
-        self.argument, self.model, self.refusal = argument, model, None
+    def __init__(self, argument, model, parts=None):
+        self.argument, self.model, self.parts = argument, model, parts
+        self.refusal = None
 
     def of(self, data, look_first=False):
         """`data` in a form that Keras reads on every backend, each batch checked as it is read.
@@ -50,32 +55,51 @@ class FitData:
         Raises:
             ValueError: for arrays that do not fit, or data of another kind.
         """
+        divided = self.parts is not None and self.parts.count > 1
         if is_dataset(data):
-            return self._dataset(data, look_first) if hasattr(data, "map") else data
+            return self._dataset(data, look_first or divided) if hasattr(data, "map") else data
         if isinstance(data, keras.utils.PyDataset):
-            if look_first and data.num_batches:
-                self(data[0])
+            if (look_first or divided) and data.num_batches:
+                self._look_at(data[0])
             return _CheckedPyDataset(data, self)
         if is_data_loader(data):
+            if divided:
+                self._look_at(next(iter(data)))
             return data_loader_of(data, self)
         if hasattr(data, "__next__"):
+            if divided:
+                first = next(data)
+                self._look_at(first)
+                data = itertools.chain([first], data)
             return ((self(batch),) for batch in data)
         if type(data).__module__.split(".")[0] == "grain" and hasattr(data, "map"):
+            if divided:
+                self._look_at(next(iter(data)))
             return data.map(lambda batch: (self(batch),))
         if isinstance(data, dict) or hasattr(data, "dtype"):
-            return self._arrays(data, self.argument)
+            inputs = self._arrays(data, self.argument)
+            return inputs if self.parts is None else self.parts.of_arrays(inputs)
         received = f"a {type(data).__name__} of {len(data)}" if hasattr(data, "__len__") else data
         refuse(self.argument, received, f"{self.model.expected_inputs}, or {KINDS} of such batches")
 
     def __call__(self, batch):
-        """What the model takes of one batch that has its values, checked."""
-        bare = self.model.bare_inputs
-        argument = f"{bare}` of `{self.argument}" if bare else self.argument
+        """What the model takes of one batch that has its values, checked: this process's part."""
         try:
-            return self._arrays(split_batch(self.argument, batch, self.model), argument)
+            inputs = self._checked(batch)
+            return inputs if self.parts is None else self.parts.of(inputs)
         except Exception as error:
             self.refusal = error
             raise
+
+    def _look_at(self, first):
+        inputs = self._checked(first)
+        if self.parts is not None:
+            self.parts.look_at(_map(to_numpy, inputs))
+
+    def _checked(self, batch):
+        bare = self.model.bare_inputs
+        argument = f"{bare}` of `{self.argument}" if bare else self.argument
+        return self._arrays(split_batch(self.argument, batch, self.model), argument)
 
     def _arrays(self, data, argument):
         inputs = self.model.select_inputs(self.argument, data)
@@ -97,8 +121,11 @@ class FitData:
             first = next(data.take(1).as_numpy_iterator(), None)
             if first is None:
                 refuse(self.argument, "an empty dataset", "at least one batch")
-            self(first)
-        return dataset_with_look(data, select, self)
+            self._look_at(first)
+        data = dataset_with_look(data, select, self)
+        if self.parts is not None and self.parts.divides:
+            return dataset_of_parts(data, self.parts.index, self.parts.count)
+        return data
 
 
 class _CheckedPyDataset(keras.utils.PyDataset):

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_regvq.backend.replicas import mean_over_replicas
 from keras_regvq.checks.arguments import check_choice, check_number
 from keras_regvq.losses.prior import kl_to_uniform
 from keras_regvq.quantizers.mask import draw_mask
@@ -94,7 +95,7 @@ class RegularizedQuantizer(SamplingQuantizer):
         if self.prior_estimator == "soft":
             posterior = softmax_statistics(features, *self.scores(), self.block_size)[0]
         if self.prior_scope == "batch":
-            posterior = ops.mean(posterior, axis=0, keepdims=True)
+            posterior = mean_over_replicas(ops.mean(posterior, axis=0, keepdims=True))
         prior = self.prior_weight * ops.mean(kl_to_uniform(posterior))
         return {**result, "losses": {"prior": prior}}
 

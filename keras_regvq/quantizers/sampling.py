@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_regvq.backend.random_state import SavesRandomState
+from keras_regvq.backend.random_state import SavesRandomState, SeedGenerator
 from keras_regvq.checks.arguments import check_choice, check_number, refuse
 from keras_regvq.quantizers.codebook import CodebookQuantizer, unit_length
 from keras_regvq.quantizers.dither import dither_offsets
@@ -60,7 +60,7 @@ class SamplingQuantizer(SavesRandomState, CodebookQuantizer):
             refuse("dither", dither, '0 with "linear" logits')
         self.same_width = logits == "cosine"
         self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.seed_generator = SeedGenerator(seed)
 
     def build(self, input_shape):
         super().build(input_shape)

@@ -33,6 +33,7 @@ class FeatureLosses:
         self.contrastive_weight = contrastive_weight
         self.contrastive = contrastive if contrastive_weight > 0 else None
         self.positions = positions
+        # The same positions in all replicas, as in one process.
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def prepare(self, originals, perturbation):

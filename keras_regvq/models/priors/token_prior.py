@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from keras_regvq.backend.random_state import SavesRandomState
+from keras_regvq.backend.random_state import SavesRandomState, SeedGenerator
 from keras_regvq.checks.arguments import check_grid, check_number, check_positive_integer, refuse
 from keras_regvq.checks.arrays import check_mask, check_tokens, describe
 from keras_regvq.models.conditions.condition import Condition
@@ -52,7 +52,7 @@ class TokenPrior(TrainsPrior, SavesRandomState, PresetModel):
         self.settings, self.condition = {}, condition
         self.keep_settings(**settings)
         self.length = self.grid[0] * self.grid[1]
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.seed_generator = SeedGenerator(seed)
         self._samplers = {}
 
     def keep_settings(self, **settings):

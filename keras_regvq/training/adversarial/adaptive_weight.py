@@ -7,6 +7,7 @@ backward pass, applied to the two image gradients.
 from keras import ops
 
 from keras_regvq.backend.autodiff import losses_and_gradient
+from keras_regvq.backend.replicas import mean_over_replicas
 from keras_regvq.models.layers.pixel_shuffle import pixel_unshuffle
 
 
@@ -43,5 +44,6 @@ def adaptive_weight(hidden, kernel, reconstruction_gradient, generator_gradient)
         ops.concatenate([kernel, kernel], axis=-1),
         ops.concatenate([reconstruction_gradient, generator_gradient], axis=-1),
     )
+    gradient = mean_over_replicas(gradient)
     norms = [ops.norm(ops.reshape(part, (-1,))) for part in ops.split(gradient, 2, axis=-1)]
     return ops.stop_gradient(ops.clip(norms[0] / (norms[1] + 1e-4), 0.0, 1e4))
