@@ -13,6 +13,7 @@ trains, and at the end a preset and a report (index.html).
 import math
 
 import keras_regvq
+from shared.devices import on_devices
 from shared.prior_options import Options
 from shared.run_folder import RunFolder
 from shared.running import ON_RESUME, run
@@ -56,6 +57,7 @@ def build_condition(args, num_classes, folder):
 
     import keras
 
+    from keras_regvq.backend.processes import is_first_process, wait_for_all
     from shared.prior_recipe import load_data
 
     levels = int(math.log2(args.label_factor))
@@ -86,7 +88,9 @@ def build_condition(args, num_classes, folder):
                 epochs=args.label_steps // steps,
                 callbacks=[keras_regvq.training.NonFiniteLoss(), backup],
             )
-        tokenizer.save_to_preset(str(folder.label_tokenizer))
+        if is_first_process():
+            tokenizer.save_to_preset(str(folder.label_tokenizer))
+        wait_for_all()
     # What is drawn from here on is the same whether it was trained now or before.
     keras.utils.set_random_seed(args.seed)
     return keras_regvq.models.TokenizedMapCondition(
@@ -132,7 +136,11 @@ def main(arguments=None):
     folder = RunFolder(args, "train_semantic_to_image")
     if folder.is_finished:
         return folder.say_finished()
+    with on_devices(args.distribute):
+        return train_model(args, folder, num_classes)
 
+
+def train_model(args, folder, num_classes):
     import keras
 
     from keras_regvq.pictures import image_grid

@@ -12,6 +12,7 @@ first. Writes samples while it trains, and at the end a preset and a report (ind
 """
 
 import keras_regvq
+from shared.devices import on_devices
 from shared.prior_options import Options
 from shared.run_folder import RunFolder
 from shared.running import ON_RESUME, run
@@ -123,7 +124,11 @@ def main(arguments=None):
     folder = RunFolder(args, "train_text_to_image")
     if folder.is_finished:
         return folder.say_finished()
+    with on_devices(args.distribute):
+        return train_model(args, folder)
 
+
+def train_model(args, folder):
     import keras
 
     from keras_regvq.pictures import image_grid

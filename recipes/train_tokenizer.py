@@ -12,6 +12,7 @@ import math
 from pathlib import Path
 
 import keras_regvq
+from shared.devices import add_distribute_option, on_devices
 from shared.options import adding_to, command_parser, option
 from shared.run_folder import HELP, RunFolder, add_options
 from shared.running import ON_RESUME, one_line, run
@@ -62,6 +63,7 @@ def parse_arguments(arguments=None):
            choices=("float32", "mixed_bfloat16", "mixed_float16"))  # fmt: skip
     option(training, "--preset-dtype", "float32", "of the preset's weights",
            choices=("float32", "float16"))  # fmt: skip
+    add_distribute_option(adding_to(training))
     option(training, "--seed", 0, "random seed")
     option(training, "--output", Path("runs/tokenizer"), "directory", type=Path)
     add_options(adding_to(training))
@@ -147,7 +149,11 @@ def main(arguments=None):
     folder = RunFolder(args, "train_tokenizer")
     if folder.is_finished:
         return folder.say_finished()
+    with on_devices(args.distribute):
+        return train(args, folder)
 
+
+def train(args, folder):
     import keras
 
     from keras_regvq.training import (

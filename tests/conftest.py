@@ -2,8 +2,8 @@
 
 What no backend computes (files, data, messages) and what is long and made of parts that have tests
 of their own (guides, recipes) need not be tested three times. In a run of the whole suite each test
-of a file of `ONE_BACKEND`, and each test marked `one_backend`, runs on one backend, and within eight
-days on each of them; `--all` runs all of them everywhere, and so does a run that names files.
+of a file of `ONE_BACKEND`, and each test marked `one_backend`, runs on one backend, and within
+eight days on each; `--all` runs all of them everywhere, and so does a run that names files.
 
 TensorFlow needs longer to compile a training step than a test needs to take a few of them. Where a
 test is about what surrounds the step (data, callbacks, backups, messages), it or its file is marked
@@ -70,7 +70,7 @@ LONGEST = (
     "tests/models/generators/test_text_to_image.py",
     "tests/recipes/test_recipes.py",
     "tests/recipes/test_text_recipes.py",
-    "tests/backend/test_replicas.py",
+    "tests/training/test_data_parallel.py",
     "tests/models/priors/diffusion/test_sampling.py",
     "tests/checks/test_fit_data.py",
     "tests/test_readme.py",

@@ -31,6 +31,7 @@ ONE_FILE = {
     r"|\b_(query|key|value|output)_dense\b": "models/priors/autoregressive/decoder_block.py",
     r"\b_run_through_graph\b|\"_initialized\"": "models/preset_model.py",
     r"\b_update_model_variables_moving_average\b": "backend/averaged_weights.py",
+    r"\b_all_reduce_sum_gradients\b": "backend/replicas.py",
     r"\b_should_use_adamw\b": "training/muon.py",
     r"\._initial_epoch\b": "training/callbacks/backup.py",
     r"\._(iterations|trainable_variables)\b": "training/adversarial/two_player_optimizer.py",
@@ -55,6 +56,8 @@ def check(owner, names, file):
 def test_keras_optimizers_have_what_is_replaced_in_them():
     averages = ["_update_model_variables_moving_average", "ema_momentum"]
     check(keras.optimizers.Adam(use_ema=True), averages, "backend/averaged_weights.py")
+    if keras.backend.backend() == "tensorflow":
+        check(keras.optimizers.Adam, ["_all_reduce_sum_gradients"], "backend/replicas.py")
     names = ["_should_use_adamw", "zeropower_via_newtonschulz5", "lr_adjust"]
     check(keras.optimizers.Muon, names, "training/muon.py")
 

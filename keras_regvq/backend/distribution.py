@@ -1,12 +1,114 @@
-"""Whether a model is set up for the devices and processes that are to train it."""
+"""The devices and processes that train a model, and whether it was built for them."""
 
 import contextlib
+import os
+import random
 
 import keras
 
-from keras_regvq.backend.processes import process_index_and_count, started_processes
+from keras_regvq.backend.processes import process_index_and_count, started_processes, told_by_all
 
 _BACKEND = keras.backend.backend()
+_DEAD_AFTER = 30  # seconds without a sign of life
+
+
+@contextlib.contextmanager
+def data_parallel(devices="auto"):
+    """Within it models are built for, and trained on, all devices that there are.
+
+    TensorFlow: the GPUs of this process, by `tf.distribute.MirroredStrategy`. JAX: its devices, by
+    `keras.distribution.DataParallel`; those of all processes, if KERAS_DISTRIBUTION_JOB_ADDRESSES,
+    KERAS_DISTRIBUTION_NUM_PROCESSES and KERAS_DISTRIBUTION_PROCESS_ID say which there are, or where
+    `jax.distributed` has been initialized. PyTorch: the processes that torchrun has started, each
+    with its GPU. With one device nothing changes.
+
+    Args:
+        devices: "auto", all; or "none": this process works alone.
+
+    Yields:
+        how many replicas a batch is divided among.
+
+    Example:
+        with data_parallel():
+            trainer = TokenizerTrainer(tokenizer)
+            trainer.compile("adam")
+            trainer.fit(keras_regvq.data.load("folder:photos", batch_size=64))
+    """
+    if devices not in ("auto", "none"):
+        raise ValueError(
+            f"Argument `devices` is wrong. Received: {devices!r}. Expected: 'auto' or 'none'."
+        )
+    with contextlib.nullcontext(1) if devices == "none" else _ALL[_BACKEND]() as replicas:
+        yield replicas
+
+
+@contextlib.contextmanager
+def _tensorflow_devices():
+    import tensorflow as tf
+
+    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    if len(devices) == 1:
+        yield 1
+        return
+    strategy = tf.distribute.MirroredStrategy([device.name for device in devices])
+    with strategy.scope():
+        yield len(devices)
+
+
+@contextlib.contextmanager
+def _jax_devices():
+    import jax
+
+    if "KERAS_DISTRIBUTION_JOB_ADDRESSES" in os.environ and not jax.distributed.is_initialized():
+        _initialize_jax()
+    if jax.device_count() == 1:
+        yield 1
+        return
+    devices = [f"{device.platform}:{device.id}" for device in jax.devices()]
+    before = keras.distribution.distribution()
+    keras.distribution.set_distribution(keras.distribution.DataParallel(devices=devices))
+    try:
+        yield len(devices)
+    finally:
+        keras.distribution.set_distribution(before)
+
+
+def _initialize_jax():
+    """As `keras.distribution.initialize`, but a process that died is noticed within a minute."""
+    import jax
+
+    jax.distributed.initialize(
+        os.environ["KERAS_DISTRIBUTION_JOB_ADDRESSES"].split(",")[0],
+        int(os.environ["KERAS_DISTRIBUTION_NUM_PROCESSES"]),
+        int(os.environ["KERAS_DISTRIBUTION_PROCESS_ID"]),
+        heartbeat_timeout_seconds=_DEAD_AFTER,
+    )
+    seeds = told_by_all(random.getrandbits(31))
+    if len(set(seeds)) > 1:  # nobody has set one
+        keras.utils.set_random_seed(seeds[0])
+
+
+@contextlib.contextmanager
+def _torch_processes():
+    import torch
+    import torch.distributed as distributed
+
+    if started_processes() == 1:
+        yield 1
+        return
+    if distributed.is_initialized():
+        yield distributed.get_world_size()
+        return
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield distributed.get_world_size()
+    finally:
+        distributed.destroy_process_group()
+
+
+_ALL = {"tensorflow": _tensorflow_devices, "jax": _jax_devices, "torch": _torch_processes}
 
 
 def misplacement(model):
@@ -17,15 +119,17 @@ def misplacement(model):
 
         if distribution is not None:
             return _ignored(distribution), "tf.distribute.MirroredStrategy on TensorFlow"
-        if tf.distribute.has_strategy():
-            strategy = tf.distribute.get_strategy()
-            if strategy is not model.distribute_strategy:
-                received = f"one that was built outside of the {type(strategy).__name__}'s scope"
-                return received, "one built and compiled within it"
+        strategy = tf.distribute.get_strategy()
+        mirrored = [isinstance(v.value, tf.distribute.DistributedValues) for v in model.variables]
+        if strategy.num_replicas_in_sync > 1 and not all(mirrored):
+            received = f"one that was built outside of the {type(strategy).__name__}'s scope"
+            return received, "one built and compiled within it"
     elif _BACKEND == "jax":
         if distribution is not None:
             devices = set(distribution.device_mesh.devices.ravel())
-            missing = [v for v in model.variables if len(v.value.sharding.device_set) < len(devices)]
+            missing = [
+                v for v in model.variables if len(v.value.sharding.device_set) < len(devices)
+            ]
             if missing:
                 received = f"one that was built before the {type(distribution).__name__} was set"
                 return received, "one built after keras.distribution.set_distribution"

@@ -3,13 +3,18 @@
 What is told here, all processes have to tell at the same place of their programs.
 """
 
+import contextlib
 import os
 
 import numpy as np
 
+_alone = False
+
 
 def process_index_and_count():
     """(index, count): (0, 1) unless JAX or torch.distributed has been told of others."""
+    if _alone:
+        return 0, 1
     import keras  # whoever only reads data may do so without
 
     if keras.backend.backend() == "torch":
@@ -22,6 +27,17 @@ def process_index_and_count():
 
         return jax.process_index(), jax.process_count()
     return 0, 1
+
+
+@contextlib.contextmanager
+def alone():
+    """Within it this process works as if there were no others, and reads all of its data."""
+    global _alone
+    before, _alone = _alone, True
+    try:
+        yield
+    finally:
+        _alone = before
 
 
 def is_first_process():
@@ -49,6 +65,17 @@ def told_by_all(number):
 def wait_for_all():
     """Return when all processes have come here."""
     told_by_all(0)
+
+
+@contextlib.contextmanager
+def in_turns():
+    """The first process does what is within it, and then the others do."""
+    first = is_first_process()
+    if not first:
+        wait_for_all()
+    yield
+    if first:
+        wait_for_all()
 
 
 def started_processes():

@@ -54,10 +54,20 @@ class BatchParts:
     def of_arrays(self, inputs):
         """Arrays of many batches, for Keras to read: as they are where one process trains."""
         size = len(keras.tree.flatten(inputs)[0])
-        self.divides = self.count > 1
+        self.look_at(inputs)
+        if self.count > 1 and not self.divides:
+            self._check_equal(size)
         for batch in (min(self.batch_size, size), size % self.batch_size):
             self._check_size(batch)
-        return ArrayBatches(inputs, self) if self.divides else inputs
+        return ArrayBatches(inputs, self) if self.count > 1 else inputs
+
+    def _check_equal(self, size):
+        sizes = told_by_all(size)
+        if len(set(sizes)) > 1 or self.batch_size % self.count:
+            received = f"parts of {sizes} examples, in batches of {self.batch_size}"
+            expected = f"parts of one size, and batches of a multiple of {self.count}"
+            refuse(self.argument, received, expected)
+        self.batch_size //= self.count
 
     def _check_size(self, size):
         parts = self.replicas * (self.count if self.divides else 1)
@@ -71,7 +81,7 @@ class BatchParts:
 
 
 class ArrayBatches(keras.utils.PyDataset):
-    """Batches of arrays, of each this process's part; all processes shuffle alike."""
+    """Batches of arrays, of each this process's part. All processes shuffle alike."""
 
     def __init__(self, arrays, parts):
         super().__init__()

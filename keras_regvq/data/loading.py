@@ -69,14 +69,14 @@ def load(
             `emoji.EmojiExamples`). "tfds:NAME": TensorFlow Datasets (see `tfds.open_tfds`).
             "npz:FILE": arrays (see `arrays.open_npz`). "webdataset:GLOB" and "parquet:GLOB": shards
             of pictures (see `webdataset.webdataset_samples`, `parquet_files.parquet_samples`).
-            "tokens:DIR": what `python -m keras_regvq tokenize` has written, whose "images" are
-            given as "tokens", int32 (B, h, w). Of these three, each of several processes reads its
-            own part, and their number of batches is not known.
+            "tokens:DIR": what `python -m keras_regvq tokenize` has written, "tokens", int32 (B, h,
+            w), in place of "images". Of these three the number of batches is not known. Processes
+            that train together read a part of each batch, of shards whole ones: give `from_step`.
         split: "train", "test", or "all": every example of the source in a fixed order.
         image_size: Side in pixels, or (height, width). Pictures are scaled, anti-aliased, until
             they just cover it, and cropped to the centre; label maps likewise, by the nearest
             label. Scenes are squeezed.
-        batch_size: Examples per batch, or None for single examples.
+        batch_size: Examples per batch of all processes, or None for single examples.
         fields: Which of "images" (uint8 (B, H, W, channels)), "labels" (int32 (B, H, W)) and
             "captions" (strings (B,)) the dicts hold. Of several captions each pass draws one.
         shuffle: Whether each pass has another order; None: for split "train" only.
@@ -189,7 +189,7 @@ def from_arrays(
     check_integer("seed", seed, 0)
     examples = ArrayExamples(images, labels, captions, image_size, channels)
     fields = examples.fields
-    dataset = example_dataset(examples, fields, shuffle, seed, cache, flip)
+    dataset = example_dataset(examples, fields, shuffle, seed, cache, flip, batch_size)
     return batch_dataset(dataset, len(examples), batch_size, drop_remainder, shuffle)
 
 

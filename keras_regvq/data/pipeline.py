@@ -4,6 +4,7 @@ import numpy as np
 
 from keras_regvq.checks.arguments import refuse
 from keras_regvq.data.order import endless_passes, one_pass, tensorflow
+from keras_regvq.data.own_part import own_examples, own_size
 
 FIELDS = ("images", "labels", "captions")
 
@@ -25,8 +26,10 @@ def example_dataset(
         seed: Integer >= 0, for the order and the choice of captions.
         cache: Whether what was read stays in memory; None: if that takes less than 1 GiB.
         flip: Whether half of the examples, drawn as captions are, are mirrored left to right.
-        batch_size, from_step: None: one pass. Else passes without end, from what comes first in
-            the batch of number `from_step` on.
+        batch_size: of the batches that are to be made; of several processes, each reads its part of
+            them. None: not batched.
+        from_step: None: one pass. Else passes without end, from what comes first in the batch of
+            number `from_step` on.
     """
     tf = tensorflow()
     height, width = examples.size
@@ -58,10 +61,11 @@ def example_dataset(
 
     if from_step is None:
         order = one_pass(len(examples), shuffle, seed)
-        order = order.apply(tf.data.experimental.assert_cardinality(len(examples)))
+        order = own_examples(order, len(examples), batch_size)
     else:
         batch_size = min(batch_size, len(examples))
         order = endless_passes(len(examples), batch_size, shuffle, seed, from_step)
+        order = own_examples(order, len(examples), batch_size, endless=True)
     workers = tf.data.AUTOTUNE if examples.parallel else None
     return order.map(to_tensors, num_parallel_calls=workers)
 
@@ -69,6 +73,7 @@ def example_dataset(
 def batch_dataset(dataset, count, batch_size, drop_remainder, for_training):
     """Batches `dataset` of `count` examples, or leaves single examples if `batch_size` is None.
 
+    Both numbers are of all processes that train together, of which each has its own part here.
     `count` is None if it is not known; then `drop_remainder` is True or False.
     `drop_remainder` None drops a smaller last batch for training, where equal shapes keep a
     compiled step from being compiled again, unless that would leave nothing.
@@ -79,7 +84,9 @@ def batch_dataset(dataset, count, batch_size, drop_remainder, for_training):
             drop_remainder = for_training and count >= batch_size
         if drop_remainder and count is not None and count < batch_size:
             refuse("batch_size", f"{batch_size} with drop_remainder=True", f"at most {count}")
-        dataset = dataset.batch(batch_size, drop_remainder=drop_remainder)
+        if not drop_remainder and count is not None:
+            own_size(count % batch_size)
+        dataset = dataset.batch(own_size(batch_size), drop_remainder=drop_remainder)
     return dataset.prefetch(tf.data.AUTOTUNE)
 
 

@@ -1,5 +1,6 @@
 """Training tokenizers with `model.fit`."""
 
+from keras_regvq.backend.distribution import data_parallel
 from keras_regvq.training import callbacks
 from keras_regvq.training.adversarial.two_player_optimizer import TwoPlayerOptimizer
 from keras_regvq.training.callbacks import (
@@ -26,4 +27,5 @@ __all__ = [
     "TokenizerTrainer",
     "TwoPlayerOptimizer",
     "callbacks",
+    "data_parallel",
 ]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_regvq.backend.processes import is_first_process
 from keras_regvq.files.replacing import write_text
 from keras_regvq.metrics import PSNR, SSIM, CodebookPerplexity, CodebookUsage
 from keras_regvq.pictures import codebook_picture, curves, image_grid, usage_histogram
@@ -86,9 +87,11 @@ def write_page(directory, title, numbers, facts, pictures, history=None):
         history: dict of curves, kept in results.json.
 
     Returns:
-        Path of the page.
+        Path of the page, which one of several processes writes.
     """
     directory = Path(directory)
+    if not is_first_process():
+        return directory / "index.html"
     results = {"numbers": numbers, "facts": facts, "history": history}
     write_text(directory / "results.json", json.dumps(results, indent=2))
     sections = [

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 import keras_regvq
+from keras_regvq.backend.processes import alone
 from keras_regvq.checks.arguments import check_size
 from keras_regvq.data.sources.folder_roots import find_roots
 
@@ -14,7 +15,7 @@ FEW_IMAGES, FEW_FOR_SETS = 50, 1000
 
 
 def load_part(source, split, size, fields, count, channels=3, seed=0):
-    """The first examples of a part of a data set.
+    """The first examples of a part of a data set, the same in all processes.
 
     Args:
         source, split: as `keras_regvq.data.load` takes them; split "all" is every example.
@@ -27,10 +28,11 @@ def load_part(source, split, size, fields, count, channels=3, seed=0):
     Returns:
         dict of arrays (n, ...), 1 <= n <= count.
     """
-    data = keras_regvq.data.load(
-        source, split=split, image_size=_side(size), batch_size=32, fields=fields, shuffle=False,
-        seed=seed, num_examples=count, drop_remainder=False, channels=channels,
-    )  # fmt: skip
+    with alone():
+        data = keras_regvq.data.load(
+            source, split=split, image_size=_side(size), batch_size=32, fields=fields,
+            shuffle=False, seed=seed, num_examples=count, drop_remainder=False, channels=channels,
+        )  # fmt: skip
     batches = list(data.as_numpy_iterator())
     return {name: np.concatenate([batch[name] for batch in batches]) for name in fields}
 

@@ -5,6 +5,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+from shared.devices import add_distribute_option
 from shared.options import command_parser, option
 from shared.run_folder import HELP, add_options
 
@@ -59,6 +60,7 @@ class Options:
         add("--precision", "float32", "dtype policy", choices=precisions)
         dtypes = ("float32", "float16")
         add("--preset-dtype", "float32", "of the preset's weights", choices=dtypes)
+        add_distribute_option(add)
         add("--seed", 0, "random seed")
         add("--output", Path(self.output), "directory", type=Path)
         add_options(add)

@@ -5,6 +5,7 @@ import keras
 import keras_regvq
 from keras_regvq.backend.autodiff import convolve_without_copies
 from keras_regvq.backend.fit_state import synchronize
+from keras_regvq.backend.processes import alone, in_turns
 from keras_regvq.data.order import array_batches
 from keras_regvq.data.sources.token_shards import read_index
 from keras_regvq.models.tokenizers.fingerprint import tokens_fingerprint
@@ -39,7 +40,8 @@ def training_data(args, fields, model, step):
     if args.cache is None:
         return load_data(args, fields, "train", args.num_examples, shuffle=True, from_step=step)
     print("Tokenizing the training images, or reading their tokens ...", flush=True)
-    arrays = model.tokenize(load_data(args, fields, "train", args.num_examples), args.cache)
+    with in_turns(), alone():  # one process makes them, the others read them
+        arrays = model.tokenize(load_data(args, fields, "train", args.num_examples), args.cache)
     return array_batches(arrays, args.batch_size, args.seed, step)
 
 

@@ -8,6 +8,7 @@ import shutil
 import uuid
 
 import keras_regvq
+from keras_regvq.backend.processes import is_first_process, wait_for_all
 from keras_regvq.files.replacing import write_text
 
 HELP = """
@@ -21,7 +22,7 @@ cannot be trained further, but all else works.
 # What --resume may change. All else makes the run what it is.
 _FREE = {
     *("steps", "learning_rate", "output", "resume", "overwrite", "config"),
-    *("test_examples", "preset_dtype", "guidance_scale"),
+    *("test_examples", "preset_dtype", "guidance_scale", "distribute"),
 }
 _RESULTS = ("backup", "state.npz", "label_tokenizer", "preset")
 _BESIDE = ("log.csv", "index.html", "results.json")
@@ -84,6 +85,19 @@ class RunFolder:
         if self.started:
             return
         self.started = True
+        wait_for_all()  # until all processes have read what was there
+        if is_first_process():
+            self._clear()
+        wait_for_all()
+        self.run = self._read()["run"]
+        self._backup = keras_regvq.training.Backup(
+            self._backups, self.path / "log.csv", self.run, self._state
+        )
+        if not self._backup.epoch and is_first_process():
+            for picture in self._drawn():
+                picture.unlink()
+
+    def _clear(self):
         if self.fresh:
             shutil.rmtree(self.label_tokenizer, ignore_errors=True)
         self._write(None)
@@ -92,12 +106,6 @@ class RunFolder:
             shutil.rmtree(self._backups, ignore_errors=True)
             self._state.unlink(missing_ok=True)
             (self.path / "log.csv").unlink(missing_ok=True)
-        self._backup = keras_regvq.training.Backup(
-            self._backups, self.path / "log.csv", self.run, self._state
-        )
-        if not self._backup.epoch:
-            for picture in self._drawn():
-                picture.unlink()
 
     @property
     def backup(self):
@@ -128,6 +136,8 @@ class RunFolder:
     def finish(self):
         """Once preset and report are there: keep the state, remove the backups."""
         self.backup.finish(keep=self._state)
+        if not is_first_process():
+            return
         shutil.rmtree(self._backups, ignore_errors=True)
         self._write(max(self.backup.epoch, self.finished_epochs or 0))
 

@@ -4,9 +4,10 @@ import keras
 import numpy as np
 import pytest
 
-from keras_regvq.models import FeatureExtractor, ImageTokenizer, PatchDiscriminator
+from keras_regvq.models import ImageTokenizer, PatchDiscriminator
 from keras_regvq.quantizers import RegularizedQuantizer
 from keras_regvq.training import TokenizerTrainer
+from tests.training.replicas_run import make_features
 
 CODES = 12
 
@@ -21,14 +22,6 @@ def make_tokenizer(quantizer=None, **options):
         "latent_channels": 8,
     }
     return ImageTokenizer(16, quantizer, **{**sizes, **options})
-
-
-def make_features():
-    """Two convolutions in place of VGG-19's sixteen."""
-    inputs = keras.Input((None, None, 3))
-    low = keras.layers.Conv2D(4, 3, padding="same", activation="relu", name="low")(inputs)
-    high = keras.layers.Conv2D(6, 3, 2, padding="same", activation="relu", name="high")(low)
-    return FeatureExtractor(keras.Model(inputs, [low, high]), ["low", "high"])
 
 
 def make_trainer(quantizer=None, discriminator=True, features=True, **settings):

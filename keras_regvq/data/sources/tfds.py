@@ -3,6 +3,7 @@
 from keras_regvq.checks.arguments import check_size, refuse
 from keras_regvq.data.decoding import fit_image, fit_labels, to_uint8
 from keras_regvq.data.order import order_of_pass, pass_numbers
+from keras_regvq.data.own_part import own_examples
 from keras_regvq.data.pipeline import should_cache, tensorflow
 
 _SHUFFLED_BYTES = 2**28  # the size of the shuffle buffer
@@ -119,8 +120,7 @@ def _passes(tf, dataset, count, buffer, seed, batch_size, from_step):
         return pairs.take(length).skip(tf.cast(start, tf.int64))
 
     passes = pass_numbers(buffer is not None, seed, first).flat_map(one)
-    cardinality = count if first is None else tf.data.INFINITE_CARDINALITY
-    return passes.apply(tf.data.experimental.assert_cardinality(cardinality))
+    return own_examples(passes, count, batch_size, endless=first is not None)
 
 
 def _builder(name, data_dir, download):

@@ -14,6 +14,7 @@ from keras_regvq.backend.global_random_state import (
     read_global_random_state,
     write_global_random_state,
 )
+from keras_regvq.backend.processes import is_first_process
 from keras_regvq.checks.arguments import refuse
 from keras_regvq.files.npz import read_npz, write_npz
 from keras_regvq.files.replacing import write_text
@@ -33,6 +34,8 @@ class Backup(keras.callbacks.Callback):
     Each backup is one file, which is there whole or not at all. The last two are kept; if the
     newer one is damaged, the older one is taken and a warning says so. A state with a NaN in it is
     not kept. The files stay when `fit` ends: call `finish` once the result is saved.
+
+    Where processes train together, the first one writes, and all read.
 
     Frozen layers are not in it: whoever builds the model again gives them the same weights.
     Place it last among the callbacks, so that an epoch counts as done when theirs are.
@@ -116,6 +119,8 @@ class Backup(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         row = {name: np.asarray(value).tolist() for name, value in (logs or {}).items()}
         self._rows = [*self._rows[:epoch], row]
+        if not is_first_process():
+            return
         arrays = read_state(self.model)
         if not all(np.isfinite(array).all() for array in arrays.values()):
             return
@@ -138,7 +143,7 @@ class Backup(keras.callbacks.Callback):
         Args:
             keep: path to keep the newest one at, as `start` of a run that goes on later; or None.
         """
-        newest, *older = self._files() or [None]
+        newest, *older = (is_first_process() and self._files()) or [None]
         for path in older:
             path.unlink(missing_ok=True)
         if newest is not None and keep is None:
@@ -181,7 +186,7 @@ class Backup(keras.callbacks.Callback):
             )
 
     def _write_log(self):
-        if self.log is None:
+        if self.log is None or not is_first_process():
             return
         if not self._rows:
             Path(self.log).unlink(missing_ok=True)  # of another run

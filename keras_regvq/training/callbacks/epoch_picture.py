@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from keras_regvq.backend.fit_state import synchronize
+from keras_regvq.backend.processes import is_first_process
 from keras_regvq.checks.arguments import check_positive_integer
 from keras_regvq.checks.arrays import check_images
 from keras_regvq.files.replacing import replacing
@@ -47,7 +48,9 @@ class EpochPicture(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         if (epoch + 1) % self.every:
             return
-        picture = self.picture()
+        picture = self.picture()  # by all of the processes that train together, but for one file
+        if not is_first_process():
+            return
         with replacing(self.directory / f"{self.name}_{epoch + 1:04d}.png") as part:
             picture.save(part)
         if self.writer is not None:
