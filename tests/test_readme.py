@@ -18,7 +18,10 @@ PAGES = sorted(
     for page in ROOT.glob(pattern)
 )
 # The other guides with code are made from scripts, which tests/guides runs.
-PAGES_WITH_CODE = ("README.md", "guides/presets.md", "guides/your_own_images.md")
+PAGES_WITH_CODE = (
+    *("README.md", "guides/presets.md"),
+    *("guides/your_own_images.md", "guides/many_machines.md"),
+)
 
 
 def read(page):
@@ -94,6 +97,11 @@ def test_the_code_on_ones_own_images_runs(in_a_folder_of_its_own):
     error = (test / 255.0 - names["tokenizer"].reconstruct(test)) ** 2
     psnr = -10 * np.log10(error.mean(axis=(1, 2, 3)))
     np.testing.assert_allclose(float(names["psnr"].result()), psnr.mean(), rtol=1e-4)
+
+
+def test_the_code_on_many_machines_runs(in_a_folder_of_its_own):
+    names = run_code("guides/many_machines.md")
+    assert names["replicas"] == 1 and int(names["trainer"].optimizer.iterations) == 2
 
 
 def test_every_page_with_code_is_run():

@@ -1,5 +1,6 @@
 """Parts that workers of Ray Data make, here or on a cluster."""
 
+import logging
 import os
 
 import keras
@@ -44,6 +45,8 @@ def make_on_ray(job, numbers, workers, num_cpus=1, num_gpus=0, address=None):
             include_dashboard=False,
             configure_logging=False,
         )
+    logged = logging.root.manager.disable
+    logging.disable(logging.WARNING)  # who calls this says how far it is
     try:
         ray.data.DataContext.get_current().enable_progress_bars = False
         rows = ray.data.from_items(
@@ -52,12 +55,13 @@ def make_on_ray(job, numbers, workers, num_cpus=1, num_gpus=0, address=None):
         made = rows.map(
             _Actor,
             fn_constructor_args=(job,),
-            concurrency=min(workers, len(numbers)),
+            compute=ray.data.ActorPoolStrategy(size=min(workers, len(numbers))),
             num_cpus=num_cpus,
             num_gpus=num_gpus,
         )
         yield from made.iter_rows()
     finally:
+        logging.disable(logged)
         if started:
             ray.shutdown()
 
