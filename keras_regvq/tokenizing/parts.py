@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from keras_regvq.checks.arguments import check_integer, refuse
+from keras_regvq.checks.arguments import check_integer, check_size, refuse
 from keras_regvq.data.loading import open_examples, open_stream, parse_source
 from keras_regvq.files.regular_files import shown_name
+from keras_regvq.tokenizing.tfds_parts import TfdsParts
 
 
 def open_parts(source, split, image_size, fields, channels, num_examples, examples_per_shard):
@@ -14,9 +15,9 @@ def open_parts(source, split, image_size, fields, channels, num_examples, exampl
     examples are. The same source gives the same parts.
 
     Returns:
-        `NumberedParts` or `StreamParts`: `len`, `size` (height, width), and `read(number)`, which
-        yields a (name, function) for each example; the function, for any thread, gives the decoded
-        example, or raises ValueError.
+        `NumberedParts`, `StreamParts` or `TfdsParts`: `len`, `size` (height, width), and
+        `read(number)`, which yields a (name, function) for each example; the function, for any
+        thread, gives the decoded example, or raises ValueError.
 
     Raises:
         ValueError: for a source that does not fit.
@@ -25,8 +26,13 @@ def open_parts(source, split, image_size, fields, channels, num_examples, exampl
     if location and kind != "tfds":  # workers may run elsewhere
         location = str(Path(location).expanduser().absolute())
     check_integer("examples_per_shard", examples_per_shard, 1)
-    if kind in ("tfds", "tokens"):
-        refuse("source", repr(source), "pictures in files: a folder, webdataset:, parquet:, npz:")
+    if kind == "tokens":
+        refuse(
+            "source", repr(source), "pictures: scenes, a folder, tfds:, webdataset:, parquet: ..."
+        )
+    if kind == "tfds":
+        size = check_size("image_size", image_size)
+        return TfdsParts(location, split, size, fields, channels, num_examples, examples_per_shard)
     if kind in ("webdataset", "parquet"):
         if num_examples is not None:
             refuse("num_examples", num_examples, f"None for {kind}: whose files are read whole")

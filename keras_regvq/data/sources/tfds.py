@@ -5,6 +5,7 @@ from keras_regvq.data.decoding import fit_image, fit_labels, to_uint8
 from keras_regvq.data.order import order_of_pass, pass_numbers
 from keras_regvq.data.own_part import own_examples
 from keras_regvq.data.pipeline import should_cache, tensorflow
+from keras_regvq.data.sources.tfds_splits import open_builder, range_of_split, split_name
 
 _SHUFFLED_BYTES = 2**28  # the size of the shuffle buffer
 _ENCODED_BYTES = 2**17  # of a usual picture file
@@ -76,21 +77,31 @@ def open_tfds(
 
 
 def open_undrawn(
-    name, split, size, fields, limit, channels=3, data_dir=None, download=True, splits=None
+    name,
+    split,
+    size,
+    fields,
+    limit,
+    channels=3,
+    data_dir=None,
+    download=True,
+    splits=None,
+    part=None,
 ):
-    """The examples as they are kept, what makes tensors of one, and how many there are."""
-    builder = _builder(name, data_dir, download)
+    """The examples as they are kept, or some of them, what makes tensors of one, and how many."""
+    builder = open_builder(name, data_dir, download)
     tf = tensorflow()
-    wanted = _split_name(builder, name, split, splits or {})
+    wanted = split_name(builder, name, split, splits or {})
     paths = {field: _find_feature(builder.info.features, field, name) for field in fields}
     decoders = {path[0]: _undecoded(builder.info.features[path[0]]) for path in paths.values()}
     decoders = {name: decoder for name, decoder in decoders.items() if decoder is not None}
     try:
-        dataset = builder.as_dataset(split=wanted, shuffle_files=False, decoders=decoders or None)
+        own = wanted if part is None else range_of_split(builder, wanted, part)
+        dataset = builder.as_dataset(split=own, shuffle_files=False, decoders=decoders or None)
     except (ValueError, KeyError) as error:
         available = ", ".join(builder.info.splits)
         refuse("splits", f"{wanted!r} ({error})", f"a split of {name}, which has {available}")
-    dataset = dataset if limit is None else dataset.take(limit)
+    dataset = dataset if limit is None or part is not None else dataset.take(limit)
     count = int(dataset.cardinality())
 
     def select(features):
@@ -121,47 +132,6 @@ def _passes(tf, dataset, count, buffer, seed, batch_size, from_step):
 
     passes = pass_numbers(buffer is not None, seed, first).flat_map(one)
     return own_examples(passes, count, batch_size, endless=first is not None)
-
-
-def _builder(name, data_dir, download):
-    try:
-        import tensorflow_datasets
-    except ImportError as error:
-        raise ImportError(
-            'A "tfds:" source needs tensorflow-datasets: pip install "keras_regvq[tfds]".'
-        ) from error
-    try:
-        builder = tensorflow_datasets.builder(name, data_dir=data_dir)
-    except (tensorflow_datasets.core.registered.DatasetNotFoundError, ValueError) as error:
-        message = str(error).strip().splitlines()[0]
-        refuse("source", f'"tfds:{name}" ({message})', "the name of a TensorFlow dataset")
-    if download:
-        try:
-            builder.download_and_prepare()
-        except (OSError, tensorflow_datasets.core.download.util.DownloadError) as error:
-            reason = str(error).strip().splitlines()[:1]
-            received = f'"tfds:{name}", which cannot be fetched ({"".join(reason)[:200]})'
-            refuse("source", received, "a network connection, or download=False and a data_dir")
-    if not builder.is_prepared():
-        received = f'"tfds:{name}" with download=False, not prepared in {builder.data_path}'
-        refuse("source", received, "a prepared dataset, its data_dir, or download=True")
-    return builder
-
-
-def _split_name(builder, name, split, splits):
-    if not isinstance(splits, dict) or not set(splits) <= {"train", "test", "all"}:
-        refuse("splits", repr(splits), 'a dict of split names for "train", "test" and "all"')
-    if split in splits:
-        return splits[split]
-    available = list(builder.info.splits)
-    if split == "all":
-        return "+".join(available)
-    if "train" not in available:
-        refuse("splits", f"nothing for {split!r}; {name} has {available}", "a dict that says which")
-    if "test" in available or "validation" in available:
-        test = "test" if "test" in available else "validation"
-        return {"train": "train", "test": test}[split]
-    return {"train": "train[:90%]", "test": "train[90%:]"}[split]
 
 
 def _find_feature(features, field, name):

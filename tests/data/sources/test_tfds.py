@@ -1,5 +1,6 @@
 """TensorFlow Datasets that the tests prepare themselves: no network."""
 
+import pickle
 import sys
 
 import numpy as np
@@ -7,6 +8,8 @@ import pytest
 
 from keras_regvq.data import load
 from keras_regvq.data.every_caption import every_caption
+from keras_regvq.data.sources import tfds_splits
+from keras_regvq.tokenizing.parts import open_parts
 
 tfds = pytest.importorskip("tensorflow_datasets")
 
@@ -96,11 +99,41 @@ def test_images_label_maps_and_nested_captions_are_found(data_dir):
 
 def test_every_caption_is_listed(data_dir, monkeypatch):
     monkeypatch.setattr(
-        "keras_regvq.data.sources.tfds._builder",
+        "keras_regvq.data.sources.tfds.open_builder",
         lambda name, *_: tfds.builder(name, data_dir=data_dir),
     )
     found = every_caption("tfds:regvq_pictures")
     assert sorted(found) == sorted(["one", "two", "zwei"] * 2)
+
+
+@pytest.mark.parametrize("split, count", [("train", 18), ("all", 20), ("test", 2)])
+def test_they_are_tokenized_in_ranges(data_dir, monkeypatch, split, count):
+    monkeypatch.setattr(
+        "keras_regvq.data.sources.tfds.open_builder",
+        lambda name, *_: tfds.builder(name, data_dir=data_dir),
+    )
+    options = {"num_examples": None, "examples_per_shard": 7}
+    parts = open_parts("tfds:regvq_digits", split, 8, ("images",), 3, **options)
+    found = [[(name, read()) for name, read in parts.read(n)] for n in range(len(parts))]
+    assert [len(part) for part in found] == [7] * (count // 7) + [count % 7] * (count % 7 > 0)
+    names, examples = zip(*(one for part in found for one in part), strict=True)
+    assert len(set(names)) == count and pickle.loads(pickle.dumps(parts)).size == (8, 8)
+    whole = load("tfds:regvq_digits", split, 8, None, "images", False, data_dir=data_dir)
+    for example, expected in zip(examples, whole.as_numpy_iterator(), strict=True):
+        np.testing.assert_array_equal(example["images"], expected["images"])
+
+
+def test_several_splits_are_one_after_the_other(data_dir, monkeypatch):
+    builder = tfds.builder("regvq_pictures", data_dir=data_dir)
+
+    def read(split):
+        data = builder.as_dataset(split=split, shuffle_files=False)
+        return [example["image"].numpy().tobytes() for example in data]
+
+    whole = read("train+validation")
+    for start, stop in ((0, 4), (4, 8), (8, 9)):
+        part = tfds_splits.range_of_split(builder, "train+validation", range(start, stop))
+        assert read(part) == whole[start:stop]
 
 
 def test_training_passes_shuffle_and_draw_among_captions(data_dir):
