@@ -136,11 +136,11 @@ def main(arguments=None):
     folder = RunFolder(args, "train_semantic_to_image")
     if folder.is_finished:
         return folder.say_finished()
-    with on_devices(args.distribute):
-        return train_model(args, folder, num_classes)
+    with on_devices(args.distribute) as replicas:
+        return train_model(args, folder, replicas, num_classes)
 
 
-def train_model(args, folder, num_classes):
+def train_model(args, folder, replicas, num_classes):
     import keras
 
     from keras_regvq.pictures import image_grid
@@ -159,7 +159,7 @@ def train_model(args, folder, num_classes):
 
     title = f"Pictures from label maps of {args.data}"
     caption = "Held-out maps, generated images, real images"
-    return train(args, FIELDS, model, sample, title, caption, folder)
+    return train(args, FIELDS, model, sample, title, caption, folder, replicas)
 
 
 if __name__ == "__main__":

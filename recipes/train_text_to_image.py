@@ -124,11 +124,11 @@ def main(arguments=None):
     folder = RunFolder(args, "train_text_to_image")
     if folder.is_finished:
         return folder.say_finished()
-    with on_devices(args.distribute):
-        return train_model(args, folder)
+    with on_devices(args.distribute) as replicas:
+        return train_model(args, folder, replicas)
 
 
-def train_model(args, folder):
+def train_model(args, folder, replicas):
     import keras
 
     from keras_regvq.pictures import image_grid
@@ -147,7 +147,7 @@ def train_model(args, folder):
 
     title = f"Pictures from captions of {args.data}"
     caption = "Generated from held-out captions; real images"
-    return train(args, FIELDS, model, sample, title, caption, folder)
+    return train(args, FIELDS, model, sample, title, caption, folder, replicas)
 
 
 if __name__ == "__main__":

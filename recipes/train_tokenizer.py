@@ -12,7 +12,7 @@ import math
 from pathlib import Path
 
 import keras_regvq
-from shared.devices import add_distribute_option, on_devices
+from shared.devices import add_distribute_option, for_all, on_devices
 from shared.options import adding_to, command_parser, option
 from shared.run_folder import HELP, RunFolder, add_options
 from shared.running import ON_RESUME, one_line, run
@@ -149,11 +149,11 @@ def main(arguments=None):
     folder = RunFolder(args, "train_tokenizer")
     if folder.is_finished:
         return folder.say_finished()
-    with on_devices(args.distribute):
-        return train(args, folder)
+    with on_devices(args.distribute) as replicas:
+        return train(args, folder, replicas)
 
 
-def train(args, folder):
+def train(args, folder, replicas):
     import keras
 
     from keras_regvq.training import (
@@ -189,7 +189,7 @@ def train(args, folder):
             training_data(args, channels, folder.step),
             steps_per_epoch=args.epoch_steps,
             epochs=folder.epochs,
-            validation_data=test[:64],
+            validation_data=for_all(test[:64], replicas),
             validation_batch_size=args.batch_size,
             callbacks=[*callbacks, backup],
         )

@@ -1,6 +1,7 @@
 """The devices and processes that train a model, and whether it was built for them."""
 
 import contextlib
+import datetime
 import os
 import random
 
@@ -38,8 +39,21 @@ def data_parallel(devices="auto"):
         raise ValueError(
             f"Argument `devices` is wrong. Received: {devices!r}. Expected: 'auto' or 'none'."
         )
-    with contextlib.nullcontext(1) if devices == "none" else _ALL[_BACKEND]() as replicas:
+    with _alone() if devices == "none" else _ALL[_BACKEND]() as replicas:
         yield replicas
+
+
+_chose_to_be_alone = False
+
+
+@contextlib.contextmanager
+def _alone():
+    global _chose_to_be_alone
+    before, _chose_to_be_alone = _chose_to_be_alone, True
+    try:
+        yield 1
+    finally:
+        _chose_to_be_alone = before
 
 
 @contextlib.contextmanager
@@ -101,7 +115,11 @@ def _torch_processes():
         return
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    # One process may tokenize for hours while the others wait; a dead one is noticed at once.
+    patience = datetime.timedelta(days=1)
+    distributed.init_process_group(
+        "nccl" if torch.cuda.is_available() else "gloo", timeout=patience
+    )
     try:
         yield distributed.get_world_size()
     finally:
@@ -119,10 +137,14 @@ def misplacement(model):
 
         if distribution is not None:
             return _ignored(distribution), "tf.distribute.MirroredStrategy on TensorFlow"
-        strategy = tf.distribute.get_strategy()
+        strategy = model.distribute_strategy
         mirrored = [isinstance(v.value, tf.distribute.DistributedValues) for v in model.variables]
         if strategy.num_replicas_in_sync > 1 and not all(mirrored):
             received = f"one that was built outside of the {type(strategy).__name__}'s scope"
+            return received, "one built and compiled within it"
+        optimizer = getattr(model, "optimizer", None)
+        if strategy.num_replicas_in_sync > 1 and optimizer and "apply" not in vars(optimizer):
+            received = f"one that was compiled outside of the {type(strategy).__name__}'s scope"
             return received, "one built and compiled within it"
     elif _BACKEND == "jax":
         if distribution is not None:
@@ -136,7 +158,7 @@ def misplacement(model):
     elif distribution is not None:
         expected = "torchrun, and torch.distributed.init_process_group on PyTorch"
         return _ignored(distribution), expected
-    elif process_index_and_count()[1] == 1 < started_processes():
+    elif process_index_and_count()[1] == 1 < started_processes() and not _chose_to_be_alone:
         received = f"one of {started_processes()} processes that know nothing of each other"
         return received, "torch.distributed.init_process_group before it is trained"
     return None

@@ -5,7 +5,6 @@ import contextlib
 from keras import ops
 
 from keras_regvq.backend.averaged_weights import players_of
-from keras_regvq.backend.replicas import share_values
 
 
 def synchronize(model):
@@ -45,7 +44,6 @@ def fitting(model):
         return
     if model.built and not optimizer.built:
         build_optimizer(model)
-    share_values(model, optimizer)
     with keeping_values(model):
         yield
     _separate_averages(model)

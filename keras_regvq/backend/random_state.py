@@ -16,9 +16,7 @@ class SeedGenerator(keras.random.SeedGenerator):
         seed = super().next(ordered)
         if replica_count() == 1:
             return seed
-        offset = ops.stack(
-            [ops.cast(replica_index() * _APART, seed.dtype), ops.zeros((), seed.dtype)]
-        )
+        offset = ops.stack([ops.cast(replica_index(), seed.dtype) * _APART, seed[1] * 0])
         return seed + offset
 
 

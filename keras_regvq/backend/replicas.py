@@ -7,6 +7,7 @@ one program computes with all of a batch, on whatever devices, and there is noth
 
 import contextlib
 import types
+import weakref
 
 import keras
 from keras import ops
@@ -57,9 +58,32 @@ def mean_over_replicas(x):
     The gradient is that of the own part, which the mean of all gradients makes the whole one.
     """
     count = replica_count()
-    if count == 1:
+    if count == 1 or not _all_compute_this():
         return x
     return x + ops.stop_gradient(_sums([x], count)[0] - x)
+
+
+_together = False
+
+
+@contextlib.contextmanager
+def together():
+    """Around a loop over data that all of PyTorch's processes run: what is within it may wait."""
+    global _together
+    before, _together = _together, True
+    try:
+        yield
+    finally:
+        _together = before
+
+
+def _all_compute_this():
+    """Whether each replica is at the same place, or one calls a layer by itself."""
+    if _BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        return tf.distribute.get_replica_context() is not None
+    return _together
 
 
 def average_gradients(optimizer):
@@ -89,13 +113,20 @@ def average_gradients(optimizer):
             player._all_reduce_sum_gradients = lambda pairs: pairs
 
 
-def share_values(model, optimizer):
-    """Give all of PyTorch's processes the first one's weights and optimizer state."""
-    if _BACKEND != "torch" or replica_count() == 1:
+_shared = weakref.WeakSet()
+
+
+def share_values(model):
+    """Give all of PyTorch's processes the first one's weights, before they first train or evaluate.
+
+    From then on they stay equal.
+    """
+    if _BACKEND != "torch" or replica_count() == 1 or model in _shared:
         return
     import torch.distributed as distributed
 
-    for variable in [*model.variables, *optimizer.variables]:
+    _shared.add(model)
+    for variable in model.variables:
         value = variable.value.detach().contiguous()
         distributed.broadcast(value, 0)
         variable.assign(value)

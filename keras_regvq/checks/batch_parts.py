@@ -22,20 +22,38 @@ class BatchParts:
         argument: the argument's name, for errors.
         model: the one that is trained.
         batch_size: of arrays that hold many batches; None: Keras's 32.
+        steps: how many batches are taken, or None: all.
         shuffle: whether these have another order in each pass.
     """
 
-    def __init__(self, argument, model, batch_size=None, shuffle=False):
+    def __init__(self, argument, model, batch_size=None, shuffle=False, steps=None):
         self.argument, self.batch_size, self.shuffle = argument, batch_size or 32, shuffle
         self.index, self.count = process_index_and_count()
         self.replicas = replicas_in_process(model)
-        self.divides = False
+        self.divides, self.steps = False, steps
 
     def look_at(self, first):
         """Find out from the first batch, NumPy arrays, whether this process has a part already."""
         if self.count > 1:
             self.divides = len(set(told_by_all(_checksum(first)))) == 1
             random.seed(told_by_all(random.getrandbits(31))[0])  # Keras shuffles by it
+
+    def check_length(self, length):
+        """Refuse data of which processes may have unequal numbers of batches: one would wait.
+
+        Args:
+            length: how many batches there are, None or below 0 where that is not known.
+        """
+        if self.count == 1 or self.steps is not None:
+            return
+        lengths = told_by_all(-1 if length is None else length)
+        if len(set(lengths)) > 1:
+            expected = "as many in all, or a number of steps"
+            refuse(self.argument, f"{lengths} batches in {self.count} processes", expected)
+        if lengths[0] < 0:
+            name = "steps_per_epoch" if self.argument == "x" else "validation_steps"
+            received = f"an unknown number of batches in {self.count} processes"
+            refuse(self.argument, received, f"{name}, for all to take as many")
 
     def of(self, inputs):
         """This process's part of a batch.

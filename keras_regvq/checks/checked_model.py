@@ -8,7 +8,13 @@ import keras
 from keras_regvq.backend.averaged_weights import players_of, warm_up_averages
 from keras_regvq.backend.distribution import data_in_parts, misplacement
 from keras_regvq.backend.fit_state import fitting, keeping_values
-from keras_regvq.backend.replicas import average_gradients, divided_loss, sums_in
+from keras_regvq.backend.replicas import (
+    average_gradients,
+    divided_loss,
+    share_values,
+    sums_in,
+    together,
+)
 from keras_regvq.checks.arguments import refuse
 from keras_regvq.checks.batch_parts import ArrayBatches, BatchParts
 from keras_regvq.checks.fit_data import FitData, refuse_weights
@@ -109,6 +115,8 @@ class CheckedModel:
             refuse("y", f"a {type(given['y']).__name__}", "None: the inputs are all that is needed")
         self.check_ready()
         refuse_misplaced(self)
+        if not method.startswith("predict"):
+            share_values(self)
         checks = []
         for argument in ("x", "validation_data"):
             if given.get(argument) is not None:
@@ -117,7 +125,9 @@ class CheckedModel:
         if method == "fit" and not _can_shuffle(given.get("x")):
             given["shuffle"] = False  # where Keras cannot, it warns
         try:
-            with _LOOPS.get(method, contextlib.nullcontext)(self), data_in_parts():
+            loop = _LOOPS.get(method, contextlib.nullcontext)
+            apart = method.startswith("predict")
+            with loop(self), data_in_parts(), contextlib.nullcontext() if apart else together():
                 return getattr(super(), method)(**given)
         except Exception as error:
             if type(error).__module__.startswith("tensorflow"):  # tf.data wraps what it meets
@@ -138,10 +148,21 @@ def _parts(model, method, argument, given):
     """How the batches of an argument are divided; None where each process takes its own."""
     if method not in ("fit", "evaluate"):
         return None
-    batch_size = given.get("batch_size")
+    batch_size, fits = given.get("batch_size"), method == "fit"
     if argument == "validation_data":
-        return BatchParts(argument, model, given.get("validation_batch_size") or batch_size)
-    return BatchParts(argument, model, batch_size, method == "fit" and given.get("shuffle", True))
+        batch_size = given.get("validation_batch_size") or batch_size
+        return BatchParts(argument, model, batch_size, steps=given.get("validation_steps"))
+    parts = BatchParts(
+        argument,
+        model,
+        batch_size,
+        shuffle=fits and given.get("shuffle", True),
+        steps=given.get("steps_per_epoch" if fits else "steps"),
+    )
+    if given.get("validation_split") and max(parts.count, parts.replicas) > 1:
+        received = f"{given['validation_split']}, for {max(parts.count, parts.replicas)} replicas"
+        refuse("validation_split", received, "validation_data")
+    return parts
 
 
 def _checked_argument(check, data, look_first):

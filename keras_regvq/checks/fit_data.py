@@ -16,6 +16,8 @@ from keras_regvq.backend.datasets import (
     dataset_with_look,
     is_data_loader,
     is_dataset,
+    is_marked_as_part,
+    number_of_batches,
     to_numpy,
 )
 from keras_regvq.checks.arguments import refuse
@@ -56,10 +58,12 @@ class FitData:
             ValueError: for arrays that do not fit, or data of another kind.
         """
         divided = self.parts is not None and self.parts.count > 1
+        if divided and not isinstance(data, dict) and not hasattr(data, "dtype"):
+            self.parts.check_length(number_of_batches(data))
         if is_dataset(data):
             return self._dataset(data, look_first or divided) if hasattr(data, "map") else data
         if isinstance(data, keras.utils.PyDataset):
-            if (look_first or divided) and data.num_batches:
+            if (look_first and data.num_batches) or divided:
                 self._look_at(data[0])
             return _CheckedPyDataset(data, self)
         if is_data_loader(data):
@@ -68,7 +72,9 @@ class FitData:
             return data_loader_of(data, self)
         if hasattr(data, "__next__"):
             if divided:
-                first = next(data)
+                first = next(data, None)
+                if first is None:
+                    refuse(self.argument, "an empty generator", "at least one batch")
                 self._look_at(first)
                 data = itertools.chain([first], data)
             return ((self(batch),) for batch in data)
@@ -91,9 +97,9 @@ class FitData:
             self.refusal = error
             raise
 
-    def _look_at(self, first):
+    def _look_at(self, first, is_part=False):
         inputs = self._checked(first)
-        if self.parts is not None:
+        if self.parts is not None and not is_part:
             self.parts.look_at(_map(to_numpy, inputs))
 
     def _checked(self, batch):
@@ -121,7 +127,7 @@ class FitData:
             first = next(data.take(1).as_numpy_iterator(), None)
             if first is None:
                 refuse(self.argument, "an empty dataset", "at least one batch")
-            self._look_at(first)
+            self._look_at(first, is_marked_as_part(data))
         data = dataset_with_look(data, select, self)
         if self.parts is not None and self.parts.divides:
             return dataset_of_parts(data, self.parts.index, self.parts.count)

@@ -14,7 +14,7 @@ def own_examples(dataset, count, batch_size, endless=False):
     Args:
         dataset: a `tf.data.Dataset`, before anything is read or decoded.
         count: of its examples.
-        batch_size: of all processes together; None: all examples are one batch.
+        batch_size: of all processes together; None: all examples are one batch, to be divided.
         endless: whether passes of whole batches follow each other.
 
     Returns:
@@ -45,14 +45,18 @@ def own_examples(dataset, count, batch_size, endless=False):
     return own.apply(tf.data.experimental.assert_cardinality(cardinality))
 
 
-def own_size(size):
+def own_size(size, batch=None):
     """This process's share of a batch, or of a pass, of `size` examples; None of None.
+
+    Args:
+        batch: how to call it in the error.
 
     Raises:
         ValueError: where it cannot be divided.
     """
     processes = process_index_and_count()[1]
     if size is not None and size % processes:
-        expected = f"batches of a multiple of {processes}, the last one too"
-        refuse("batch_size", f"a batch of {size} for {processes} processes", expected)
+        expected = f"a multiple of {processes}: drop_remainder=True, or another num_examples"
+        received = f"{batch or f'a batch of {size}'} for {processes} processes"
+        refuse("batch_size", received, expected)
     return size if size is None else size // processes

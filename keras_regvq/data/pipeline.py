@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from keras_regvq.backend.datasets import marked_as_part
+from keras_regvq.backend.processes import process_index_and_count
 from keras_regvq.checks.arguments import refuse
 from keras_regvq.data.order import endless_passes, one_pass, tensorflow
 from keras_regvq.data.own_part import own_examples, own_size
@@ -85,9 +87,10 @@ def batch_dataset(dataset, count, batch_size, drop_remainder, for_training):
         if drop_remainder and count is not None and count < batch_size:
             refuse("batch_size", f"{batch_size} with drop_remainder=True", f"at most {count}")
         if not drop_remainder and count is not None:
-            own_size(count % batch_size)
+            own_size(count % batch_size, f"the last batch, of {count % batch_size},")
         dataset = dataset.batch(own_size(batch_size), drop_remainder=drop_remainder)
-    return dataset.prefetch(tf.data.AUTOTUNE)
+    dataset = dataset.prefetch(tf.data.AUTOTUNE)
+    return dataset if process_index_and_count()[1] == 1 else marked_as_part(dataset)
 
 
 def map_texts(dataset, field, function, dtype, shape):

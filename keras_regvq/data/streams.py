@@ -30,7 +30,7 @@ def stream_dataset(stream, fields, shuffle, seed, flip, limit=None, endless=Fals
         shuffle: Whether each pass has its own order.
         seed: Integer >= 0.
         flip: Whether half of the examples are mirrored left to right.
-        limit: At most so many records a pass, or None.
+        limit: At most so many records a pass of all processes, or None.
         endless: Whether passes follow each other without end.
 
     Raises:
@@ -83,6 +83,8 @@ def stream_dataset(stream, fields, shuffle, seed, flip, limit=None, endless=Fals
 
 def _records(stream, seed, shuffle, index, count, limit, left_out):
     """The records of one pass, each with a draw of 32 bits."""
+    if limit is not None:
+        limit = (limit + count - 1 - index) // count
     generator = np.random.default_rng(seed if shuffle else seed[0])
     shards = list(stream.shards)
     if shuffle:

@@ -12,7 +12,9 @@ from keras_regvq.models.tokenizers.fingerprint import tokens_fingerprint
 from keras_regvq.pictures import curves
 from keras_regvq.training import NonFiniteLoss
 from keras_regvq.training.callbacks import EpochPicture
+from shared.devices import for_all
 from shared.evaluation import write_page
+from shared.held_out import load_part
 from shared.saved_preset import save_preset
 
 
@@ -64,7 +66,7 @@ def compile_model(args, model):
     warmup = max(args.steps // 20, 1)
     rate = keras.optimizers.schedules.CosineDecay(
         args.learning_rate / warmup,
-        args.steps - warmup,
+        max(args.steps - warmup, 1),
         alpha=0.02,
         warmup_target=args.learning_rate,
         warmup_steps=warmup,
@@ -106,7 +108,7 @@ def settings(args, model):
     return {name: str(value) for name, value in facts.items()}
 
 
-def train(args, fields, model, sample, title, caption, folder):
+def train(args, fields, model, sample, title, caption, folder, replicas):
     """Fit, write preset and report; an interrupted run goes on.
 
     Args:
@@ -116,11 +118,13 @@ def train(args, fields, model, sample, title, caption, folder):
         title: of the report.
         caption: of that picture in it.
         folder: RunFolder of this run.
+        replicas: among which batches are divided.
 
     Returns:
         dict of numbers on the test data.
     """
-    test = load_data(args, fields, "test", args.test_examples)
+    test = load_part(args.data, "test", args.image_size, fields, args.test_examples, seed=args.seed)
+    test = for_all(test, replicas)
     backup = folder.backup
     backup.restore(model)
     batches = training_data(args, fields, model, folder.step)
@@ -131,7 +135,8 @@ def train(args, fields, model, sample, title, caption, folder):
             batches,
             steps_per_epoch=args.epoch_steps,
             epochs=folder.epochs,
-            validation_data=test,
+            validation_data=(test,),
+            validation_batch_size=args.batch_size,
             callbacks=[
                 NonFiniteLoss(),
                 SamplePictures(sample, folder.pictures, max(folder.epochs // 4, 1)),
@@ -140,7 +145,7 @@ def train(args, fields, model, sample, title, caption, folder):
         )
     save_preset(model, args.output / "preset", args.preset_dtype)
 
-    numbers = model.evaluate(test, return_dict=True)
+    numbers = model.evaluate(test, batch_size=args.batch_size, return_dict=True)
     history = backup.history
     facts = settings(args, model)
     facts["backend"] = keras.backend.backend()

@@ -8,7 +8,7 @@ import shutil
 import uuid
 
 import keras_regvq
-from keras_regvq.backend.processes import is_first_process, wait_for_all
+from keras_regvq.backend.processes import is_first_process, told_by_all, wait_for_all
 from keras_regvq.files.replacing import write_text
 
 HELP = """
@@ -89,7 +89,10 @@ class RunFolder:
         if is_first_process():
             self._clear()
         wait_for_all()
-        self.run = self._read()["run"]
+        facts = self._read()
+        if len(set(told_by_all(facts is not None))) > 1:
+            raise SystemExit("error: --output has to be one folder, which all machines see.")
+        self.run = facts["run"]
         self._backup = keras_regvq.training.Backup(
             self._backups, self.path / "log.csv", self.run, self._state
         )

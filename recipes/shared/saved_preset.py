@@ -3,7 +3,7 @@
 import keras
 
 import keras_regvq
-from keras_regvq.backend.processes import is_first_process
+from keras_regvq.backend.processes import is_first_process, wait_for_all
 
 
 def save_preset(model, directory, weights_dtype):
@@ -12,9 +12,11 @@ def save_preset(model, directory, weights_dtype):
     Mixed precision is a way to train: on a machine without such units it is slow, and coarser.
     One of several processes does it.
     """
-    if not is_first_process():
-        return
-    model.save_to_preset(directory, weights_dtype)
+    if is_first_process():
+        model.save_to_preset(directory, weights_dtype)
     if keras.config.dtype_policy().name != "float32":
-        saved = keras_regvq.from_preset(str(directory), dtype="float32")
-        saved.save_to_preset(directory, weights_dtype)
+        wait_for_all()
+        saved = keras_regvq.from_preset(str(directory), dtype="float32")  # on JAX by all at once
+        wait_for_all()
+        if is_first_process():
+            saved.save_to_preset(directory, weights_dtype)

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from keras_regvq.data import from_arrays, load, own_part
+from keras_regvq.backend.datasets import is_marked_as_part
+from keras_regvq.data import from_arrays, load, own_part, pipeline
 
 
 def batches(dataset, count=None):
@@ -63,9 +64,17 @@ def test_so_are_those_of_arrays(on_two):
     check(on_two(make), make())
 
 
+def test_what_is_made_of_a_part_is_known_as_one(monkeypatch):
+    assert not is_marked_as_part(load("scenes", **OPTIONS))
+    for module in (own_part, pipeline):
+        monkeypatch.setattr(module, "process_index_and_count", lambda: (1, 2))
+    part = load("scenes", **OPTIONS)
+    assert is_marked_as_part(part.map(lambda batch: batch["images"]).prefetch(1))
+
+
 def test_batches_that_cannot_be_divided_are_refused(on_two):
     with pytest.raises(ValueError, match="`batch_size` is wrong. Received: a batch of 5 for 2"):
         on_two(lambda: load("scenes", **{**OPTIONS, "batch_size": 5}))
     rest = {"drop_remainder": False, "num_examples": 11}
-    with pytest.raises(ValueError, match="Received: a batch of 3 for 2"):
+    with pytest.raises(ValueError, match="Received: the last batch, of 3, for 2 processes"):
         on_two(lambda: load("scenes", **{**OPTIONS, **rest}))

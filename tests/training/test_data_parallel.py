@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_regvq.backend import distribution, processes, random_state
+from keras_regvq.backend import distribution, processes, random_state, replicas
 from keras_regvq.checks import batch_parts
 from keras_regvq.models import AutoregressivePrior
 from tests.training import replicas_run
@@ -152,6 +152,65 @@ def test_batches_that_cannot_be_divided_are_refused(monkeypatch, size, rest):
     expected = rf"`x` is wrong. Received: a batch of {rest if size == 4 else size} for 4 replicas"
     with pytest.raises(ValueError, match=expected):
         model.fit({"tokens": tokens}, batch_size=size, verbose=0)
+
+
+def test_a_validation_split_for_replicas_is_refused(monkeypatch):
+    monkeypatch.setattr(batch_parts, "replicas_in_process", lambda model: 2)
+    model, tokens = make_prior()
+    with pytest.raises(ValueError, match="`validation_split` is wrong. Received: 0.5, for 2"):
+        model.fit({"tokens": tokens}, batch_size=2, validation_split=0.5, verbose=0)
+
+
+def in_process(monkeypatch, told):
+    """As in the first of two processes, where the other one tells `told(what this one does)`."""
+    monkeypatch.setattr(batch_parts, "process_index_and_count", lambda: (0, 2))
+    monkeypatch.setattr(batch_parts, "told_by_all", lambda own: [own, told(own)])
+
+
+@pytest.mark.parametrize(
+    "other, steps, wrong",
+    [(3, None, r"\[2, 3\] batches in 2 processes"), (2, None, None), (3, 2, None)],
+)
+def test_unequal_numbers_of_batches_are_refused(monkeypatch, other, steps, wrong):
+    in_process(monkeypatch, lambda own: other)
+    parts = batch_parts.BatchParts("x", make_prior()[0], steps=steps)
+    if wrong is None:
+        return parts.check_length(2)
+    with pytest.raises(ValueError, match=wrong):
+        parts.check_length(2)
+
+
+def test_data_of_unknown_length_need_a_number_of_steps(monkeypatch):
+    in_process(monkeypatch, lambda own: own)
+    model, tokens = make_prior()
+    with pytest.raises(ValueError, match="`x`.*unknown number of batches.*steps_per_epoch"):
+        model.fit(iter([{"tokens": tokens}]), verbose=0)
+
+
+def test_equal_batches_are_divided_and_others_are_taken_as_they_are(monkeypatch):
+    batch = np.arange(8).reshape(4, 2)
+    for told, expected in ((lambda own: own, batch[:2]), (lambda own: own + 1, batch)):
+        in_process(monkeypatch, told)
+        parts = batch_parts.BatchParts("x", make_prior()[0])
+        parts.look_at(batch)
+        np.testing.assert_array_equal(parts.of(batch), expected)
+
+
+def test_one_process_that_chose_to_be_alone_is_left_alone(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with distribution.data_parallel("none") as count:
+        assert count == 1
+        model, tokens = make_prior()
+        model.fit({"tokens": tokens}, verbose=0)
+
+
+def test_a_quantizer_alone_waits_for_no_other(monkeypatch):
+    monkeypatch.setattr(replicas, "replica_count", lambda: 2)
+    monkeypatch.setattr(replicas, "_sums", None)
+    mean = keras.ops.ones((2,))
+    if BACKEND == "tensorflow":
+        monkeypatch.setattr(replicas, "_all_compute_this", lambda: False)
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(replicas.mean_over_replicas(mean)), 1)
 
 
 def test_a_model_that_was_not_built_for_its_devices_is_refused(monkeypatch):
