@@ -13,7 +13,7 @@ LIST = Path(__file__).with_name("photographs.toml")
 KINDS = {"photograph": 1.0, "texture": 0.5, "abstract": 0.25, "stamp": 0.0}
 """How likely a crop is to be of a picture of a kind, for one picture of it."""
 
-STAMPS, PLAIN = 0.12, 0.12
+STAMPS, PLAIN = 0.12, 0.35
 """Parts of the training pictures that are stamps, and flat colours and gradients."""
 
 LONGEST_SIDE = 1600

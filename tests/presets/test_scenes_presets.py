@@ -71,7 +71,7 @@ def test_the_generator_from_words_predicts_tokens_that_it_does_not_see(scenes):
         chances = ops.convert_to_numpy(ops.log_softmax(logits)).astype("float64")
         found = np.take_along_axis(chances, clean[..., None], axis=-1)[..., 0]
         bits.append(-found[masked].mean() / np.log(2))
-    assert bits[0] == pytest.approx(3.612, abs=0.02)
+    assert bits[0] == pytest.approx(3.345, abs=0.02)
     assert bits[1] > bits[0] + 0.3  # with the captions of other pictures
 
 

@@ -74,8 +74,9 @@ def test_each_split_holds_crops_of_its_own_photographs(recipe, packages, tmp_pat
     assert train.shape == (50, 16, 16, 3) and test.shape == (6, 16, 16, 3)
     assert test[..., 1].min() > 80 and not test[..., [0, 2]].any()
     reds = (train[..., 0] > 80).all((1, 2)) & ~train[..., 1:].any((1, 2, 3))
-    flat_and_stamps = 2 * round(0.12 * 50)
-    assert reds.sum() == 50 - flat_and_stamps
+    photographs = importlib.import_module("shared.photographs")
+    others = round(photographs.STAMPS * 50) + round(photographs.PLAIN * 50)
+    assert reds.sum() == 50 - others
     page = (tmp_path / "photographs" / "SOURCES.md").read_text()
     assert "| walls | usr/share/walls/greens.png | photograph | test | Ben | CC-BY-4.0 |" in page
 
