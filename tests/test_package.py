@@ -26,6 +26,11 @@ def test_importing_the_package_imports_nothing_heavy():
     assert run(code, "jax").stdout.strip() == "set()"
 
 
+def test_the_commands_import_nothing_heavy_before_they_know_what_to_do():
+    code = "import sys, keras_regvq.__main__; print({'keras', 'tensorflow'} & set(sys.modules))"
+    assert run(code, "jax").stdout.strip() == "set()"
+
+
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_quantizers_losses_metrics_and_scenes_work_without_keras_hub_and_tensorflow(backend):
     code = BLOCKED + (

@@ -16,10 +16,10 @@ from keras_regvq.backend.datasets import (
     dataset_with_look,
     is_data_loader,
     is_dataset,
-    is_marked_as_part,
     number_of_batches,
     to_numpy,
 )
+from keras_regvq.backend.parts_of_batches import is_marked_as_part
 from keras_regvq.checks.arguments import refuse
 from keras_regvq.checks.worker_processes import WorkerBatches
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_regvq.backend.datasets import marked_as_part
+from keras_regvq.backend.parts_of_batches import marked_as_part
 from keras_regvq.backend.processes import process_index_and_count
 from keras_regvq.checks.arguments import refuse
 from keras_regvq.data.order import endless_passes, one_pass, tensorflow

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_regvq.backend.datasets import is_marked_as_part
+from keras_regvq.backend.parts_of_batches import is_marked_as_part
 from keras_regvq.data import from_arrays, load, own_part, pipeline
 
 
