@@ -2,6 +2,7 @@
 
 python -m keras_regvq convert CHECKPOINT DIRECTORY: another project's tokenizer as a preset.
 python -m keras_regvq tokenize --data SOURCE --preset PRESET --output DIRECTORY: shards of tokens.
+python -m keras_regvq demo: a page in the browser, to draw on and to look into tokens.
 """
 
 import argparse
@@ -14,6 +15,7 @@ from pathlib import Path
 import keras_regvq  # its parts are imported when they are first used: --help is quick
 from keras_regvq.backend.tensorflow_logs import quiet_tensorflow
 from keras_regvq.checks.arguments import refuse
+from keras_regvq.demo.command import add_demo_command, demo_command
 from keras_regvq.files.replacing import replacing_directory
 from keras_regvq.tokenizing.command import add_tokenize_command, tokenize_command
 
@@ -22,14 +24,15 @@ def main(arguments=None):
     args = parse_arguments(arguments)
     try:
         quiet_tensorflow()
-        print(_convert(args) if args.command == "convert" else tokenize_command(args))
+        commands = {"convert": _convert, "demo": demo_command, "tokenize": tokenize_command}
+        print(commands[args.command](args))
     except KeyboardInterrupt:
         print("Interrupted: the same command goes on, or starts again.", file=sys.stderr)
         sys.exit(130)
     except (ValueError, OSError, ImportError) as error:
         sys.exit(f"error: {_one_line(error)}")
     except Exception as error:  # such as a hub's own kinds, or a lack of memory
-        source = args.source if args.command == "convert" else args.data
+        source = getattr(args, "source", getattr(args, "data", args.command))
         sys.exit(f"error: {source}: {type(error).__name__}: {_one_line(error)}")
 
 
@@ -41,6 +44,7 @@ def parse_arguments(arguments=None):
     )
     commands = parser.add_subparsers(dest="command", required=True)
     add_tokenize_command(commands)
+    add_demo_command(commands)
     convert = commands.add_parser(
         "convert",
         help="a tokenizer of diffusers, taming-transformers or LlamaGen into a preset, or back",

@@ -31,6 +31,7 @@ ONE_BACKEND = (
     "tests/benchmarks/",
     "tests/checks/",
     "tests/data/",
+    "tests/demo/",
     "tests/files/",
     "tests/guides/",
     "tests/models/features/",

@@ -61,7 +61,7 @@ def test_only_its_own_folder_names_a_backend():
 ORDER = (
     ("__main__",),
     ("__init__",),
-    ("tokenizing",),
+    ("demo", "tokenizing"),
     ("presets", "training"),
     ("models",),
     ("data", "metrics", "pictures", "quantizers"),

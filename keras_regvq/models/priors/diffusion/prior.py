@@ -9,6 +9,7 @@ from keras import layers, ops
 from keras_regvq.checks.arguments import check_positive_integer, refuse
 from keras_regvq.models.batched_function import BatchedFunction
 from keras_regvq.models.priors.diffusion.guidance import denoiser, guidance_arrays
+from keras_regvq.models.priors.diffusion.parts import draw_in_parts
 from keras_regvq.models.priors.diffusion.processes import get_process, process_config
 from keras_regvq.models.priors.diffusion.unet import UNet
 from keras_regvq.models.priors.token_prior import TokenPrior
@@ -169,6 +170,7 @@ class DiffusionPrior(TokenPrior):
         batch_size=32,
         verbose="auto",
         method=None,
+        on_step=None,
     ):
         """Sample tokens.
 
@@ -192,6 +194,8 @@ class DiffusionPrior(TokenPrior):
             batch_size: samples drawn at once.
             verbose: whether a progress bar shows; "auto": if there are several batches.
             method: an earlier name of `sampler`.
+            on_step: called now and then while all samples are drawn at once, with the number of
+                steps done and the tokens that the network then takes for the clean ones, (B, h, w).
 
         Returns:
             NumPy int32 (B, h, w).
@@ -215,6 +219,9 @@ class DiffusionPrior(TokenPrior):
         rng = np.random.default_rng(seed)
         arrays = self.process.sampling_arrays(sampler, batch["mask"], num_steps, rng)
         batch.update(choice, **arrays)
+        if on_step is not None:
+            drawn = draw_in_parts(self, sampler, batch, top_k, on_step)
+            return drawn.reshape(-1, *self.grid).astype("int32")
         key = (sampler.trace_key(), top_k, *sorted(batch), *sorted(batch["steps"]))
         if key not in self._samplers:
             sample = functools.partial(self._sample, sampler, top_k)

@@ -112,7 +112,22 @@ class Process(layers.Layer):
         Returns:
             int32 (B, L).
         """
-        start, rows, known = batch["start"], batch["steps"], self.from_tokens(batch["tokens"])
+        state = batch["start"], ops.zeros_like(batch["start"])
+        noised, _ = self.sample_part(sampler, denoise, batch, state, top_k)
+        return ops.where(batch["mask"], self.to_tokens(noised), batch["tokens"])
+
+    def sample_part(self, sampler, denoise, batch, state, top_k=None):
+        """Take those steps of `sample` that `batch` has.
+
+        Args:
+            sampler, denoise, batch, top_k: as above.
+            state: what is noised, "start" at first, and the clean tokens or latents of the step
+                before, zeros at first.
+
+        Returns:
+            the same after the steps.
+        """
+        rows, known = batch["steps"], self.from_tokens(batch["tokens"])
 
         def step(index, state):
             noised, previous = state
@@ -123,8 +138,7 @@ class Process(layers.Layer):
             return sampler.step(self, now, noised, prediction, clean, previous), clean
 
         steps = ops.shape(rows["times"])[1]
-        noised, _ = ops.fori_loop(0, steps, step, (start, ops.zeros_like(start)))
-        return ops.where(batch["mask"], self.to_tokens(noised), batch["tokens"])
+        return ops.fori_loop(0, steps, step, state)
 
     def from_tokens(self, tokens):
         """Tokens int32 (B, L) as the process has them without noise."""

@@ -12,6 +12,7 @@ from keras_regvq.models.priors.diffusion.confidence import ConfidenceSampler
 from keras_regvq.models.priors.diffusion.ddim import DDIMSampler
 from keras_regvq.models.priors.diffusion.dpm_solver import DPMSolverSampler
 from keras_regvq.models.priors.diffusion.guidance import denoiser
+from keras_regvq.models.priors.diffusion.parts import part_length
 from tests.models.priors.tiny_diffusion import (
     PROCESSES,
     class_priors,
@@ -49,6 +50,29 @@ def test_the_same_seed_gives_the_same_tokens_and_another_others(priors, process,
     assert 0 <= first.min() and first.max() < CODES
     np.testing.assert_array_equal(prior.generate([0, 4, 2], seed=1, **options), first)
     assert (prior.generate([0, 4, 2], seed=2, **options) != first).mean() > 0.2
+
+
+@pytest.mark.parametrize("process, sampler", SAMPLERS)
+def test_what_it_has_so_far_is_shown_and_changes_nothing(priors, process, sampler):
+    prior, shown = priors[process], []
+    options = {"sampler": sampler, "num_steps": 4, "seed": 1}
+    tokens = random_tokens()
+    mask = np.zeros(tokens.shape, bool)
+    mask[:, 1:] = True
+    options |= {"tokens": tokens, "mask": mask}
+    whole = prior.generate([0, 4, 2], **options)
+    parts = prior.generate([0, 4, 2], on_step=lambda *now: shown.append(now), **options)
+    assert (parts == whole).mean() > 0.99
+    assert [done for done, _ in shown] == [1, 2, 3, 4]
+    assert all(
+        seen.shape == tokens.shape and (seen[:, 0] == tokens[:, 0]).all() for _, seen in shown
+    )
+    assert (shown[0][1] != parts).any()
+
+
+@pytest.mark.parametrize("steps, length", [(10, 1), (25, 5), (100, 10), (23, 23), (1, 1)])
+def test_parts_are_equally_long_and_few(steps, length):
+    assert part_length(steps) == length
 
 
 @pytest.mark.one_backend

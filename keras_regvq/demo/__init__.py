@@ -1,0 +1,1 @@
+"""A page to draw on, served on this machine: `python -m keras_regvq demo`."""
