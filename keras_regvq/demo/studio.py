@@ -7,13 +7,13 @@ from pathlib import Path
 import keras
 import numpy as np
 
-import keras_regvq
 from keras_regvq.checks.arguments import check_choice, check_number, check_positive_integer, refuse
-from keras_regvq.data import SCENE_CLASSES, SCENE_PALETTE
+from keras_regvq.data import SCENE_CLASSES, SCENE_PALETTE, scene
 from keras_regvq.demo.images import as_bytes, data_url, decibels, read_picture, webp_at
 from keras_regvq.files.builtin_presets import BUILTIN_DIRECTORY, builtin_presets
 from keras_regvq.files.configs import read_config
 from keras_regvq.pictures import label_palette
+from keras_regvq.presets import from_preset
 
 PICTURES = 4  # that a map is painted in
 MOST_STEPS = 100
@@ -41,7 +41,7 @@ class Studio:
         folder = BUILTIN_DIRECTORY / name if name in builtin_presets() else Path(name)
         if (folder / "config.json").is_file():
             return read_config(folder / "config.json").get("class_name")
-        self._models[name] = keras_regvq.from_preset(name)
+        self._models[name] = from_preset(name)
         return type(self._models[name]).__name__
 
     def model(self, name, tab=None):
@@ -49,7 +49,7 @@ class Studio:
         names = [n for n, kind in self.kinds.items() if tab is None or _TABS[kind] == tab]
         name = check_choice("preset", name, tuple(names))
         if name not in self._models:
-            self._models[name] = keras_regvq.from_preset(name)
+            self._models[name] = from_preset(name)
         return self._models[name]
 
     def tokenizer(self, name):
@@ -72,8 +72,8 @@ class Studio:
         example = np.zeros((height, width), "uint8")
         if classes == len(SCENE_CLASSES):
             names, palette = SCENE_CLASSES, SCENE_PALETTE
-            scene = keras_regvq.data.scene(3, max(height, width), "test")
-            example = scene.labels[:height, :width].astype("uint8")
+            drawn = scene(3, max(height, width), "test")
+            example = drawn.labels[:height, :width].astype("uint8")
         return {
             "size": [height, width],
             "names": list(names),

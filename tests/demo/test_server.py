@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 import keras_regvq
-from keras_regvq.demo import images, server
+from keras_regvq.demo import images, server, studio
 from tests.models.priors.tiny_prior import CLASSES, CODES, GRID, IMAGE, random_images
 
 
@@ -160,16 +160,9 @@ def test_only_the_pages_own_files_are_served_and_nobody_else_is_asked(address):
 def test_many_wait_in_a_queue_and_too_many_are_sent_away(ask, presets, monkeypatch):
     monkeypatch.setattr(server, "MOST_WAITING", 3)
     held, go_on = threading.Event(), threading.Event()
-    decode = keras_regvq.demo.studio.Studio.decode
     question, answers = {"preset": presets["tokens"], "tokens": [[0] * 6] * 4}, []
-
-    def slow(self, *args, **options):
-        held.set()
-        assert go_on.wait(60)
-        return decode(self, *args, **options)
-
-    # What the routes call was bound before: a model that waits does as well.
-    monkeypatch.setattr(keras_regvq.demo.studio.Studio, "tokenizer", _waiting(held, go_on))
+    # The routes have bound their methods already: these ask for a tokenizer, which waits.
+    monkeypatch.setattr(studio.Studio, "tokenizer", _waiting(held, go_on))
     threads = [
         threading.Thread(target=lambda: answers.append(ask("/api/decode", question)))
         for _ in range(3)
@@ -187,7 +180,7 @@ def test_many_wait_in_a_queue_and_too_many_are_sent_away(ask, presets, monkeypat
 
 
 def _waiting(held, go_on):
-    tokenizer = keras_regvq.demo.studio.Studio.tokenizer
+    tokenizer = studio.Studio.tokenizer
 
     def wait(self, name):
         held.set()
