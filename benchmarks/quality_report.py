@@ -4,39 +4,13 @@ import io
 import math
 
 import numpy as np
-from PIL import Image
 
+from keras_regvq.demo.images import webp_at
 from keras_regvq.files.replacing import replacing, write_text
 from keras_regvq.pictures import image_grid
 from recipes.shared.markdown import markdown_table
 
 PANELS = {"psnr": "PSNR (dB)", "ssim": "SSIM", "codebook_usage": "codes in use"}
-
-
-def webp_at(image, most):
-    """Compress an image as WebP with the highest quality whose file has at most `most` bytes.
-
-    Returns:
-        The decoded image, uint8 (H, W, 3), and its file's size: that of quality 0, if even this has
-        more than `most` bytes.
-    """
-
-    def compressed(quality):
-        file = io.BytesIO()
-        Image.fromarray(image).save(file, "WEBP", quality=quality, method=6)
-        return file
-
-    file = compressed(0)
-    low, high = 0, 100
-    while low < high:
-        middle = (low + high + 1) // 2
-        trial = compressed(middle)
-        if trial.tell() <= most:
-            low, file = middle, trial
-        else:
-            high = middle - 1
-    with Image.open(file) as picture:
-        return np.asarray(picture.convert("RGB")), file.getbuffer().nbytes
 
 
 def webp_line(images, codes, measure):

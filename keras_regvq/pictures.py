@@ -48,12 +48,17 @@ def codebook_picture(tokenizer, columns=32):
     Returns:
         PIL.Image, one patch of f x f pixels a code, in the codebook's order.
     """
+    patches, factor = code_patches(tokenizer), tokenizer.downsampling_factor
+    rows = [patches[start : start + columns] for start in range(0, len(patches), columns)]
+    return image_grid(rows, scale=max(1, 16 // factor), gap=1)
+
+
+def code_patches(tokenizer):
+    """Each code in the middle of a 3 x 3 grid of its own kind: float32 (N, f, f, channels)."""
     codes = np.arange(tokenizer.codebook_size, dtype="int32")
     factor = tokenizer.downsampling_factor
     images = tokenizer.decode(np.broadcast_to(codes[:, None, None], (len(codes), 3, 3)))
-    patches = images[:, factor : 2 * factor, factor : 2 * factor]
-    rows = [patches[start : start + columns] for start in range(0, len(patches), columns)]
-    return image_grid(rows, scale=max(1, 16 // factor), gap=1)
+    return images[:, factor : 2 * factor, factor : 2 * factor]
 
 
 def label_palette(num_classes):

@@ -46,6 +46,8 @@ def dataset_with_look(dataset, select, look):
 def number_of_batches(data):
     """How many batches data have, or None where that is not known."""
     try:
+        if isinstance(data, keras.utils.PyDataset):
+            return data.num_batches
         return max(int(data.cardinality()), -1) if is_dataset(data) else len(data)
     except (TypeError, NotImplementedError):
         return None

@@ -138,12 +138,13 @@ def misplacement(model):
         if distribution is not None:
             return _ignored(distribution), "tf.distribute.MirroredStrategy on TensorFlow"
         strategy = model.distribute_strategy
-        mirrored = [isinstance(v.value, tf.distribute.DistributedValues) for v in model.variables]
-        if strategy.num_replicas_in_sync > 1 and not all(mirrored):
+        if strategy.num_replicas_in_sync == 1:
+            return None
+        if not all(isinstance(v.value, tf.distribute.DistributedValues) for v in model.variables):
             received = f"one that was built outside of the {type(strategy).__name__}'s scope"
             return received, "one built and compiled within it"
         optimizer = getattr(model, "optimizer", None)
-        if strategy.num_replicas_in_sync > 1 and optimizer and "apply" not in vars(optimizer):
+        if optimizer is not None and "apply" not in vars(optimizer):
             received = f"one that was compiled outside of the {type(strategy).__name__}'s scope"
             return received, "one built and compiled within it"
     elif _BACKEND == "jax":

@@ -22,8 +22,8 @@ class BatchParts:
         argument: the argument's name, for errors.
         model: the one that is trained.
         batch_size: of arrays that hold many batches; None: Keras's 32.
+        shuffle: whether arrays have another order in each pass.
         steps: how many batches are taken, or None: all.
-        shuffle: whether these have another order in each pass.
     """
 
     def __init__(self, argument, model, batch_size=None, shuffle=False, steps=None):

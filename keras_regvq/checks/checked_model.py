@@ -117,6 +117,8 @@ class CheckedModel:
         refuse_misplaced(self)
         if not method.startswith("predict"):
             share_values(self)
+            if getattr(self, "optimizer", None) is not None:  # compiled before PyTorch's joined
+                average_gradients(self.optimizer)
         checks = []
         for argument in ("x", "validation_data"):
             if given.get(argument) is not None:

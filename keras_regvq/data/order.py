@@ -1,6 +1,10 @@
 """The order in which examples are read: a function of the seed and the step, so that runs go on."""
 
+import itertools
+
 import numpy as np
+
+from keras_regvq.backend.processes import process_index_and_count
 
 
 def tensorflow():
@@ -55,6 +59,13 @@ def pass_numbers(shuffle, seed, first=None):
     tf = tensorflow()
     if first is not None:
         return tf.data.Dataset.range(first, 2**62)
+    if process_index_and_count()[1] > 1:  # the same in all, whatever TensorFlow's own seed is
+        passes = itertools.count()
+
+        def numbers():
+            yield int(np.random.default_rng((seed, next(passes))).integers(2**62))
+
+        return tf.data.Dataset.from_generator(numbers, output_signature=tf.TensorSpec((), tf.int64))
     return tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=bool(shuffle)).take(1)
 
 

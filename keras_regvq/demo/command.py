@@ -18,33 +18,11 @@ def add_demo_command(commands):
 def demo_command(args):
     """Serve until it is interrupted."""
     try:
-        import uvicorn
-
-        from keras_regvq.demo.server import make_app
+        from keras_regvq.demo.server import PageServer
     except ImportError as error:
         raise ImportError('The page needs more: pip install "keras_regvq[demo]"') from error
-    config = uvicorn.Config(
-        make_app(args.preset), args.host, args.port, log_level="warning", lifespan="on"
-    )
-    server = _Server(config)
+    server = PageServer(args.preset, args.host, args.port)
     server.run()
     if not server.started:
         raise OSError(f"Nothing can listen on port {args.port} of {args.host}: name another --port")
     return "The page is closed."
-
-
-def _server_class():
-    import uvicorn
-
-    class Server(uvicorn.Server):
-        async def startup(self, sockets=None):
-            await super().startup(sockets)
-            if self.started:
-                host, port = self.servers[0].sockets[0].getsockname()[:2]
-                print(f"Open http://{host}:{port} in a browser; Ctrl-C ends it.", flush=True)
-
-    return Server
-
-
-def _Server(config):
-    return _server_class()(config)

@@ -50,7 +50,11 @@ def decibels(original, other):
 
 
 def webp_at(image, most):
-    """The best WebP of at most `most` bytes, decoded, and its size; the smallest where none is."""
+    """An image, uint8 (H, W, 3), as the best WebP whose file has at most `most` bytes.
+
+    Returns:
+        the decoded image, and its file's size: that of quality 0, if even this has more bytes.
+    """
     low, high, best = 0, 100, _webp(image, 0)
     while low < high:
         middle = (low + high + 1) // 2

@@ -7,6 +7,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import uvicorn
 from starlette.applications import Starlette
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
@@ -118,6 +119,25 @@ def make_app(presets):
         queue.close()
 
     return Starlette(routes=routes, lifespan=lifespan)
+
+
+class PageServer(uvicorn.Server):
+    """Serves the page, and says where once it does.
+
+    Args:
+        presets: as for `make_app`.
+        host, port: where to listen; port 0 is any that is free.
+    """
+
+    def __init__(self, presets, host, port):
+        app = make_app(presets)
+        super().__init__(uvicorn.Config(app, host, port, log_level="warning", lifespan="on"))
+
+    async def startup(self, sockets=None):
+        await super().startup(sockets)
+        if self.started:
+            host, port = self.servers[0].sockets[0].getsockname()[:2]
+            print(f"Open http://{host}:{port} in a browser; Ctrl-C ends it.", flush=True)
 
 
 async def _body(request):

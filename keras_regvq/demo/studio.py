@@ -12,7 +12,7 @@ from keras_regvq.data import SCENE_CLASSES, SCENE_PALETTE, scene
 from keras_regvq.demo.images import as_bytes, data_url, decibels, read_picture, webp_at
 from keras_regvq.files.builtin_presets import BUILTIN_DIRECTORY, builtin_presets
 from keras_regvq.files.configs import read_config
-from keras_regvq.pictures import label_palette
+from keras_regvq.pictures import code_patches, label_palette
 from keras_regvq.presets import from_preset
 
 PICTURES = 4  # that a map is painted in
@@ -180,13 +180,10 @@ class Studio:
         tokenizer = self.tokenizer(preset)
         if tokenizer.codebook_size > 2**14:
             refuse("preset", f"{tokenizer.codebook_size} codes", "at most 16384, to show them")
-        codes, factor = np.arange(tokenizer.codebook_size), tokenizer.downsampling_factor
-        grids = np.broadcast_to(codes[:, None, None], (len(codes), 3, 3)).astype("int32")
-        patches = tokenizer.decode(grids)[:, factor : 2 * factor, factor : 2 * factor]
-        columns = 32
-        rows = -(-len(codes) // columns)
+        patches, factor, columns = code_patches(tokenizer), tokenizer.downsampling_factor, 32
+        rows = -(-len(patches) // columns)
         sheet = np.zeros((rows * columns, *patches.shape[1:]), "float32")
-        sheet[: len(codes)] = patches
+        sheet[: len(patches)] = patches
         sheet = sheet.reshape(rows, columns, factor, factor, -1).transpose(0, 2, 1, 3, 4)
         sheet = sheet.reshape(rows * factor, columns * factor, -1)
         return {"sheet": _shown(as_bytes(sheet)), "columns": columns, "patch": factor}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from keras_regvq.backend.parts_of_batches import is_marked_as_part
-from keras_regvq.data import from_arrays, load, own_part, pipeline
+from keras_regvq.data import from_arrays, load, order, own_part, pipeline
 
 
 def batches(dataset, count=None):
@@ -62,6 +62,21 @@ def test_so_are_those_of_arrays(on_two):
         return batches(dataset)
 
     check(on_two(make), make())
+
+
+def test_processes_read_the_same_order_whatever_their_seeds_of_tensorflow_are(monkeypatch):
+    import tensorflow as tf
+
+    found = []
+    for index in range(2):
+        for module in (own_part, order):
+            monkeypatch.setattr(module, "process_index_and_count", lambda i=index: (i, 2))
+        tf.random.set_seed(100 + index)
+        data = load("scenes", shuffle=True, drop_remainder=False, **OPTIONS)
+        found.append(np.concatenate([*batches(data), *batches(data)]))  # two passes
+    seen = {picture.tobytes() for part in found for picture in part[:11]}
+    assert len(seen) == 22 and len(found[0]) == len(found[1]) == 22
+    assert (found[0][:11] != found[0][11:]).any()
 
 
 def test_what_is_made_of_a_part_is_known_as_one(monkeypatch):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.models.priors.tiny_prior import CLASSES, IMAGE, random_images
+from tests.models.priors.tiny_prior import CLASSES, GRID, IMAGE, random_images
 
 sync_api = pytest.importorskip("playwright.sync_api")
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -105,18 +105,31 @@ def test_what_is_drawn_has_the_labels_colour_and_nothing_else_changes(page):
 
 
 def test_painting_and_repainting_change_pictures_where_asked(page):
-    page.click("#draw-paint")
+    with page.expect_response("**/api/paint") as painted:
+        page.click("#draw-paint")
     wait_for(page, "#draw-status")
-    first = pictures_of(page, "#draw-pictures")
+    first, before = pictures_of(page, "#draw-pictures"), map_of(page)
     assert len(first) == 4 and page.is_disabled("#draw-repaint")
     page.click("[data-label='4']")
     page.fill("#draw-size", "3")
     drag(page, (1, 1), (2, 4))
-    page.fill("#draw-seed", "5") if page.is_visible("#draw-seed") else None
-    assert page.is_enabled("#draw-repaint")
-    page.click("#draw-repaint")
+    page.click("summary")
+    page.fill("#draw-seed", "5")
+    with page.expect_response("**/api/paint") as repainted:
+        page.click("#draw-repaint")
     wait_for(page, "#draw-status")
-    assert len(pictures_of(page, "#draw-pictures")) == 4 and page.is_disabled("#draw-repaint")
+    second = pictures_of(page, "#draw-pictures")
+    assert len(second) == 4 and page.is_disabled("#draw-repaint")
+    assert all(new != old for new, old in zip(second, first, strict=True))
+
+    asked = repainted.value.request.post_data_json
+    drawn = (map_of(page) != before).any(axis=-1)
+    np.testing.assert_array_equal(np.reshape(asked["changed"], IMAGE), drawn)
+    tokens = [np.array(answer.value.json()["tokens"]) for answer in (painted, repainted)]
+    moved = (tokens[0] != tokens[1]).any(axis=0)
+    (h, w), (height, width) = GRID, IMAGE
+    touched = drawn.reshape(h, height // h, w, width // w).any(axis=(1, 3))
+    assert touched.any() and moved[touched].any() and not moved[~touched].any()
 
 
 def test_a_saved_map_opens_again(page, tmp_path):

@@ -91,13 +91,6 @@ def test_a_picture_shows_what_its_tokens_keep(ask, presets):
     assert pixels(book["sheet"]).shape == (4, 32 * 4, 3) and book["patch"] == 4
 
 
-def test_webp_has_no_more_bytes_than_asked_for():
-    image = keras_regvq.data.scene(0, 64).image
-    shown, size = images.webp_at(image, 400)
-    assert size <= 400 and shown.shape == image.shape
-    assert images.webp_at(image, 10)[1] > 10  # the smallest there is
-
-
 WRONG = {
     "an unknown preset": ("/api/maps", {"preset": "nope"}, "`preset`"),
     "the other kind of preset": ("/api/maps", {"preset": "words"}, "`preset`"),

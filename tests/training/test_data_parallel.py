@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from keras_regvq.backend import distribution, processes, random_state, replicas
-from keras_regvq.checks import batch_parts
+from keras_regvq.backend.datasets import number_of_batches
+from keras_regvq.checks import batch_parts, checked_model
 from keras_regvq.models import AutoregressivePrior
 from tests.training import replicas_run
 
@@ -202,6 +203,23 @@ def test_one_process_that_chose_to_be_alone_is_left_alone(monkeypatch):
         assert count == 1
         model, tokens = make_prior()
         model.fit({"tokens": tokens}, verbose=0)
+
+
+def test_an_optimizer_that_was_compiled_before_the_others_came_averages_too(monkeypatch):
+    model, tokens = make_prior()
+    assert "apply" not in vars(model.optimizer)
+    averaged = []
+    monkeypatch.setattr(checked_model, "average_gradients", averaged.append)
+    model.fit({"tokens": tokens}, verbose=0)
+    assert averaged == [model.optimizer]
+
+
+def test_datasets_that_say_how_many_batches_they_have_need_no_length():
+    assert number_of_batches(batch_parts.ArrayBatches(np.zeros(6), made_parts(4))) == 2
+
+
+def made_parts(batch_size):
+    return batch_parts.BatchParts("x", make_prior()[0], batch_size)
 
 
 def test_a_quantizer_alone_waits_for_no_other(monkeypatch):
