@@ -2,6 +2,7 @@
 
 python -m keras_regvq convert CHECKPOINT DIRECTORY: another project's tokenizer as a preset.
 python -m keras_regvq tokenize --data SOURCE --preset PRESET --output DIRECTORY: shards of tokens.
+python -m keras_regvq upload PRESET hf://USER/NAME: a preset to a hub, with its model card.
 python -m keras_regvq demo: a page in the browser, to draw on and to look into tokens.
 """
 
@@ -18,13 +19,15 @@ from keras_regvq.checks.arguments import refuse
 from keras_regvq.demo.command import add_demo_command, demo_command
 from keras_regvq.files.replacing import replacing_directory
 from keras_regvq.tokenizing.command import add_tokenize_command, tokenize_command
+from keras_regvq.upload_command import add_upload_command, upload_command
 
 
 def main(arguments=None):
     args = parse_arguments(arguments)
     try:
         quiet_tensorflow()
-        commands = {"convert": _convert, "demo": demo_command, "tokenize": tokenize_command}
+        commands = {"convert": _convert, "demo": demo_command}
+        commands |= {"tokenize": tokenize_command, "upload": upload_command}
         print(commands[args.command](args))
     except KeyboardInterrupt:
         print("Interrupted: the same command goes on, or starts again.", file=sys.stderr)
@@ -44,6 +47,7 @@ def parse_arguments(arguments=None):
     )
     commands = parser.add_subparsers(dest="command", required=True)
     add_tokenize_command(commands)
+    add_upload_command(commands)
     add_demo_command(commands)
     convert = commands.add_parser(
         "convert",

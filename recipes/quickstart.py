@@ -52,6 +52,7 @@ def main(arguments=None):
 
     from keras_regvq.training import LowUsageWarning, ReconstructionGrid
     from shared.evaluation import evaluate, write_report
+    from shared.recipe_card import command_line, recipe_card
     from shared.replaced_results import say_what_is_replaced
 
     keras.utils.set_random_seed(0)
@@ -64,9 +65,11 @@ def main(arguments=None):
     history = train_tokenizer(
         tokenizer, train, test, [pictures, LowUsageWarning(patience=EPOCHS - 1)]
     )
-    tokenizer.save_to_preset(str(OUTPUT / "preset"))
+    known = command_line("quickstart", []), "scenes", IMAGES
+    tokenizer.save_to_preset(str(OUTPUT / "preset"), card=recipe_card(*known))
     print("Measuring on held-out scenes ...", flush=True)
     numbers, tokens = evaluate(tokenizer, test)
+    tokenizer.write_card(OUTPUT / "preset", recipe_card(*known, numbers))
     facts = {
         "Backend": keras.backend.backend(),
         "Tokens per image": "{} x {}".format(*tokenizer.token_grid),

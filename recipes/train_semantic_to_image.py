@@ -59,6 +59,7 @@ def build_condition(args, num_classes, folder):
 
     from keras_regvq.backend.processes import is_first_process, wait_for_all
     from shared.prior_recipe import load_data
+    from shared.recipe_card import recipe_card
 
     levels = int(math.log2(args.label_factor))
     tokenizer = keras_regvq.models.LabelMapTokenizer(
@@ -89,7 +90,8 @@ def build_condition(args, num_classes, folder):
                 callbacks=[keras_regvq.training.NonFiniteLoss(), backup],
             )
         if is_first_process():
-            tokenizer.save_to_preset(str(folder.label_tokenizer))
+            card = recipe_card(folder.command, args.data, args.num_examples)
+            tokenizer.save_to_preset(str(folder.label_tokenizer), card=card)
         wait_for_all()
     # What is drawn from here on is the same whether it was trained now or before.
     keras.utils.set_random_seed(args.seed)
@@ -133,7 +135,7 @@ def main(arguments=None):
         raise SystemExit(
             f"error: --num-classes is needed: {args.data} does not say how many there are."
         )
-    folder = RunFolder(args, "train_semantic_to_image")
+    folder = RunFolder(args, "train_semantic_to_image", arguments)
     if folder.is_finished:
         return folder.say_finished()
     with on_devices(args.distribute) as replicas:

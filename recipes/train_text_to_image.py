@@ -121,7 +121,7 @@ def build_model(args):
 
 def main(arguments=None):
     args = parse_arguments(arguments)
-    folder = RunFolder(args, "train_text_to_image")
+    folder = RunFolder(args, "train_text_to_image", arguments)
     if folder.is_finished:
         return folder.say_finished()
     with on_devices(args.distribute) as replicas:

@@ -146,7 +146,7 @@ def settings(args, trainer):
 
 def main(arguments=None):
     args = parse_arguments(arguments)
-    folder = RunFolder(args, "train_tokenizer")
+    folder = RunFolder(args, "train_tokenizer", arguments)
     if folder.is_finished:
         return folder.say_finished()
     with on_devices(args.distribute) as replicas:
@@ -165,7 +165,8 @@ def train(args, folder, replicas):
     )
     from shared.evaluation import evaluate, write_report
     from shared.held_out import load_part
-    from shared.saved_preset import save_preset
+    from shared.recipe_card import recipe_card
+    from shared.saved_preset import save_preset, write_card
 
     keras.utils.set_random_seed(args.seed)
     keras.config.set_dtype_policy(args.precision)
@@ -193,16 +194,19 @@ def train(args, folder, replicas):
             validation_batch_size=args.batch_size,
             callbacks=[*callbacks, backup],
         )
-    save_preset(trainer.tokenizer, args.output / "preset", args.preset_dtype)
+    known = folder.command, args.data, args.num_examples
+    preset = args.output / "preset"
+    save_preset(trainer.tokenizer, preset, args.preset_dtype, recipe_card(*known))
 
     numbers, tokens = evaluate(trainer.tokenizer, test)
+    write_card(trainer.tokenizer, preset, recipe_card(*known, numbers))
     title, facts = f"Tokenizer of {args.data}", settings(args, trainer)
     page = write_report(
         args.output, title, trainer.tokenizer, test, numbers, tokens, backup.history, facts
     )
     folder.finish()
     print(", ".join(f"{name} {value:.4g}" for name, value in numbers.items()))
-    print(f"Report: {page.resolve()}\nPreset: {(args.output / 'preset').resolve()}")
+    print(f"Report: {page.resolve()}\nPreset: {preset.resolve()}")
     return numbers
 
 

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from keras_regvq.checks.arguments import refuse
+from keras_regvq.files.model_card import CARD, is_own_card, may_replace_card
 from keras_regvq.files.replacing import beside, remove, replacing_directory
 from keras_regvq.files.updating import put_in_place
 
@@ -24,7 +25,8 @@ def replacing_preset(directory):
     named `.replacing`, `current_folder` gives the new preset, and before it the old one: whenever a
     process is killed, one of them is there whole. Then the files are put in their places. Nothing
     but the directory itself needs to be writable: it may be ".", a link or a mount point. Other
-    readers than this package see the files change one after the other.
+    readers than this package see the files change one after the other. A README.md that somebody
+    has written stays in the place of the new model card.
 
     Raises:
         ValueError: if `directory` is a file.
@@ -49,15 +51,21 @@ def current_folder(directory):
     return new if new.is_dir() else Path(directory)
 
 
+def is_part(path):
+    """Whether a file or folder belongs to a preset: a README.md of the user's own does not."""
+    return bool(_PARTS.fullmatch(path.name)) or path.name == CARD and is_own_card(path)
+
+
 def _put_in_place(directory):
     """Put the files of the new preset, if there is one, in their places, and remove its folder."""
     new = directory / NEXT
     if not new.is_dir():
         return
     for source in new.iterdir():
-        put_in_place(source, directory / source.name)
+        if source.name != CARD or may_replace_card(directory / CARD):
+            put_in_place(source, directory / source.name)
     for old in directory.iterdir():
-        if _PARTS.fullmatch(old.name) and not (new / old.name).exists():
+        if is_part(old) and not (new / old.name).exists():
             remove(old)
     with beside(new) as part:  # under another name first, so that it is never there in part
         os.rename(new, part)

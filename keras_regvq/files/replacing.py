@@ -101,6 +101,11 @@ def beside(path):
         raise OSError(error.errno, f"{reason}, while it was written", str(path)) from error
 
 
+def final_name(path):
+    """The name of a file or folder; of one that is still temporary, the name that it will get."""
+    return re.sub(rf"^\.part-{_HOST}-\d+-", "", Path(path).resolve().name)
+
+
 def _remove_leftovers(path):
     """Remove what killed processes of this machine have left of writing `path`."""
     pattern = re.compile(rf"\.part-{_HOST}-(\d+)-{re.escape(path.name)}(\.old)?")

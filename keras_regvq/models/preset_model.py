@@ -1,5 +1,7 @@
 """Models with presets: what they are, and how they are written."""
 
+from pathlib import Path
+
 import keras
 import keras_hub
 import numpy as np
@@ -8,9 +10,12 @@ from keras_regvq.checks.arguments import check_choice, refuse
 from keras_regvq.checks.finite import is_finite
 from keras_regvq.files.configs import is_users_own, package_of, safe_config
 from keras_regvq.files.keras_weights import weights_in_memory
-from keras_regvq.files.preset_files import WEIGHTS, check_path, write_config, write_metadata
+from keras_regvq.files.model_card import CARD, card_text, check_card, may_replace_card
+from keras_regvq.files.preset_files import CONFIG, WEIGHTS, check_path, write_config, write_metadata
 from keras_regvq.files.preset_folder import replacing_preset
 from keras_regvq.files.preset_reader import read_preset
+from keras_regvq.files.replacing import final_name, write_text
+from keras_regvq.models.card_facts import card_facts
 from keras_regvq.models.quantized_layers import quantized_layers
 from keras_regvq.quantizers import Quantizer
 
@@ -18,8 +23,8 @@ from keras_regvq.quantizers import Quantizer
 class Preset:
     """Mixin: saving and loading, and the built-in presets.
 
-    A preset is a folder as KerasHub writes it: config.json, model.weights.h5 and metadata.json. It
-    is read from a directory, hf://, kaggle:// or modelscope://.
+    A preset is a folder as KerasHub writes it: config.json, model.weights.h5 and metadata.json,
+    and a model card. It is read from a directory, hf://, kaggle:// or modelscope://.
     """
 
     @classmethod
@@ -47,26 +52,30 @@ class Preset:
     def loaded_from(self, location):
         """Called with where this model has been loaded from: a directory or a handle."""
 
-    def save_to_preset(self, directory, weights_dtype="float32"):
-        """Write config.json, metadata.json and model.weights.h5, without optimizer state.
+    def save_to_preset(self, directory, weights_dtype="float32", card=None):
+        """Write config.json, metadata.json, model.weights.h5 and README.md, no optimizer state.
 
         A preset that is there is replaced, as a whole or not at all, even if the process is killed;
-        other files in the folder stay.
+        other files in the folder stay. README.md is a model card: what the model is, how it is
+        loaded, and what `card` says. One that you wrote stays: only such a card is replaced, known
+        by a line of its front matter, which you delete to make it yours.
 
         Args:
             directory: where to; made if missing.
             weights_dtype: "float32", or "float16" for a file of half the size: the model that
                 loads it computes in its own dtypes, from rounded weights.
+            card: None, or a dict of what is known of the training. Texts: "description",
+                "data", "data_license", "license" (of the weights, such as "apache-2.0") and
+                "command"; and "results", a dict of names and numbers.
 
         Raises:
-            ValueError: for weights that are not finite (or not in float16), and for a model with
-                parts that could not be loaded again.
+            ValueError: for weights that are not finite (or not in float16), for a model with
+                parts that could not be loaded again, and for an unknown entry of `card`.
             OSError: naming the directory, such as for a full disk.
         """
-        directory = check_path("directory", directory, "a path")
-        if "://" in directory:
-            refuse("directory", repr(directory), "a path on this machine")
+        directory = _check_directory(directory)
         check_choice("weights_dtype", weights_dtype, ("float32", "float16"))
+        card = check_card(card)
         _check_finite(self, weights_dtype)
         quantized = quantized_layers(self)
         try:
@@ -78,11 +87,33 @@ class Preset:
         if quantized:
             config["quantization"] = quantized
         floats = None if weights_dtype == "float32" else weights_dtype
+        text = self._card_text(directory, card)
         with replacing_preset(directory) as folder:
             write_config(config, folder)
             write_metadata(self, folder)
             (folder / WEIGHTS).write_bytes(weights_in_memory(self, floats, compiled=False))
+            (folder / CARD).write_text(text, encoding="utf-8")
             self.write_parts(folder)
+
+    def write_card(self, directory, card=None):
+        """Write the model card of a preset anew, for what has been measured since it was saved.
+
+        Args:
+            directory: that `save_to_preset` has written this model to.
+            card: as `save_to_preset` takes it. A README.md that you wrote stays.
+
+        Raises:
+            ValueError: for a directory without a preset, and as `save_to_preset`.
+            OSError: naming the file, such as for a full disk.
+        """
+        directory, card = _check_directory(directory), check_card(card)
+        if not (Path(directory) / CONFIG).is_file():
+            refuse("directory", repr(directory), f"a preset's folder, with {CONFIG}")
+        if may_replace_card(Path(directory) / CARD):
+            write_text(Path(directory) / CARD, self._card_text(directory, card))
+
+    def _card_text(self, directory, card):
+        return card_text(card_facts(self), final_name(directory), card)
 
     def preset_config(self):
         """What config.json is to hold: the config as Keras serializes it."""
@@ -136,6 +167,13 @@ def may_be_in_preset(cls):
         return issubclass(cls, parts)
     bases = (*parts, keras.layers.Layer, keras.initializers.Initializer)
     return is_users_own(cls) and issubclass(cls, bases)
+
+
+def _check_directory(directory):
+    directory = check_path("directory", directory, "a path")
+    if "://" in directory:
+        refuse("directory", repr(directory), "a path on this machine")
+    return directory
 
 
 def _check_finite(model, dtype):

@@ -5,6 +5,7 @@ from keras_regvq.models.preset_model import Preset
 from keras_regvq.presets.convert import export, foreign_format, load_foreign
 from keras_regvq.presets.formats.net2net import load_net2net
 from keras_regvq.presets.reading import read_preset
+from keras_regvq.presets.upload import upload_preset
 
 __all__ = [
     "BUILTIN_DIRECTORY",
@@ -14,6 +15,7 @@ __all__ = [
     "from_preset",
     "load_foreign",
     "load_net2net",
+    "upload_preset",
 ]
 
 
@@ -40,7 +42,11 @@ def from_preset(preset, load_weights=None, custom_objects=None, **overrides):
         OSError: if a file cannot be opened or a hub not be reached.
 
     Example:
-        tokenizer = keras_regvq.from_preset("runs/quickstart/preset")
-        tokens = tokenizer.encode(images)
+        ```python
+        tokenizer = keras_regvq.presets.from_preset("regvq_scenes_64")
+        tokens = tokenizer.encode(images)  # int32 (4, 16, 16)
+        tokenizer.save_to_preset("my_tokenizer")
+        again = keras_regvq.presets.from_preset("my_tokenizer", dtype="bfloat16")
+        ```
     """
     return read_preset(Preset, preset, load_weights, custom_objects, overrides)

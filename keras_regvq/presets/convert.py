@@ -18,8 +18,25 @@ FORMATS = (
 
 
 def foreign_format(location):
-    """ "checkpoint" for a file of tensors, the name of its format for a folder of another project
-    ("diffusers": a VQModel's, or that of a pipeline with one), else None."""
+    """Whether `from_preset` takes a path for another project's.
+
+    Args:
+        location: a path.
+
+    Returns:
+        "checkpoint" for a file of tensors, the name of its format for a folder of another project
+        ("diffusers": a VQModel's, or that of a pipeline with one), else None.
+
+    Example:
+        ```python
+        quantizer = keras_regvq.quantizers.VectorQuantizer(codebook_size=64, embedding_dim=8)
+        tokenizer = keras_regvq.models.ImageTokenizer(
+            32, quantizer, base_channels=32, channel_multipliers=(1, 1), num_res_blocks=1
+        )
+        path = keras_regvq.presets.export(tokenizer, "for_diffusers", format="diffusers")
+        keras_regvq.presets.foreign_format(path.parent)  # "diffusers"
+        ```
+    """
     checkpoint = Checkpoint(location)
     if checkpoint.is_file:
         return "checkpoint"
@@ -50,6 +67,18 @@ def load_foreign(location, image_size=None, config=None):
     Raises:
         ValueError: for a file or folder of another kind, a damaged one, and for tensors that are
             missing, left over, misshapen or not finite; nothing is half-loaded.
+
+    Example:
+        ```python
+        quantizer = keras_regvq.quantizers.VectorQuantizer(codebook_size=64, embedding_dim=8)
+        tokenizer = keras_regvq.models.ImageTokenizer(
+            32, quantizer, base_channels=32, channel_multipliers=(1, 1), num_res_blocks=1
+        )
+        path = keras_regvq.presets.export(tokenizer, "for_taming", format="taming")
+        again, project, left_aside = keras_regvq.presets.load_foreign(path, image_size=32)
+        project  # "taming"
+        bool((again.encode(images) == tokenizer.encode(images)).all())  # True
+        ```
     """
     checkpoint = Checkpoint(location)
     found = _find_format(checkpoint)
@@ -81,6 +110,16 @@ def export(tokenizer, directory, format):
     Raises:
         ValueError: for a tokenizer that the project cannot represent.
         OSError: naming the file, such as for a full disk; what was there stays.
+
+    Example:
+        ```python
+        quantizer = keras_regvq.quantizers.VectorQuantizer(codebook_size=64, embedding_dim=8)
+        tokenizer = keras_regvq.models.ImageTokenizer(
+            32, quantizer, base_channels=32, channel_multipliers=(1, 1), num_res_blocks=1
+        )
+        path = keras_regvq.presets.export(tokenizer, "for_taming", format="taming")
+        path.name  # "model.safetensors"
+        ```
     """
     check_choice("format", format, tuple(one.name for one in FORMATS))
     if tokenizer.image_channels != 3:

@@ -15,7 +15,8 @@ from keras_regvq.training.callbacks import EpochPicture
 from shared.devices import for_all
 from shared.evaluation import write_page
 from shared.held_out import load_part
-from shared.saved_preset import save_preset
+from shared.recipe_card import recipe_card
+from shared.saved_preset import save_preset, write_card
 
 
 def load_data(
@@ -143,9 +144,12 @@ def train(args, fields, model, sample, title, caption, folder, replicas):
                 backup,
             ],
         )
-    save_preset(model, args.output / "preset", args.preset_dtype)
+    known = folder.command, args.data, args.num_examples
+    preset = args.output / "preset"
+    save_preset(model, preset, args.preset_dtype, recipe_card(*known))
 
     numbers = model.evaluate(test, batch_size=args.batch_size, return_dict=True)
+    write_card(model, preset, recipe_card(*known, numbers))
     history = backup.history
     facts = settings(args, model)
     facts["backend"] = keras.backend.backend()
@@ -157,5 +161,5 @@ def train(args, fields, model, sample, title, caption, folder, replicas):
     page = write_page(args.output, title, numbers, facts, pictures, history)
     folder.finish()
     print(", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in numbers.items()))
-    print(f"Report: {page.resolve()}\nPreset: {(args.output / 'preset').resolve()}")
+    print(f"Report: {page.resolve()}\nPreset: {preset.resolve()}")
     return numbers

@@ -10,6 +10,7 @@ import uuid
 import keras_regvq
 from keras_regvq.backend.processes import is_first_process, told_by_all, wait_for_all
 from keras_regvq.files.replacing import write_text
+from shared.recipe_card import command_line
 
 HELP = """
 An interrupted training loses at most the epoch it was in: the same command with --resume goes on
@@ -40,13 +41,15 @@ class RunFolder:
     Args:
         args: the recipe's options, with steps, epoch_steps, output, resume and overwrite.
         recipe: its name.
+        arguments: list of its arguments, or None for this process's: what `command` says.
 
     Raises:
         SystemExit: with one line, where the options and what is there contradict each other.
     """
 
-    def __init__(self, args, recipe):
+    def __init__(self, args, recipe, arguments=None):
         self.path, self.args = args.output, args
+        self.command = command_line(recipe, arguments)
         self.epochs = math.ceil(args.steps / args.epoch_steps)
         settings = {"recipe": recipe, **vars(args)}
         self.settings = json.loads(json.dumps(settings, default=str))

@@ -1,10 +1,6 @@
 """from_preset("hf://...") against a server on this machine that speaks the hub's file protocol."""
 
-import functools
-import hashlib
-import http.server
 import json
-import threading
 
 import huggingface_hub
 import numpy as np
@@ -14,57 +10,6 @@ import keras_regvq
 from keras_regvq.files.preset_files import PresetFiles
 from tests.presets.formats.peer_models import check_diffusers, diffusers_model
 from tests.presets.formats.test_diffusers_folders import write
-
-
-class Hub(http.server.BaseHTTPRequestHandler):
-    """GET and HEAD of /REPOSITORY/resolve/REVISION/FILE."""
-
-    def __init__(self, root, *arguments):
-        self.root = root
-        super().__init__(*arguments)
-
-    def do_GET(self):
-        self.do_HEAD(body=True)
-
-    def do_HEAD(self, body=False):
-        repository, found, rest = self.path.strip("/").partition("/resolve/")
-        path = self.root / repository / rest.partition("/")[2]
-        if not found or not path.is_file():
-            missing = (self.root / repository).is_dir()
-            self.send_response(404)
-            self.send_header("X-Error-Code", "EntryNotFound" if missing else "RepoNotFound")
-            self.end_headers()
-            return
-        data = path.read_bytes()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(data)))
-        self.send_header("ETag", f'"{hashlib.sha1(data).hexdigest()}"')
-        self.send_header("X-Repo-Commit", "0" * 40)
-        self.end_headers()
-        if body:
-            self.wfile.write(data)
-
-    def log_message(self, *arguments):
-        pass
-
-
-@pytest.fixture
-def hub(tmp_path, monkeypatch):
-    """Its directory, a folder a repository."""
-    root = tmp_path / "hub"
-    root.mkdir()
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Hub, root))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    endpoint = f"http://127.0.0.1:{server.server_address[1]}"
-    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", endpoint)
-    monkeypatch.setattr(
-        huggingface_hub.constants,
-        "HUGGINGFACE_CO_URL_TEMPLATE",
-        endpoint + "/{repo_id}/resolve/{revision}/{filename}",
-    )
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    yield root
-    server.shutdown()
 
 
 @pytest.mark.parametrize("folder", ["", "/vqvae"])

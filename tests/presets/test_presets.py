@@ -68,6 +68,7 @@ def test_a_preset_holds_config_and_weights_and_neither_optimizer_nor_loss_networ
     assert {path.name for path in preset.iterdir()} == {
         "config.json",
         "metadata.json",
+        "README.md",
         "model.weights.h5",
     }
     names = []

@@ -43,6 +43,14 @@ def load_net2net(location, num_heads=None, num_classes=None, image_size=None, co
 
     Raises:
         ValueError: if tensors are missing, left over or misshapen, or an argument does not fit.
+
+    Example:
+        ```python norun
+        tokenizer, prior, left_aside = keras_regvq.presets.load_net2net(
+            "net2net.ckpt", config="net2net.yaml"
+        )
+        model = keras_regvq.models.SemanticToImage(tokenizer, prior)
+        ```
     """
     file = Checkpoint(location)
     checkpoint, source = file.contents, file.source
