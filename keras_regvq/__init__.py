@@ -20,7 +20,15 @@ __all__ = ["__version__", "from_preset", *_SUBPACKAGES]
 
 
 def from_preset(preset, load_weights=None, custom_objects=None, **overrides):
-    """Load whatever a preset holds: see `keras_regvq.presets.from_preset`."""
+    """Load whatever a preset holds: see `keras_regvq.presets.from_preset`.
+
+    Example:
+        ```python
+        tokenizer = keras_regvq.from_preset("regvq_scenes_64")
+        tokens = tokenizer.encode(images)  # int32 (4, 16, 16)
+        decoded = tokenizer.decode(tokens)  # float32 (4, 64, 64, 3)
+        ```
+    """
     from keras_regvq import presets
 
     return presets.from_preset(preset, load_weights, custom_objects, **overrides)
@@ -36,7 +44,7 @@ set_preset_reader(_read_preset)
 
 
 def __getattr__(name):
-    if name in _SUBPACKAGES:
+    if name in (*_SUBPACKAGES, "pictures"):
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

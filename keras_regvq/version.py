@@ -1,1 +1,2 @@
-__version__ = "0.1.0"
+__version__ = "0.2.0"
+"""Version of the package, as pip shows it."""

@@ -41,6 +41,18 @@ def test_quantizers_losses_metrics_and_scenes_work_without_keras_hub_and_tensorf
     assert result.stdout.strip() == "(1, 64, 64, 3)", result.stderr[-2000:]
 
 
+def test_all_that_commands_and_guides_reach_by_the_packages_name_is_there():
+    """In a process of its own: here some other test may have imported a module already."""
+    root, reached = PACKAGE.parent, set()
+    line = re.compile(r"^(?!\s*(?:from|import) ).*?(?<![\w.])keras_regvq\.([a-z_]+)\.\w", re.M)
+    for folder in ("recipes", "guides", "benchmarks"):
+        for path in (root / folder).rglob("*.py"):
+            reached |= set(line.findall(path.read_text()))
+    code = f"import keras_regvq\nfor name in {sorted(reached)}: getattr(keras_regvq, name)"
+    result = run(code, "jax")
+    assert len(reached) > 5 and result.returncode == 0, result.stderr
+
+
 def test_an_unknown_attribute_is_named():
     with pytest.raises(AttributeError, match="no_such"):
         keras_regvq.no_such  # noqa: B018
@@ -61,7 +73,7 @@ def test_only_its_own_folder_names_a_backend():
 ORDER = (
     ("__main__",),
     ("__init__",),
-    ("demo", "tokenizing"),
+    ("demo", "tokenizing", "upload_command"),
     ("presets", "training"),
     ("models",),
     ("data", "metrics", "pictures", "quantizers"),

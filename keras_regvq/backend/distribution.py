@@ -30,10 +30,13 @@ def data_parallel(devices="auto"):
         how many replicas a batch is divided among.
 
     Example:
-        with data_parallel():
-            trainer = TokenizerTrainer(tokenizer)
+        ```python
+        with keras_regvq.training.data_parallel() as replicas:
+            tokenizer = keras_regvq.from_preset("regvq_patch4_256")
+            trainer = keras_regvq.training.TokenizerTrainer(tokenizer)
             trainer.compile("adam")
-            trainer.fit(keras_regvq.data.load("folder:photos", batch_size=64))
+            trainer.fit(keras_regvq.data.from_arrays(images, batch_size=4))
+        ```
     """
     if devices not in ("auto", "none"):
         raise ValueError(

@@ -6,7 +6,8 @@ Datasets and arrays as `tf.data`; `label_classes` says how many classes a source
 dataset is made, not before.
 """
 
-from keras_regvq.data.loading import from_arrays, label_classes, load
+from keras_regvq.data.in_memory import from_arrays
+from keras_regvq.data.loading import label_classes, load
 from keras_regvq.data.procedural.scenes import (
     HELD_OUT,
     SCENE_CLASSES,

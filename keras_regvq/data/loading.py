@@ -1,4 +1,4 @@
-"""`load`: one way to name scenes, folders, TensorFlow Datasets and arrays."""
+"""`load`: one way to name scenes, folders, TensorFlow Datasets and shards."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from keras_regvq.checks.arguments import check_choice, check_integer, check_size
 from keras_regvq.data.pipeline import FIELDS, batch_dataset, example_dataset
 from keras_regvq.data.procedural.scenes import SCENE_CLASSES, SceneExamples
 from keras_regvq.data.sources.ade20k import Ade20kExamples
-from keras_regvq.data.sources.arrays import ArrayExamples, open_npz
+from keras_regvq.data.sources.arrays import open_npz
 from keras_regvq.data.sources.celebamask_hq import CelebAMaskHQExamples
 from keras_regvq.data.sources.cub import CubExamples
 from keras_regvq.data.sources.emoji import EmojiExamples
@@ -51,14 +51,6 @@ def load(
     **options,
 ):
     """Opens a data set as a `tf.data.Dataset` of dicts, for `fit` on every backend.
-
-    Example:
-
-    ```python
-    train = load("scenes", image_size=64, batch_size=32, fields=("images", "labels"))
-    rooms = load("ade20k:ADEChallengeData2016", image_size=256, fields=("images", "labels"))
-    photos = load("folder:photos", split="test", image_size=256, batch_size=8)
-    ```
 
     Args:
         source: "scenes": procedural pictures (see `scene`). "folder:DIR": picture files (see
@@ -107,11 +99,25 @@ def load(
     Raises:
         ValueError: for an argument that does not fit, or data that cannot be used.
         ImportError: for "tfds:" without tensorflow-datasets.
+
+    Example:
+        ```python
+        train = keras_regvq.data.load(
+            "scenes", batch_size=8, num_examples=16, fields=("images", "labels")
+        )
+        batch = next(iter(train))
+        batch["images"].shape  # (8, 64, 64, 3)
+        ```
+
+        ```python norun
+        rooms = keras_regvq.data.load("ade20k:ADEChallengeData2016", fields=("images", "labels"))
+        photos = keras_regvq.data.load("folder:photos", split="test", image_size=256, batch_size=8)
+        ```
     """
     kind, location = parse_source(source)
     check_choice("split", split, ("train", "test", "all"))
     image_size = check_size("image_size", image_size, 16 if kind == "scenes" else 1)
-    _check_flip_and_channels(flip, channels)
+    check_flip_and_channels(flip, channels)
     options["channels"] = channels
     if batch_size is not None:
         check_integer("batch_size", batch_size, 1)
@@ -156,43 +162,6 @@ def load(
     return batch_dataset(dataset, count, batch_size, drop_remainder, split == "train")
 
 
-def from_arrays(
-    images,
-    labels=None,
-    captions=None,
-    image_size=None,
-    batch_size=32,
-    shuffle=True,
-    seed=0,
-    drop_remainder=None,
-    cache=None,
-    flip=False,
-    channels=3,
-):
-    """Makes the dataset that `load` makes from arrays at hand; it has the fields that are given.
-
-    Args:
-        images: uint8, or float in [0, 1], (N, H, W, C) with C of 1, 3 or 4.
-        labels: integers (N, H, W).
-        captions: N strings, or (N, K) strings of which each pass draws one of K.
-        image_size: Side, or (height, width), that images and labels are scaled and cropped to;
-            None: as they are.
-        batch_size, shuffle, seed, drop_remainder, cache, flip, channels: as in `load`;
-            `drop_remainder` None leaves a smaller last batch out where `shuffle` is set.
-
-    Returns:
-        A `tf.data.Dataset` of known cardinality.
-    """
-    _check_flip_and_channels(flip, channels)
-    if batch_size is not None:
-        check_integer("batch_size", batch_size, 1)
-    check_integer("seed", seed, 0)
-    examples = ArrayExamples(images, labels, captions, image_size, channels)
-    fields = examples.fields
-    dataset = example_dataset(examples, fields, shuffle, seed, cache, flip, batch_size)
-    return batch_dataset(dataset, len(examples), batch_size, drop_remainder, shuffle)
-
-
 def open_examples(kind, location, split, image_size, fields, num_examples, channels=3, **options):
     """The examples of a source, but tfds:, read by number: see `pipeline.example_dataset`."""
     if kind == "scenes":
@@ -220,6 +189,12 @@ def label_classes(source):
 
     Raises:
         ValueError: for what `load` does not know as a source.
+
+    Example:
+        ```python
+        num_classes = keras_regvq.data.label_classes("scenes")  # 16
+        condition = keras_regvq.models.LabelMapCondition(num_classes, image_size=64)
+        ```
     """
     kind, _ = parse_source(source)
     if kind == "scenes":
@@ -235,7 +210,8 @@ def check_fields(fields):
     return names
 
 
-def _check_flip_and_channels(flip, channels):
+def check_flip_and_channels(flip, channels):
+    """Refuses what is no bool, and another number of channels than 1, 3 or 4."""
     if not isinstance(flip, (bool, np.bool_)):
         refuse("flip", repr(flip), "True or False")
     if isinstance(channels, bool) or channels not in (1, 3, 4):

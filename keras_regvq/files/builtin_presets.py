@@ -6,10 +6,17 @@ from keras_regvq.checks.arguments import refuse
 from keras_regvq.files.preset_files import check_path
 
 BUILTIN_DIRECTORY = Path(__file__).parent.parent / "presets" / "builtin"
+"""Folder of the presets that come with the package."""
 
 
 def builtin_presets():
-    """Names of the presets that come with the package."""
+    """Names of the presets that come with the package.
+
+    Example:
+        ```python
+        "regvq_scenes_64" in keras_regvq.presets.builtin_presets()  # True
+        ```
+    """
     return sorted(path.parent.name for path in BUILTIN_DIRECTORY.glob("*/config.json"))
 
 

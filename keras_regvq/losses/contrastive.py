@@ -19,6 +19,15 @@ def contrastive_loss(original, reconstructed, temperature=0.07):
 
     Returns:
         scalar, the mean over the batch.
+
+    Example:
+        ```python
+        original = keras.random.normal((2, 16, 8), seed=0)  # 16 positions an image
+        close = original + 0.1 * keras.random.normal((2, 16, 8), seed=1)
+        far = keras.random.normal((2, 16, 8), seed=2)
+        loss = keras_regvq.losses.contrastive_loss
+        float(loss(original, close)) < float(loss(original, far))  # True
+        ```
     """
     positive, negative = _log_similarities(original, reconstructed, temperature)
     return ops.mean(ops.softplus(negative - positive))
@@ -40,6 +49,15 @@ def probabilistic_contrastive_loss(original, reconstructed, weights, temperature
 
     Returns:
         scalar, the mean over the batch.
+
+    Example:
+        ```python
+        quantizer = keras_regvq.quantizers.RegularizedQuantizer(codebook_size=64, embedding_dim=8)
+        result = quantizer(keras.random.normal((2, 4, 4, 8)), training=True)
+        weights = keras.ops.reshape(result["perturbation"], (2, 16))  # 0 where nothing was sampled
+        original, reconstructed = keras.random.normal((2, 16, 32)), keras.random.normal((2, 16, 32))
+        loss = keras_regvq.losses.probabilistic_contrastive_loss(original, reconstructed, weights)
+        ```
     """
     if tuple(weights.shape) != tuple(original.shape[:2]):
         refuse("weights", f"shape {tuple(weights.shape)}", f"shape {tuple(original.shape[:2])}")

@@ -35,6 +35,13 @@ def perceptual_loss(original_features, reconstructed_features, channel_weights=N
 
     Returns:
         scalar, float32.
+
+    Example:
+        ```python
+        network = keras_regvq.models.EfficientNetLite0Features(None)  # "imagenet" for real use
+        reconstructed = keras_regvq.from_preset("regvq_scenes_64").reconstruct(images)
+        loss = keras_regvq.losses.perceptual_loss(network(images), network(reconstructed))
+        ```
     """
     distances = layer_distances(original_features, reconstructed_features, channel_weights)
     return sum(map(ops.mean, distances))

@@ -14,6 +14,12 @@ def kl_to_uniform(distribution, epsilon=1e-10):
 
     Returns:
         (...), float32.
+
+    Example:
+        ```python
+        usage = np.array([[0.25, 0.25, 0.25, 0.25], [1.0, 0.0, 0.0, 0.0]])
+        keras_regvq.losses.kl_to_uniform(usage)  # 0 and log 4
+        ```
     """
     distribution = ops.cast(distribution, "float32")
     size = distribution.shape[-1]

@@ -80,11 +80,12 @@ class CodebookUsage(CodeCounts):
         name: name of the metric.
 
     Example:
-
-        usage = keras_regvq.metrics.CodebookUsage(codebook_size=1024)
-        for images in dataset:
-            usage.update_state(tokenizer.encode(images))
-        usage.result()
+        ```python
+        tokenizer = keras_regvq.from_preset("regvq_scenes_64")
+        usage = keras_regvq.metrics.CodebookUsage(codebook_size=tokenizer.codebook_size)
+        usage.update_state(tokenizer.encode(images))
+        float(usage.result())  # 0.66
+        ```
     """
 
     def __init__(self, codebook_size, name="codebook_usage", dtype="float32"):
@@ -108,11 +109,12 @@ class CodebookPerplexity(CodeCounts):
         name: name of the metric.
 
     Example:
-
-        perplexity = keras_regvq.metrics.CodebookPerplexity(codebook_size=1024)
-        for images in dataset:
-            perplexity.update_state(tokenizer.encode(images))
-        perplexity.result()
+        ```python
+        tokenizer = keras_regvq.from_preset("regvq_scenes_64")
+        perplexity = keras_regvq.metrics.CodebookPerplexity(codebook_size=tokenizer.codebook_size)
+        perplexity.update_state(tokenizer.encode(images))
+        float(perplexity.result())  # 262.0
+        ```
     """
 
     def __init__(self, codebook_size, name="codebook_perplexity", dtype="float32"):

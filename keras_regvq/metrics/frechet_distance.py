@@ -54,14 +54,15 @@ class FrechetDistance(ImageFeatures):
             `update_state`, see there. Inside a compiled function it is refused.
 
     Example:
-
-        network = keras.applications.InceptionV3(include_top=False, pooling="avg")
-        distance = keras_regvq.metrics.FrechetDistance(lambda images: network(2 * images - 1))
-        for images in real:
-            distance.update_state(y_true=images)
-        for images in generated:
-            distance.update_state(y_pred=images)
-        distance.result()
+        ```python
+        network = keras_regvq.models.EfficientNetLite0Features(
+            weights=None, layer_names=("head",)  # random weights; "imagenet" for real use
+        )
+        distance = keras_regvq.metrics.FrechetDistance(network)
+        tokenizer = keras_regvq.from_preset("regvq_scenes_64")
+        distance.update_state(y_true=images, y_pred=tokenizer.reconstruct(images))
+        float(distance.result())  # lower is better
+        ```
     """
 
     def __init__(self, feature_extractor=None, name="frechet_distance", dtype="float32"):

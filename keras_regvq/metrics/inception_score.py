@@ -39,6 +39,14 @@ class InceptionScore(ImageFeatures):
     Raises:
         ValueError: from `result`, for less than two generated images; from `update_state`, see
             `ImageFeatures`.
+
+    Example:
+        ```python
+        logits = 3.0 * keras.random.normal((100, 10), seed=0)  # a classifier's, of 100 images
+        score = keras_regvq.metrics.InceptionScore()  # or InceptionScore(classifier), for images
+        score.update_state(y_pred=logits)
+        float(score.result())  # from 1 to 10, the number of classes
+        ```
     """
 
     def __init__(self, classifier=None, name="inception_score", dtype="float32"):

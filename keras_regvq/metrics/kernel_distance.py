@@ -61,14 +61,15 @@ class KernelDistance(ImageFeatures):
             `update_state`, see there. Inside a compiled function it is refused.
 
     Example:
-
-        network = keras.applications.MobileNetV2(include_top=False, pooling="avg")
-        distance = keras_regvq.metrics.KernelDistance(lambda images: network(2 * images - 1))
-        for images in real:
-            distance.update_state(y_true=images)
-        for images in generated:
-            distance.update_state(y_pred=images)
-        distance.result()
+        ```python
+        network = keras_regvq.models.EfficientNetLite0Features(
+            weights=None, layer_names=("head",)  # random weights; "imagenet" for real use
+        )
+        distance = keras_regvq.metrics.KernelDistance(network)
+        distance.update_state(y_true=images)  # as often as there are batches
+        distance.update_state(y_pred=255 - images)
+        float(distance.result())  # lower is better
+        ```
     """
 
     def __init__(self, feature_extractor=None, name="kernel_distance", dtype="float32"):

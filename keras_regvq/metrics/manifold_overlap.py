@@ -75,6 +75,15 @@ class ManifoldPrecision(_ManifoldOverlap):
 
     Raises:
         ValueError: from `result`, for a set of no more than `neighbours` images.
+
+    Example:
+        ```python
+        rng = np.random.default_rng(0)
+        precision = keras_regvq.metrics.ManifoldPrecision()  # takes features (B, F)
+        precision.update_state(y_true=rng.normal(size=(50, 8)))
+        precision.update_state(y_pred=0.1 * rng.normal(size=(50, 8)))  # all alike
+        float(precision.result())  # 1.0
+        ```
     """
 
     def __init__(self, feature_extractor=None, neighbours=3, name="precision", dtype="float32"):
@@ -90,6 +99,15 @@ class ManifoldRecall(_ManifoldOverlap):
     """Share of the real images that look like some generated one: the generator's variety.
 
     See `ManifoldPrecision`, with the two sets exchanged.
+
+    Example:
+        ```python
+        rng = np.random.default_rng(0)
+        recall = keras_regvq.metrics.ManifoldRecall()  # takes features (B, F)
+        recall.update_state(y_true=rng.normal(size=(50, 8)))
+        recall.update_state(y_pred=0.1 * rng.normal(size=(50, 8)))  # all alike
+        float(recall.result())  # 0.0
+        ```
     """
 
     def __init__(self, feature_extractor=None, neighbours=3, name="recall", dtype="float32"):

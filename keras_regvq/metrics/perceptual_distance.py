@@ -27,6 +27,15 @@ class PerceptualDistance(keras.metrics.Mean):
     Raises:
         ValueError: from `update_state`, for images of another rank, dtype or range, or of unequal
             shapes. In a compiled function a wrong range gives NaN instead.
+
+    Example:
+        ```python
+        network = keras_regvq.models.EfficientNetLite0Features(None)  # "imagenet" for real use
+        distance = keras_regvq.metrics.PerceptualDistance(network)
+        tokenizer = keras_regvq.from_preset("regvq_scenes_64")
+        distance.update_state(images, tokenizer.reconstruct(images))
+        float(distance.result())  # lower is better
+        ```
     """
 
     def __init__(self, feature_extractor=None, name="perceptual_distance", dtype="float32"):

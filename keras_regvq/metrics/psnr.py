@@ -39,10 +39,12 @@ class PSNR(keras.metrics.Mean):
             unequal shapes. In a compiled function a wrong range gives NaN instead.
 
     Example:
-
+        ```python
+        tokenizer = keras_regvq.from_preset("regvq_scenes_64")
         psnr = keras_regvq.metrics.PSNR()
         psnr.update_state(images, tokenizer.reconstruct(images))
-        psnr.result()
+        float(psnr.result())  # 29.3
+        ```
     """
 
     def __init__(self, max_value=1.0, name="psnr", dtype="float32"):

@@ -73,10 +73,12 @@ class SSIM(keras.metrics.Mean):
             instead.
 
     Example:
-
+        ```python
+        tokenizer = keras_regvq.from_preset("regvq_scenes_64")
         ssim = keras_regvq.metrics.SSIM()
         ssim.update_state(images, tokenizer.reconstruct(images))
-        ssim.result()
+        float(ssim.result())  # 0.90
+        ```
     """
 
     def __init__(self, max_value=1.0, name="ssim", dtype="float32"):

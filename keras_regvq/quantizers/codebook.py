@@ -21,6 +21,24 @@ class CodebookQuantizer(Quantizer):
         codebook_initializer: a Keras initializer.
         block_size: bounds the memory: scores exist for about block_size codes a position at a time,
             by working on some of the positions at once.
+
+    Example:
+        ```python
+        # The nearest code, without losses: its codes are learned from the decoder alone.
+        class NearestQuantizer(keras_regvq.quantizers.CodebookQuantizer):
+            def scores(self):
+                codes = self.codes()  # argmin |e - z|^2 = argmax 2 e.z - |z|^2
+                return 2 * keras.ops.transpose(codes), -keras.ops.sum(codes**2, axis=-1)
+
+            def choose_codes(self, features, training):
+                tokens = self.best_tokens(features[:, None])[:, 0]
+                through = features - keras.ops.stop_gradient(features)  # 0, with gradient 1
+                return {"embeddings": self.embed(tokens) + through, "tokens": tokens}
+
+        quantizer = NearestQuantizer(64, 8, "random_normal")
+        result = quantizer(keras.random.normal((2, 4, 4, 8)))
+        result["tokens"].shape  # (2, 4, 4)
+        ```
     """
 
     def __init__(

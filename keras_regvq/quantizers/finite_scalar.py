@@ -38,8 +38,12 @@ class FiniteScalarQuantizer(Quantizer):
             (7, 5, 5, 5, 5) for 4,375.
 
     Example:
-        quantizer = FiniteScalarQuantizer(levels=(8, 5, 5, 5))
-        tokens = quantizer(features)["tokens"]   # features (B, h, w, 4), tokens 0 to 999
+        ```python
+        quantizer = keras_regvq.quantizers.FiniteScalarQuantizer(levels=(8, 5, 5, 5))
+        result = quantizer(keras.random.normal((2, 4, 4, 4)))
+        result["tokens"].shape  # (2, 4, 4)
+        quantizer.codebook_size  # 1000
+        ```
     """
 
     same_width = True

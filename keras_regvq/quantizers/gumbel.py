@@ -35,6 +35,15 @@ class GumbelQuantizer(SamplingQuantizer):
         dither: length of the offsets that cosine logits see the features of length 1 moved by,
             another one at each of 4 x 4 places; 0.3 gives colours between those of the codes. The
             tokens then depend on their place, and a prior has more to learn.
+
+    Example:
+        ```python
+        quantizer = keras_regvq.quantizers.GumbelQuantizer(codebook_size=256, embedding_dim=8)
+        result = quantizer(keras.random.normal((2, 4, 4, 8)), training=True)
+        result["tokens"].shape  # (2, 4, 4)
+        kl = result["losses"]["kl"]  # a scalar, weighted
+        quantizer.temperature.assign(0.5)  # as `TemperatureSchedule` does while it trains
+        ```
     """
 
     loss_names = ("kl",)

@@ -25,6 +25,30 @@ class Quantizer(keras.layers.Layer):
         codebook_size, embedding_dim: N and d.
         loss_names: of the entries in "losses" that a call returns.
         same_width: whether features must be as wide as the codes.
+
+    Example:
+        ```python
+        # Each of d channels becomes -1 or 1: 2^d codes.
+        class SignQuantizer(keras_regvq.quantizers.Quantizer):
+            same_width = True
+
+            def __init__(self, channels, **kwargs):
+                super().__init__(2**channels, channels, **kwargs)
+
+            def codes(self):
+                bits = np.arange(self.codebook_size)[:, None] >> np.arange(self.embedding_dim) & 1
+                return keras.ops.convert_to_tensor(2 * bits - 1, "float32")
+
+            def choose_codes(self, features, training):
+                bits = keras.ops.cast(features > 0, "int32")
+                shifts = np.arange(self.embedding_dim, dtype="int32")
+                tokens = keras.ops.sum(keras.ops.left_shift(bits, shifts), axis=-1)
+                error = keras.ops.stop_gradient(self.embed(tokens) - features)
+                return {"embeddings": features + error, "tokens": tokens}
+
+        result = SignQuantizer(8)(keras.random.normal((2, 4, 4, 8)))
+        result["tokens"].shape  # (2, 4, 4)
+        ```
     """
 
     loss_names = ()

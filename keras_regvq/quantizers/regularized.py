@@ -48,9 +48,13 @@ class RegularizedQuantizer(SamplingQuantizer):
             tokens then depend on their place, and a prior has more to learn.
 
     Example:
-        quantizer = RegularizedQuantizer(codebook_size=1024, embedding_dim=256, mask_ratio=0.4)
-        result = quantizer(features, training=True)
-        result["tokens"], result["losses"]["prior"]
+        ```python
+        quantizer = keras_regvq.quantizers.RegularizedQuantizer(codebook_size=256, embedding_dim=8)
+        result = quantizer(keras.random.normal((2, 4, 4, 8)), training=True)
+        result["tokens"].shape  # (2, 4, 4)
+        prior_loss = result["losses"]["prior"]  # a scalar, weighted
+        keras.ops.sum(result["mask"], axis=(1, 2))  # 6 of each image's 16 positions were sampled
+        ```
     """
 
     loss_names = ("prior",)

@@ -29,6 +29,21 @@ class SamplingQuantizer(SavesRandomState, CodebookQuantizer):
     run draws what the uninterrupted one would have drawn. A subclass's `choose_codes` calls
     `look_up` with `gumbel_noise` while it trains, or the steps of it, and `look_up_best` at
     inference.
+
+    Example:
+        ```python
+        # Hard Gumbel-softmax at every position, and nothing that keeps the codes in use.
+        class NoLossQuantizer(keras_regvq.quantizers.SamplingQuantizer):
+            def choose_codes(self, features, training):
+                if not training:
+                    return self.look_up_best(features)
+                batch, length, _ = keras.ops.shape(features)
+                return self.look_up(features, self.gumbel_noise(batch, length))
+
+        quantizer = NoLossQuantizer(codebook_size=64, embedding_dim=8, temperature=0.5)
+        result = quantizer(keras.random.normal((2, 4, 4, 8)), training=True)
+        result["tokens"].shape  # (2, 4, 4)
+        ```
     """
 
     def __init__(

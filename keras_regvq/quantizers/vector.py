@@ -28,8 +28,12 @@ class VectorQuantizer(CodebookQuantizer):
         block_size: bounds the memory: scores exist for about block_size codes a position at a time.
 
     Example:
-        quantizer = VectorQuantizer(codebook_size=1024, embedding_dim=256)
-        tokens = quantizer(features)["tokens"]   # (B, h, w)
+        ```python
+        quantizer = keras_regvq.quantizers.VectorQuantizer(codebook_size=256, embedding_dim=8)
+        result = quantizer(keras.random.normal((2, 4, 4, 8)), training=True)
+        result["tokens"].shape  # (2, 4, 4)
+        loss = sum(result["losses"].values())  # "codebook" and "commitment"
+        ```
     """
 
     loss_names = ("codebook", "commitment")

@@ -64,8 +64,14 @@ def tokenize(
         ImportError: for `workers` without Ray, and for Parquet without pyarrow.
 
     Example:
-        tokenize("folder:photos", "regvq_scenes_64", "photo_tokens", fields=("images", "captions"))
-        train = data.load("tokens:photo_tokens", fields=("images", "captions"))
+        ```python
+        fields = ("images", "captions")
+        keras_regvq.tokenizing.tokenize(
+            "scenes", "regvq_scenes_64", "scene_tokens", num_examples=8, fields=fields
+        )
+        train = keras_regvq.data.load("tokens:scene_tokens", batch_size=4, fields=fields)
+        next(iter(train))["tokens"].shape  # (4, 16, 16)
+        ```
     """
     from keras_regvq.models import ImageTokenizer
     from keras_regvq.models.tokenizers.fingerprint import tokens_fingerprint

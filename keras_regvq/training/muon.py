@@ -28,7 +28,12 @@ class Muon(keras.optimizers.Muon):
         **kwargs: as in `keras.optimizers.Muon`, e.g. use_ema, gradient_accumulation_steps.
 
     Example:
-        trainer.compile(keras_regvq.training.Muon(0.02))
+        ```python
+        tokenizer = keras_regvq.from_preset("regvq_patch4_256")
+        trainer = keras_regvq.training.TokenizerTrainer(tokenizer)
+        trainer.compile(keras_regvq.training.Muon(0.02, use_ema=True))
+        trainer.fit(images, batch_size=4, epochs=1)
+        ```
     """
 
     def __init__(

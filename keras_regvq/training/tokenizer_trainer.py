@@ -56,10 +56,13 @@ class TokenizerTrainer(CheckedModel, SavesRandomState, TwoPlayerModel):
         seed: of those positions.
 
     Example:
-        trainer = TokenizerTrainer(tokenizer, l1_weight=2.0)
+        ```python
+        tokenizer = keras_regvq.from_preset("regvq_patch4_256")
+        trainer = keras_regvq.training.TokenizerTrainer(tokenizer, l1_weight=2.0)
         trainer.compile(optimizer=keras.optimizers.Adam(1e-3))
-        trainer.fit(images, batch_size=16, epochs=10)
+        trainer.fit(images, batch_size=4, epochs=2)
         trainer.tokenizer.save_to_preset("my_tokenizer")
+        ```
     """
 
     expected_inputs = 'images (B, H, W, 3), bare or in a dict under "images"'

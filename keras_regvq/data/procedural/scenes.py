@@ -50,6 +50,14 @@ class Scene:
             "objects": a list, far to near, of dicts with "kind", "colour", "box" (left, top,
             right, bottom of the visible part, in [0, 1]) and "visible_pixels" (at 64 pixels), and
             "unseen": whether a visible object is of a `HELD_OUT` (colour, kind).
+
+    Example:
+        ```python
+        scene = keras_regvq.data.scene(seed=11)
+        scene.caption  # "a green house and a blue tree on the grass in the daytime"
+        [thing["kind"] for thing in scene.attributes["objects"]]  # ["house", "tree"]
+        np.unique(scene.labels)  # the classes in the picture
+        ```
     """
 
     image: np.ndarray
@@ -72,6 +80,13 @@ def scene(seed, size=64, split="train"):
 
     Returns:
         A `Scene`.
+
+    Example:
+        ```python
+        scene = keras_regvq.data.scene(seed=11, size=128)
+        scene.image.shape  # (128, 128, 3)
+        colours = keras_regvq.data.SCENE_PALETTE[scene.labels]  # uint8 (128, 128, 3)
+        ```
     """
     seed, size = check_integer("seed", seed, 0), check_integer("size", size, 16)
     plan = plan_scene(seed, check_choice("split", split, SPLITS))
@@ -92,6 +107,13 @@ def scenes(count, size=64, split="train", first_seed=0):
     Returns:
         A dict: "images" uint8 (count, size, size, 3), "labels" int32 (count, size, size),
         "captions" (count,) unicode, "attributes" a list of dicts (see `Scene`).
+
+    Example:
+        ```python
+        scenes = keras_regvq.data.scenes(4, size=64, first_seed=11)
+        maps = scenes["labels"]  # int32 (4, 64, 64)
+        scenes["captions"][0]  # "a green house and a blue tree on the grass in the daytime"
+        ```
     """
     check_integer("count", count, 1)
     check_integer("first_seed", first_seed, 0)

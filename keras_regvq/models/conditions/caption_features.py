@@ -19,6 +19,14 @@ class TextFeatureCondition(Condition):
     Args:
         max_length: T.
         feature_dim: width of the features.
+
+    Example:
+        ```python
+        condition = keras_regvq.models.TextFeatureCondition(max_length=6, feature_dim=32)
+        prior = keras_regvq.models.DiffusionPrior(256, (4, 4), channels=32, condition=condition)
+        features = np.random.default_rng(0).normal(size=(2, 6, 32))  # a language model's
+        tokens = prior.generate(features, num_steps=4, seed=0)  # int32 (2, 4, 4)
+        ```
     """
 
     values_dtype = "float32"

@@ -21,6 +21,15 @@ class WordCondition(Condition):
         vocabulary_size: how many numbers there are.
         max_length: T.
         num_layers, num_heads: of the transformer.
+
+    Example:
+        ```python
+        captions = ["a yellow boat at night", "a blue car in the snow"]
+        encoder = keras_regvq.models.VocabularyEncoder.from_captions(captions)
+        condition = keras_regvq.models.WordCondition(encoder.vocabulary_size, encoder.max_length)
+        prior = keras_regvq.models.DiffusionPrior(256, (4, 4), channels=32, condition=condition)
+        tokens = prior.generate(encoder.encode(captions), num_steps=4, seed=0)  # int32 (2, 4, 4)
+        ```
     """
 
     def __init__(self, vocabulary_size, max_length, num_layers=2, num_heads=4, **kwargs):

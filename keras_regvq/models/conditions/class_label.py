@@ -10,7 +10,15 @@ from keras_regvq.models.conditions.condition import Condition
 
 @keras.saving.register_keras_serializable(package="keras_regvq")
 class ClassCondition(Condition):
-    """A class label: a prefix of one vector. Takes integers (B,) in [0, num_classes)."""
+    """A class label: a prefix of one vector. Takes integers (B,) in [0, num_classes).
+
+    Example:
+        ```python
+        condition = keras_regvq.models.ClassCondition(num_classes=10)
+        prior = keras_regvq.models.AutoregressivePrior(256, (4, 4), 1, 2, 32, condition)
+        tokens = prior.generate([3, 7], seed=0)  # int32 (2, 4, 4)
+        ```
+    """
 
     shape = ()
     prefix_length = 1

@@ -14,6 +14,27 @@ class Condition(layers.Layer):
     A subclass has `shape`, that of one example of what it takes, and once it is built
     `prefix_length`, the number of vectors that go before the image tokens. `is_aligned` says
     whether it has a vector for each image token, too.
+
+    Example:
+        ```python
+        # A vector of 8 numbers: a prefix of one vector.
+        class VectorCondition(keras_regvq.models.Condition):
+            values_dtype, shape, prefix_length = "float32", (8,), 1
+
+            def build_for(self, grid, hidden_dim):
+                self.projection = keras.layers.Dense(hidden_dim, dtype=self.dtype_policy)
+                self.projection.build((None, 8))
+                self.built = True
+
+            def check(self, values, argument="condition"):
+                return np.asarray(values, "float32")
+
+            def call(self, values):
+                return self.projection(values)[:, None], None
+
+        prior = keras_regvq.models.AutoregressivePrior(256, (4, 4), 1, 2, 32, VectorCondition())
+        tokens = prior.generate(np.ones((2, 8)), seed=0)  # int32 (2, 4, 4)
+        ```
     """
 
     values_dtype = "int32"

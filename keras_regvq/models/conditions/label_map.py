@@ -22,6 +22,14 @@ class LabelMapCondition(Condition):
         image_size: int or (H, W) of the maps; multiples of both grids.
         prefix_grid: (h, w) of the prefix; default the image tokens' grid. A coarser one makes a
             shorter sequence.
+
+    Example:
+        ```python
+        maps = keras_regvq.data.scenes(2, size=64)["labels"]  # int32 (2, 64, 64)
+        condition = keras_regvq.models.LabelMapCondition(16, image_size=64, prefix_grid=(2, 2))
+        prior = keras_regvq.models.AutoregressivePrior(256, (4, 4), 1, 2, 32, condition)
+        tokens = prior.generate(maps, seed=0)  # int32 (2, 4, 4)
+        ```
     """
 
     is_aligned = True

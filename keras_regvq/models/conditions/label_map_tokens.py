@@ -19,6 +19,18 @@ class TokenizedMapCondition(Condition):
 
     Args:
         tokenizer: a trained LabelMapTokenizer.
+
+    Example:
+        ```python
+        maps = keras_regvq.data.scenes(2, size=64)["labels"]  # int32 (2, 64, 64)
+        quantizer = keras_regvq.quantizers.VectorQuantizer(codebook_size=32, embedding_dim=16)
+        map_tokenizer = keras_regvq.models.LabelMapTokenizer(  # to be trained first
+            16, 64, quantizer, base_channels=8, channel_multipliers=(1, 1, 1, 1, 1)
+        )
+        condition = keras_regvq.models.TokenizedMapCondition(map_tokenizer)  # 4 x 4 tokens
+        prior = keras_regvq.models.AutoregressivePrior(256, (4, 4), 1, 2, 32, condition)
+        tokens = prior.generate(maps, seed=0)  # int32 (2, 4, 4)
+        ```
     """
 
     def __init__(self, tokenizer, **kwargs):

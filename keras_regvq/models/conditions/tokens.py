@@ -23,6 +23,15 @@ class TokenCondition(Condition):
     Args:
         vocabulary_size: how many condition tokens there are.
         tokenizer: a trained LabelMapTokenizer, frozen here; None for class labels.
+
+    Example:
+        ```python
+        condition = keras_regvq.models.TokenCondition(vocabulary_size=10)  # class labels
+        prior = keras_regvq.models.AutoregressivePrior(
+            256, (4, 4), 1, 2, 32, condition, position_embedding="full", activation="gelu"
+        )
+        tokens = prior.generate([3, 7], seed=0)  # int32 (2, 4, 4)
+        ```
     """
 
     is_aligned = True

@@ -54,6 +54,18 @@ class EfficientNetLite0Features(FeatureExtractor):
     Raises:
         ValueError: for a file that is not found, damaged, of another network, or holds code.
         ImportError: where a package is needed that is not installed.
+
+    Example:
+        ```python
+        network = keras_regvq.models.EfficientNetLite0Features(seed=0)  # random weights
+        *maps, head = network(images)
+        head.shape  # (4, 2, 2, 1280)
+        ```
+
+        ```python norun
+        network = keras_regvq.models.EfficientNetLite0Features("imagenet", layer_names=("head",))
+        distance = keras_regvq.metrics.FrechetDistance(network)
+        ```
     """
 
     def __init__(

@@ -47,11 +47,16 @@ class FeatureExtractor(keras.Model):
             have the wrong rank, channels or dtype.
 
     Example:
-
-        network = keras.applications.MobileNetV2(include_top=False, weights=None)
-        rescale = keras.layers.Rescaling(2.0, offset=-1.0)
-        extractor = FeatureExtractor(network, ["block_1_project", "out_relu"], rescale)
+        ```python
+        network = keras.applications.MobileNetV2((64, 64, 3), include_top=False, weights=None)
+        extractor = keras_regvq.models.FeatureExtractor(
+            network,
+            ["block_1_project", "out_relu"],
+            preprocessing=keras.layers.Rescaling(2.0, offset=-1.0),
+        )
         low, high = extractor(images)
+        low.shape  # (4, 16, 16, 24)
+        ```
     """
 
     def __init__(self, model, layer_names, preprocessing=None, name="feature_extractor"):

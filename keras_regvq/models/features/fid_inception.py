@@ -40,7 +40,15 @@ class FIDInception(keras.Model):
         ValueError: for a file that is not found, damaged, of another network, or holds code.
 
     Example:
-        distance = keras_regvq.metrics.FrechetDistance(FIDInception("inception-2015-12-05.pth"))
+        ```python
+        network = keras_regvq.models.FIDInception()  # random weights
+        network(images).shape  # (4, 2048)
+        ```
+
+        ```python norun
+        network = keras_regvq.models.FIDInception("pt_inception-2015-12-05-6726825d.pth")
+        fid = keras_regvq.metrics.FrechetDistance(network)
+        ```
     """
 
     def __init__(self, weights=None, output="pool", name="fid_inception"):

@@ -36,8 +36,18 @@ class LPIPSFeatures(FeatureExtractor):
             weights of channels, which no distance has.
 
     Example:
-        lpips = LPIPSFeatures("vgg16-397923af.pth", "lpips/weights/v0.1/vgg.pth")
-        distance = keras_regvq.metrics.PerceptualDistance(lpips)
+        ```python
+        network = keras_regvq.models.LPIPSFeatures(seed=0)  # random weights
+        distance = keras_regvq.metrics.PerceptualDistance(network)
+        distance.update_state(images[:1], 255 - images[:1])
+        ```
+
+        ```python norun
+        network = keras_regvq.models.LPIPSFeatures(
+            weights="vgg16-397923af.pth", heads="lpips/weights/v0.1/vgg.pth"
+        )
+        lpips = keras_regvq.metrics.PerceptualDistance(network)
+        ```
     """
 
     def __init__(self, weights=None, heads=None, depth=16, seed=None, name="lpips_features"):

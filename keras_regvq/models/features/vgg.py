@@ -47,9 +47,17 @@ class VGG19Features(FeatureExtractor):
         ImportError: where a file needs a package that is not installed.
 
     Example:
+        ```python
+        network = keras_regvq.models.VGG19Features(seed=0)  # random weights
+        relu1_2, relu2_2, relu3_3, relu4_3, relu5_3 = network(images[:1])
+        relu5_3.shape  # (1, 4, 4, 512)
+        ```
 
-        features = VGG19Features("vgg19-dcbb9e9d.pth")
-        relu1_2, relu2_2, relu3_3, relu4_3, relu5_3 = features(images)
+        ```python norun
+        network = keras_regvq.models.VGG19Features("imagenet")  # or "vgg19-dcbb9e9d.pth"
+        tokenizer = keras_regvq.from_preset("regvq_patch4_256")
+        trainer = keras_regvq.training.TokenizerTrainer(tokenizer, feature_extractor=network)
+        ```
     """
 
     def __init__(

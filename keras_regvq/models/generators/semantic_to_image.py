@@ -22,12 +22,16 @@ class SemanticToImage(ImageGenerator):
         ValueError: if the two do not fit each other.
 
     Example:
-        condition = LabelMapCondition(num_classes=16, image_size=64)
-        prior = AutoregressivePrior(256, tokenizer.token_grid, condition=condition)
-        model = SemanticToImage(tokenizer, prior)
+        ```python
+        data = keras_regvq.data.scenes(8, size=64)
+        tokenizer = keras_regvq.from_preset("regvq_scenes_64")  # 16 x 16 tokens below 512
+        condition = keras_regvq.models.LabelMapCondition(16, image_size=64, prefix_grid=(4, 4))
+        prior = keras_regvq.models.AutoregressivePrior(512, (16, 16), 1, 2, 32, condition)
+        model = keras_regvq.models.SemanticToImage(tokenizer, prior)
         model.compile()
-        model.fit(keras_regvq.data.load("scenes", fields=("images", "labels")), epochs=10)
-        images = model.generate(label_maps, top_p=0.95, seed=0)
+        model.fit({"images": data["images"], "labels": data["labels"]}, batch_size=4, epochs=1)
+        generated = model.generate(data["labels"][:2], top_p=0.95, seed=0)  # (2, 64, 64, 3)
+        ```
     """
 
     condition_field = "labels"

@@ -35,14 +35,19 @@ class TextToImage(ImageGenerator):
         ValueError: if they do not fit each other.
 
     Example:
-        encoder = VocabularyEncoder.from_captions(captions)
-        prior = DiffusionPrior(
-            512, tokenizer.token_grid, condition=encoder.condition(), condition_dropout=0.1
+        ```python
+        data = keras_regvq.data.scenes(8, size=64)
+        tokenizer = keras_regvq.from_preset("regvq_scenes_64")  # 16 x 16 tokens below 512
+        encoder = keras_regvq.models.VocabularyEncoder.from_captions(data["captions"])
+        condition = encoder.condition()
+        prior = keras_regvq.models.DiffusionPrior(
+            512, (16, 16), channels=32, num_res_blocks=1, condition=condition
         )
-        model = TextToImage(tokenizer, prior, encoder)
+        model = keras_regvq.models.TextToImage(tokenizer, prior, encoder)
         model.compile()
-        model.fit(keras_regvq.data.load("scenes", fields=("images", "captions")), epochs=10)
-        images = model.generate(["a red boat at night"], guidance_scale=2.0, seed=0)
+        model.fit({"images": data["images"], "captions": data["captions"]}, batch_size=4)
+        generated = model.generate(data["captions"][:2], num_steps=4, seed=0)  # (2, 64, 64, 3)
+        ```
     """
 
     condition_field = "captions"

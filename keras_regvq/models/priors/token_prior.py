@@ -28,6 +28,34 @@ class TokenPrior(TrainsPrior, SavesRandomState, PresetModel):
         condition_dropout: share of the examples whose condition is dropped while training.
         seed: of the random choices while training.
         dtype: policy of the network; default the global policy.
+
+    Example:
+        ```python
+        # Each token is drawn by its frequency, whatever the others are.
+        class Unigram(keras_regvq.models.TokenPrior):
+            def __init__(self, codebook_size, grid, **kwargs):
+                super().__init__(codebook_size, grid, **kwargs)
+                self.logits = self.add_weight((codebook_size,), "zeros", name="logits")
+                self.create_condition(1)
+                self.create_trackers(())
+                self.built = True
+
+            def call(self, inputs, training=False):
+                return keras.ops.log_softmax(self.logits)
+
+            def token_losses(self, inputs, outputs):
+                return {"loss": -keras.ops.mean(keras.ops.take(outputs, inputs["tokens"]))}
+
+            def generate(self, num_samples=1, seed=None):
+                chances = keras.ops.convert_to_numpy(keras.ops.softmax(self.logits))
+                shape = (num_samples, *self.grid)
+                return np.random.default_rng(seed).choice(self.codebook_size, shape, p=chances)
+
+        prior = Unigram(256, (4, 4))
+        prior.compile(keras.optimizers.Adam(0.1))
+        prior.fit({"tokens": np.zeros((8, 4, 4), "int32")}, batch_size=4)
+        tokens = prior.generate(num_samples=2, seed=0)  # (2, 4, 4)
+        ```
     """
 
     def __init__(
@@ -190,12 +218,14 @@ class TokenPrior(TrainsPrior, SavesRandomState, PresetModel):
             ValueError: for what is no such mesh.
 
         Example:
-            mesh = keras.distribution.DeviceMesh((1, 4), ("batch", "model"))
-            layout = AutoregressivePrior.get_layout_map(mesh)
+            ```python norun
+            mesh = keras.distribution.DeviceMesh((1, 4), ("batch", "model"))  # 4 devices
+            layout = keras_regvq.models.AutoregressivePrior.get_layout_map(mesh)
             keras.distribution.set_distribution(
                 keras.distribution.ModelParallel(layout_map=layout, batch_dim_name="batch")
             )
-            prior = AutoregressivePrior(...)  # after set_distribution
+            prior = keras_regvq.models.AutoregressivePrior(512, (16, 16))  # afterwards
+            ```
         """
         return prior_layout_map(device_mesh, model_parallel_dim_name, data_parallel_dim_name)
 

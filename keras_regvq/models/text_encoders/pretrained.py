@@ -30,8 +30,11 @@ class PretrainedTextEncoder(TextEncoder):
         cache_size: captions whose features are kept in memory, in float16.
 
     Example:
-        encoder = PretrainedTextEncoder("bert_tiny_en_uncased", max_length=32)
-        prior = DiffusionPrior(512, (16, 16), condition=encoder.condition())
+        ```python norun
+        encoder = keras_regvq.models.PretrainedTextEncoder("bert_tiny_en_uncased", max_length=32)
+        features = encoder.encode(["a blue car on a snowy field"])  # (1, 32, 128)
+        prior = keras_regvq.models.DiffusionPrior(512, (16, 16), condition=encoder.condition())
+        ```
     """
 
     def __init__(self, preset, max_length=64, cache_size=100_000):

@@ -13,6 +13,27 @@ class TextEncoder:
 
     Attributes:
         max_length: T, positions; what is longer is cut off, with a warning.
+
+    Example:
+        ```python
+        # Captions as the numbers of their ASCII characters.
+        class CharacterEncoder(keras_regvq.models.TextEncoder):
+            def __init__(self, max_length):
+                self.max_length = max_length
+
+            def encode(self, texts):
+                rows = [list(text.encode("ascii"))[: self.max_length] for text in texts]
+                return np.array([row + [0] * (self.max_length - len(row)) for row in rows], "int32")
+
+            def condition(self, **options):
+                return keras_regvq.models.WordCondition(128, self.max_length, **options)
+
+        encoder = CharacterEncoder(max_length=32)
+        prior = keras_regvq.models.DiffusionPrior(
+            256, (4, 4), channels=32, condition=encoder.condition(num_layers=1)
+        )
+        tokens = prior.generate(encoder.encode(["a boat"]), num_steps=4, seed=0)  # (1, 4, 4)
+        ```
     """
 
     max_length = None

@@ -23,8 +23,14 @@ class VocabularyEncoder(TextEncoder):
         max_length: T, words and the end.
 
     Example:
-        encoder = VocabularyEncoder.from_captions(captions)
-        prior = DiffusionPrior(512, (16, 16), condition=encoder.condition())
+        ```python
+        captions = keras_regvq.data.scenes(8, size=64)["captions"]
+        encoder = keras_regvq.models.VocabularyEncoder.from_captions(captions)
+        encoder.encode(captions).shape  # (8, 25)
+        prior = keras_regvq.models.DiffusionPrior(
+            256, (4, 4), channels=32, condition=encoder.condition(num_layers=1)
+        )
+        ```
     """
 
     def __init__(self, words, max_length):

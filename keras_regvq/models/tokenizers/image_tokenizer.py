@@ -26,8 +26,9 @@ from keras_regvq.quantizers import Quantizer
 class ImageTokenizer(PresetBackbone):
     """Encoder, quantizer and decoder with VQ-GAN's topology.
 
-    The defaults are the paper's size: 256-pixel images to 16 x 16 tokens (f16). Any image whose
-    height and width are multiples of `downsampling_factor` will do, not only `image_size`.
+    Esser et al., "Taming Transformers for High-Resolution Image Synthesis" (2021). The defaults are
+    the paper's size: 256-pixel images to 16 x 16 tokens (f16). Any image whose height and width are
+    multiples of `downsampling_factor` will do, not only `image_size`.
 
     As a layer, `tokenizer(images)` maps images (B, H, W, 3), uint8 or float in [0, 1], to a dict of
     "images" in [0, 1] and "tokens" int32 (B, h, w). Train it with
@@ -45,24 +46,24 @@ class ImageTokenizer(PresetBackbone):
         latent_channels: channels between the encoder and decoder and the quantizer's 1x1
             convolutions.
         dropout: rate inside the residual blocks.
-        middle_attention: whether attention works at the lowest resolution, between encoder and
-            decoder, too.
+        middle_attention: whether attention works at the lowest resolution, too.
         norm_groups: groups of channels that are normalized together, 32 in VQ-GAN; where they do
             not divide the channels, the greatest common divisor.
         image_channels: 3 for RGB, 1 for grey, 4 for RGB and opacity.
-        patch_size: side of the patches that the first level works on, 1 in VQ-GAN. Where time is
-            short, a network that is wide at a quarter of the resolution learns more than a narrow
-            one at all of it (benchmarks/time_to_quality.py).
+        patch_size: side of the patches that the first level works on, 1 in VQ-GAN. A network that
+            is wide at a quarter of the resolution learns faster (benchmarks/time_to_quality.py).
         dtype: policy of encoder and decoder, e.g. "bfloat16"; default the global policy. The
             quantizer and the last convolution stay float32.
 
     Example:
-        quantizer = keras_regvq.quantizers.RegularizedQuantizer(1024, 256)
-        tokenizer = ImageTokenizer(256, quantizer)
-        tokens = tokenizer.encode(images)      # uint8 or float in [0, 1], (B, 256, 256, 3)
-        images = tokenizer.decode(tokens)      # float32 in [0, 1]
-
-    Reference: Esser et al., "Taming Transformers for High-Resolution Image Synthesis" (2021).
+        ```python
+        quantizer = keras_regvq.quantizers.RegularizedQuantizer(codebook_size=256, embedding_dim=16)
+        tokenizer = keras_regvq.models.ImageTokenizer(
+            64, quantizer, base_channels=16, channel_multipliers=(1, 1, 2), num_res_blocks=1
+        )
+        tokens = tokenizer.encode(images)  # int32 (4, 16, 16)
+        decoded = tokenizer.decode(tokens)  # float32 (4, 64, 64, 3)
+        ```
     """
 
     def __init__(

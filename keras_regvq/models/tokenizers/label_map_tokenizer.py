@@ -33,14 +33,18 @@ class LabelMapTokenizer(CheckedModel, PresetModel):
         num_classes: labels are 0 to num_classes - 1.
         image_size: int or (H, W) of the maps, multiples of the downsampling factor.
         quantizer: a `keras_regvq.quantizers.Quantizer`.
-        base_channels, channel_multipliers, num_res_blocks, latent_channels,
-            attention_resolutions, dtype: as in `ImageTokenizer`.
+        base_channels, channel_multipliers, num_res_blocks, latent_channels: as in
+            `ImageTokenizer`, and so are `attention_resolutions` and `dtype`.
 
     Example:
-        tokenizer = LabelMapTokenizer(16, 64, VectorQuantizer(64, 32))
+        ```python
+        maps = keras_regvq.data.scenes(8, size=64)["labels"]  # int32 (8, 64, 64)
+        quantizer = keras_regvq.quantizers.VectorQuantizer(codebook_size=64, embedding_dim=32)
+        tokenizer = keras_regvq.models.LabelMapTokenizer(16, 64, quantizer, base_channels=8)
         tokenizer.compile(keras.optimizers.Adam(1e-3))
-        tokenizer.fit(label_maps, batch_size=16, epochs=5)
-        tokens = tokenizer.encode(label_maps)
+        tokenizer.fit(maps, batch_size=4, epochs=1)
+        tokens = tokenizer.encode(maps)  # int32 (8, 16, 16)
+        ```
     """
 
     expected_inputs = 'label maps, integers (B, H, W), bare or in a dict under "labels"'

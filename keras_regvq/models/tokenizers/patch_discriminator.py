@@ -24,6 +24,16 @@ class PatchDiscriminator(keras.Model):
         num_layers: convolutions with stride 2.
         dtype: policy; the last convolution stays float32.
         image_channels: those of the images, 1, 3 or 4.
+
+    Example:
+        ```python
+        discriminator = keras_regvq.models.PatchDiscriminator(base_channels=16, num_layers=2)
+        discriminator(images).shape  # (4, 14, 14, 1)
+        tokenizer = keras_regvq.from_preset("regvq_patch4_256")
+        trainer = keras_regvq.training.TokenizerTrainer(tokenizer, discriminator)
+        trainer.compile(keras_regvq.training.Muon(0.02), keras.optimizers.Adam(1e-4))
+        trainer.fit(images, batch_size=4, epochs=1)
+        ```
     """
 
     def __init__(

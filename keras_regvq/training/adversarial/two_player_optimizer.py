@@ -14,6 +14,19 @@ class TwoPlayerOptimizer(keras.optimizers.Optimizer):
         generator_optimizer: a keras Optimizer.
         discriminator_optimizer: another instance.
         discriminator_variables: the variables that the second one updates.
+
+    Example:
+        ```python
+        tokenizer = keras_regvq.from_preset("regvq_patch4_256")
+        discriminator = keras_regvq.models.PatchDiscriminator(base_channels=16)
+        optimizer = keras_regvq.training.TwoPlayerOptimizer(
+            keras.optimizers.Adam(1e-3),
+            keras.optimizers.Adam(1e-4),
+            discriminator.trainable_variables,
+        )
+        optimizer.build(tokenizer.trainable_variables + discriminator.trainable_variables)
+        optimizer.learning_rate = 5e-4  # both players'
+        ```
     """
 
     def __init__(

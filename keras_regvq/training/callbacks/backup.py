@@ -47,11 +47,16 @@ class Backup(keras.callbacks.Callback):
         start: a file that `finish` has left: the run goes on from there unless a backup is newer.
 
     Example:
-        backup = Backup("runs/mine/backup", log="runs/mine/log.csv")
-        images = keras_regvq.data.load("scenes", from_step=backup.epoch * 100)
-        trainer.fit(images, steps_per_epoch=100, epochs=20, callbacks=[backup])
-        trainer.tokenizer.save_to_preset("runs/mine/preset")
+        ```python
+        trainer = keras_regvq.training.TokenizerTrainer(keras_regvq.from_preset("regvq_patch4_256"))
+        trainer.compile("adam")
+        backup = keras_regvq.training.Backup("run/backup", log="run/log.csv")
+        step = 2 * backup.epoch  # 0, or where a killed run stopped
+        data = keras_regvq.data.load("scenes", batch_size=2, num_examples=4, from_step=step)
+        trainer.fit(data, steps_per_epoch=2, epochs=2, callbacks=[backup])
+        trainer.tokenizer.save_to_preset("run/preset")
         backup.finish()
+        ```
     """
 
     def __init__(self, directory, log=None, run="", start=None):

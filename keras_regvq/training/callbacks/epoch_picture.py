@@ -23,6 +23,18 @@ class EpochPicture(keras.callbacks.Callback):
         name: start of the file names, and TensorBoard's tag.
         every: epochs between pictures.
         log_dir: also write TensorBoard events there; needs the package tensorboard.
+
+    Example:
+        ```python
+        # What each code stands for, every epoch.
+        class CodesPicture(keras_regvq.training.callbacks.EpochPicture):
+            def picture(self):
+                return keras_regvq.pictures.codebook_picture(self.tokenizer)
+
+        trainer = keras_regvq.training.TokenizerTrainer(keras_regvq.from_preset("regvq_patch4_256"))
+        trainer.compile("adam")
+        trainer.fit(images, callbacks=[CodesPicture("pictures", "codes")])  # codes_0001.png
+        ```
     """
 
     def __init__(self, directory, name, every=1, log_dir=None):
@@ -68,6 +80,14 @@ class ReconstructionGrid(EpochPicture):
     Args:
         images: (B, H, W, 3), uint8 or float in [0, 1].
         directory, every, log_dir: as in `EpochPicture`.
+
+    Example:
+        ```python
+        trainer = keras_regvq.training.TokenizerTrainer(keras_regvq.from_preset("regvq_patch4_256"))
+        trainer.compile("adam")
+        grid = keras_regvq.training.ReconstructionGrid(images, "pictures")
+        trainer.fit(images, epochs=1, callbacks=[grid])  # pictures/reconstructions_0001.png
+        ```
     """
 
     def __init__(self, images, directory, every=1, log_dir=None):
@@ -84,6 +104,14 @@ class CodebookHistogram(EpochPicture):
     Args:
         images: (B, H, W, 3), uint8 or float in [0, 1].
         directory, every, log_dir: as in `EpochPicture`.
+
+    Example:
+        ```python
+        trainer = keras_regvq.training.TokenizerTrainer(keras_regvq.from_preset("regvq_patch4_256"))
+        trainer.compile("adam")
+        histogram = keras_regvq.training.CodebookHistogram(images, "pictures")
+        trainer.fit(images, epochs=1, callbacks=[histogram])  # pictures/codebook_0001.png
+        ```
     """
 
     def __init__(self, images, directory, every=1, log_dir=None):

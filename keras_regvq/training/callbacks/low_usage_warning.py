@@ -13,6 +13,14 @@ class LowUsageWarning(keras.callbacks.Callback):
     Args:
         threshold: smallest usage, in [0, 1], that passes in silence.
         patience: epochs before it looks.
+
+    Example:
+        ```python
+        trainer = keras_regvq.training.TokenizerTrainer(keras_regvq.from_preset("regvq_patch4_256"))
+        trainer.compile("adam")
+        warning = keras_regvq.training.LowUsageWarning(threshold=0.2)
+        trainer.fit(images, epochs=2, callbacks=[warning])
+        ```
     """
 
     def __init__(self, threshold=0.5, patience=1):

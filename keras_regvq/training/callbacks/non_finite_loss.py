@@ -12,7 +12,18 @@ from keras_regvq.checks.arguments import check_positive_integer
 
 
 class NonFiniteLossError(RuntimeError):
-    """Raised by `NonFiniteLoss`: training became NaN or infinite."""
+    """Raised by `NonFiniteLoss`: training became NaN or infinite.
+
+    Example:
+        ```python
+        trainer = keras_regvq.training.TokenizerTrainer(keras_regvq.from_preset("regvq_patch4_256"))
+        trainer.compile(keras.optimizers.SGD(1e30))
+        try:
+            trainer.fit(images, epochs=5, callbacks=[keras_regvq.training.NonFiniteLoss()])
+        except keras_regvq.training.NonFiniteLossError as error:
+            print(error)  # names the losses or weights, the epoch and the step
+        ```
+    """
 
 
 class NonFiniteLoss(keras.callbacks.Callback):
@@ -35,6 +46,14 @@ class NonFiniteLoss(keras.callbacks.Callback):
     Raises:
         NonFiniteLossError: a RuntimeError, from `fit`. It names the losses or the weights, the
             epoch and the step.
+
+    Example:
+        ```python
+        trainer = keras_regvq.training.TokenizerTrainer(keras_regvq.from_preset("regvq_patch4_256"))
+        trainer.compile("adam")
+        watch = keras_regvq.training.NonFiniteLoss()
+        trainer.fit(images, epochs=2, callbacks=[watch])
+        ```
     """
 
     # Keras may then call `on_train_batch_end` from a thread, while the device works on. What that

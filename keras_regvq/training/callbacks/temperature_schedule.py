@@ -18,8 +18,16 @@ class TemperatureSchedule(keras.callbacks.Callback):
         every: steps between settings.
 
     Example:
-        # Gumbel-VQ: from 1 to 1/16 in 20,000 steps
-        TemperatureSchedule(lambda step: max(1 / 16, 2.0 ** (-step / 5000)))
+        ```python
+        quantizer = keras_regvq.quantizers.GumbelQuantizer(codebook_size=256, embedding_dim=16)
+        tokenizer = keras_regvq.from_preset("regvq_patch4_256", quantizer=quantizer)
+        trainer = keras_regvq.training.TokenizerTrainer(tokenizer)
+        trainer.compile("adam")
+        annealing = keras_regvq.training.TemperatureSchedule(
+            lambda step: max(1 / 16, 2.0 ** (-step / 5000))  # from 1 to 1/16 in 20,000 steps
+        )
+        trainer.fit(images, epochs=1, callbacks=[annealing])
+        ```
     """
 
     def __init__(self, schedule, every=100):

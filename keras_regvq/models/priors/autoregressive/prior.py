@@ -45,11 +45,16 @@ class AutoregressivePrior(TokenPrior):
         activation: "gelu_tanh" (GPT-2's) or "gelu" (with the error function).
 
     Example:
-        condition = LabelMapCondition(num_classes=16, image_size=64)
-        prior = AutoregressivePrior(256, (16, 16), 6, 8, 256, condition, condition_dropout=0.1)
+        ```python
+        tokens, labels = np.random.default_rng(0).integers(256, size=(8, 4, 4)), np.arange(8)
+        condition = keras_regvq.models.ClassCondition(num_classes=8)
+        prior = keras_regvq.models.AutoregressivePrior(
+            256, (4, 4), 2, 4, 64, condition, condition_dropout=0.1
+        )
         prior.compile()
-        prior.fit({"tokens": tokens, "condition": label_maps}, batch_size=16, epochs=10)
-        tokens = prior.generate(label_maps[:4], guidance_scale=1.5, seed=0)
+        prior.fit({"tokens": tokens, "condition": labels}, batch_size=4, epochs=1)
+        sampled = prior.generate(labels[:2], guidance_scale=1.5, seed=0)  # int32 (2, 4, 4)
+        ```
     """
 
     def __init__(

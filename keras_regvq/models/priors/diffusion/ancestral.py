@@ -14,6 +14,14 @@ class AncestralSampler(Sampler):
 
     Gu et al., "Vector Quantized Diffusion Model for Text-to-Image Synthesis" (2022), with their
     skipped steps: S of the chain's T steps, spread evenly.
+
+    Example:
+        ```python
+        generator = keras_regvq.from_preset("text_scenes_64")
+        sampler = keras_regvq.models.AncestralSampler()  # as sampler="ancestral"
+        prompt = "a white lighthouse at sunset"
+        generated = generator.generate(prompt, sampler=sampler, num_steps=4)  # (1, 64, 64, 3)
+        ```
     """
 
     process = "discrete"

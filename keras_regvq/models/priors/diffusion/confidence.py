@@ -15,6 +15,14 @@ class ConfidenceSampler(Sampler):
     The others are masked again, fewer in each step by a cosine. Confidence is the token's
     log-probability plus Gumbel noise that falls to zero over the steps. Chang et al., "MaskGIT:
     Masked Generative Image Transformer" (2022).
+
+    Example:
+        ```python
+        generator = keras_regvq.from_preset("text_scenes_64")
+        sampler = keras_regvq.models.ConfidenceSampler()  # as sampler="confidence"
+        prompt = "a white lighthouse at sunset"
+        generated = generator.generate(prompt, sampler=sampler, num_steps=4)  # (1, 64, 64, 3)
+        ```
     """
 
     process = "discrete"

@@ -18,6 +18,16 @@ class DDIMSampler(LinearSampler):
 
     Raises:
         ValueError: for eta outside [0, 1].
+
+    Example:
+        ```python
+        prior = keras_regvq.models.DiffusionPrior(
+            256, (4, 4), process="gaussian", embedding_dim=8, channels=32
+        )
+        prior.set_codebook(np.random.default_rng(0).normal(size=(256, 8)))  # the tokenizer's
+        sampler = keras_regvq.models.DDIMSampler(eta=0.5)
+        tokens = prior.generate(num_samples=2, sampler=sampler, num_steps=4, seed=0)  # (2, 4, 4)
+        ```
     """
 
     eta: float = 0.0

@@ -30,6 +30,13 @@ class DiscreteProcess(Process):
 
     Raises:
         ValueError: for an argument that does not fit.
+
+    Example:
+        ```python
+        process = keras_regvq.models.DiscreteProcess(replace_share=0.0)  # masks alone
+        prior = keras_regvq.models.DiffusionPrior(256, (4, 4), process, channels=32)
+        tokens = prior.generate(num_samples=2, num_steps=4, seed=0)  # int32 (2, 4, 4)
+        ```
     """
 
     kind = "discrete"

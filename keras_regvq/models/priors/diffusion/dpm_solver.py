@@ -10,7 +10,18 @@ from keras_regvq.models.priors.diffusion.linear_sampler import LinearSampler
 
 @dataclasses.dataclass(frozen=True)
 class DPMSolverSampler(LinearSampler):
-    """DPM-Solver++(2M) of Lu et al., "DPM-Solver++" (2022), algorithm 2."""
+    """DPM-Solver++(2M) of Lu et al., "DPM-Solver++" (2022), algorithm 2.
+
+    Example:
+        ```python
+        prior = keras_regvq.models.DiffusionPrior(
+            256, (4, 4), process="gaussian", embedding_dim=8, channels=32
+        )
+        prior.set_codebook(np.random.default_rng(0).normal(size=(256, 8)))  # the tokenizer's
+        sampler = keras_regvq.models.DPMSolverSampler()  # as sampler="dpm_solver++", the default
+        tokens = prior.generate(num_samples=2, sampler=sampler, num_steps=4, seed=0)  # (2, 4, 4)
+        ```
+    """
 
     def table(self, times):
         return dpm_solver_table(times)

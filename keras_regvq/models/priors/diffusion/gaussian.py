@@ -28,6 +28,14 @@ class GaussianProcess(Process):
 
     Raises:
         ValueError: for an embedding_dim that is no positive integer.
+
+    Example:
+        ```python
+        process = keras_regvq.models.GaussianProcess(embedding_dim=8)
+        prior = keras_regvq.models.DiffusionPrior(256, (4, 4), process, channels=32)
+        prior.set_codebook(np.random.default_rng(0).normal(size=(256, 8)))  # the tokenizer's
+        tokens = prior.generate(num_samples=2, num_steps=4, seed=0)  # int32 (2, 4, 4)
+        ```
     """
 
     kind = "gaussian"

@@ -43,11 +43,16 @@ class DiffusionPrior(TokenPrior):
         seed: of the noise while training.
 
     Example:
-        condition = ClassCondition(num_classes=10)
-        prior = DiffusionPrior(256, (16, 16), condition=condition, condition_dropout=0.1)
+        ```python
+        tokens, labels = np.random.default_rng(0).integers(256, size=(8, 4, 4)), np.arange(8)
+        condition = keras_regvq.models.ClassCondition(num_classes=8)
+        prior = keras_regvq.models.DiffusionPrior(
+            256, (4, 4), channels=32, num_res_blocks=1, condition=condition, condition_dropout=0.1
+        )
         prior.compile(keras.optimizers.AdamW(5e-4, use_ema=True, ema_momentum=0.999))
-        prior.fit({"tokens": tokens, "condition": classes}, batch_size=16, epochs=10)
-        tokens = prior.generate(classes[:4], num_steps=25, guidance_scale=2.0, seed=0)
+        prior.fit({"tokens": tokens, "condition": labels}, batch_size=4, epochs=1)
+        sampled = prior.generate(labels[:2], num_steps=4, guidance_scale=2.0, seed=0)  # (2, 4, 4)
+        ```
     """
 
     def __init__(

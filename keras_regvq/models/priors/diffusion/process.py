@@ -17,6 +17,20 @@ class Process(layers.Layer):
 
     A subclass has a `kind`, its name; `samplers`, a dict of `Sampler` classes by name, the default
     first; and `logged`, the names of the losses besides "loss".
+
+    Example:
+        ```python
+        # Trains more often on tokens with much noise.
+        class NoisierProcess(keras_regvq.models.DiscreteProcess):
+            def corrupt(self, tokens, times, seed):
+                return super().corrupt(tokens, keras.ops.sqrt(times), seed)
+
+        prior = keras_regvq.models.DiffusionPrior(
+            256, (4, 4), NoisierProcess(), channels=32, num_res_blocks=1
+        )
+        prior.compile()
+        prior.fit({"tokens": np.zeros((8, 4, 4), "int32")}, batch_size=4)
+        ```
     """
 
     kind = None

@@ -6,6 +6,26 @@ class Sampler:
 
     All that depends on random numbers, on the number of steps and on the times is made as arrays
     before the compiled loop; within it `step` goes from one noise level to the next.
+
+    Example:
+        ```python
+        import dataclasses
+
+        # Takes every token that the network predicts for masks alone.
+        @dataclasses.dataclass(frozen=True)
+        class AtOnce(keras_regvq.models.Sampler):
+            process = "discrete"
+
+            def arrays(self, process, mask, num_steps, rng):
+                start = np.full(mask.shape, process.codebook_size, "int32")  # N is the mask
+                return start, {"times": np.ones((len(mask), num_steps), "float32")}
+
+            def step(self, process, now, noised, prediction, clean, previous):
+                return clean
+
+        prior = keras_regvq.models.DiffusionPrior(256, (4, 4), channels=32)
+        tokens = prior.generate(num_samples=2, sampler=AtOnce(), num_steps=1)  # int32 (2, 4, 4)
+        ```
     """
 
     process = None  # the `kind` of the processes that it samples
