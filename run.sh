@@ -2,8 +2,10 @@
 # Sets up .venv on first use, then does one thing in it:
 #   bash run.sh quickstart        train a Reg-VQ tokenizer on procedural scenes (one backend)
 #   bash run.sh tests [ARGS]      lint, then the test suite on tensorflow, jax and torch in turn
+#   bash run.sh docs              the documentation site, into site/
 # KERAS_BACKEND picks the quickstart's backend (default tensorflow); ARGS go to pytest. What no backend
 # computes is tested on one of them, taking turns by the day (tests/conftest.py); --all: on all three.
+# BACKENDS="jax torch" leaves the others out.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 task=${1:-}
@@ -47,16 +49,21 @@ tests)
     TEST_DAY=$((10#$(date +%j)))
     export TEST_DAY
     number=0
-    for backend in tensorflow jax torch; do
+    read -ra backends <<< "${BACKENDS:-tensorflow jax torch}"
+    for backend in "${backends[@]}"; do
         number=$((number + 1))
-        echo "== $backend ($number of 3)"
+        echo "== $backend ($number of ${#backends[@]})"
         KERAS_BACKEND=$backend .venv/bin/python -m pytest -q -n 2 --dist loadfile \
             --no-loadscope-reorder "$@" || failed=1
     done
     exit $failed
     ;;
+docs)
+    setup docs
+    .venv/bin/python docs/build.py "$@"
+    ;;
 *)
-    sed -n '2,6s/^# \{0,1\}//p' "$0"
+    sed -n '2,8s/^# \{0,1\}//p' "$0"
     exit 2
     ;;
 esac

@@ -21,6 +21,7 @@ PAGES = sorted(
 PAGES_WITH_CODE = (
     *("README.md", "guides/presets.md"),
     *("guides/your_own_images.md", "guides/many_machines.md"),
+    *("guides/coming_from.md", "guides/when_it_goes_wrong.md"),
 )
 
 
@@ -102,6 +103,11 @@ def test_the_code_on_ones_own_images_runs(in_a_folder_of_its_own):
 def test_the_code_on_many_machines_runs(in_a_folder_of_its_own):
     names = run_code("guides/many_machines.md")
     assert names["replicas"] == 1 and int(names["trainer"].optimizer.iterations) == 2
+
+
+@pytest.mark.parametrize("page", ["guides/coming_from.md", "guides/when_it_goes_wrong.md"])
+def test_the_code_of_other_pages_runs(page, in_a_folder_of_its_own):
+    assert run_code(page)
 
 
 def test_every_page_with_code_is_run():
