@@ -36,6 +36,11 @@ QUANTIZERS = {  # a class of keras_regvq.quantizers, and its arguments
         )
         for scope, estimator in itertools.product(("image", "batch"), ("hard", "soft"))
     },
+    "SimVQ": ("SimVQQuantizer", CODEBOOK),
+    "VQ, rotation trick": ("VectorQuantizer", {**CODEBOOK, "rotation_trick": True}),
+    "IBQ": ("IndexBackpropagationQuantizer", CODEBOOK),
+    "LFQ": ("LookupFreeQuantizer", {"bits": 8}),
+    "BSQ": ("LookupFreeQuantizer", {"bits": 8, "spherical": True}),
     # What its paper advises for 256 codes: 240.
     "FSQ": ("FiniteScalarQuantizer", {"levels": (8, 6, 5)}),
 }

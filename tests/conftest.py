@@ -40,7 +40,7 @@ ONE_BACKEND = (
     "tests/models/test_global_settings.py",
     "tests/models/text_encoders/",
     "tests/models/tokenizers/test_export.py",
-    "tests/models/tokenizers/test_finite_scalar_tokenizer.py",
+    "tests/models/tokenizers/test_other_quantizers.py",
     "tests/models/tokenizers/test_image_channels.py",
     "tests/presets/",
     "tests/recipes/",

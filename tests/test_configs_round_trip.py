@@ -81,6 +81,11 @@ MADE = {
     "PatchDiscriminator": lambda: models.PatchDiscriminator(4, 1, image_channels=1),
     "PerceptualDistance": lambda: metrics.PerceptualDistance(name="p"),
     "PretrainedTextEncoder": lambda: models.PretrainedTextEncoder("bert_tiny_en_uncased", 8, 9),
+    "IndexBackpropagationQuantizer": lambda: quantizers.IndexBackpropagationQuantizer(
+        12, 6, 0.5, 0.1, 2.0, 0.02, block_size=64
+    ),
+    "LookupFreeQuantizer": lambda: quantizers.LookupFreeQuantizer(6, True, 0.2, 2.0, 0.5, 0.02),
+    "SimVQQuantizer": lambda: quantizers.SimVQQuantizer(12, 6, normalize=True),
     "RegularizedQuantizer": lambda: quantizers.RegularizedQuantizer(
         12, 6, 0.3, 2.0, 0.1, "image", "hard", seed=3, block_size=64
     ),

@@ -126,11 +126,15 @@ class Quantizer(keras.layers.Layer):
 
     def embed(self, tokens):
         """Codes (..., d) of tokens, integers (...) in [0, N); of arrays and lists (B, h, w)."""
+        return ops.take(self.codes(), self.checked_tokens(tokens), axis=0)
+
+    def checked_tokens(self, tokens):
+        """What `embed` was given, an array or a tensor, if they are tokens: else a ValueError."""
         if not hasattr(tokens, "shape") or isinstance(tokens, np.ndarray):
             tokens = check_tokens("tokens", tokens, self.codebook_size)
         if not keras.backend.is_int_dtype(keras.backend.standardize_dtype(tokens.dtype)):
             refuse("tokens", describe(tokens), "integers")
-        return ops.take(self.codes(), tokens, axis=0)
+        return tokens
 
     def flatten_grid(self, features):
         """(B, h, w, C) -> the rows, float32 (B, h * w, C), and (B, h, w)."""

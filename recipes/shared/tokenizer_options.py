@@ -24,10 +24,15 @@ def add_tokenizer_options(parser):
 
     quantizer = parser.add_argument_group("quantizer (unused with --preset)")
     option(quantizer, "--quantizer", "regvq", "method",
-           choices=("regvq", "vqgan", "gumbelvq", "fsq"))  # fmt: skip
-    option(quantizer, "--codebook-size", 256, "codes (fsq: the product of --levels)")
-    option(quantizer, "--embedding-dim", 16, "width of a code (fsq: the number of --levels)")
+           choices=("regvq", "vqgan", "gumbelvq", "fsq", "simvq", "lfq", "bsq", "ibq"))  # fmt: skip
+    option(quantizer, "--codebook-size", 256,
+           "codes (fsq: the product of --levels; lfq, bsq: 2 to the power of --bits)")  # fmt: skip
+    option(quantizer, "--embedding-dim", 16,
+           "width of a code (fsq: the number of --levels; lfq, bsq: --bits)")  # fmt: skip
     option(quantizer, "--levels", [8, 5, 5, 5], "fsq: levels of each channel", nargs="+", type=int)
+    option(quantizer, "--bits", 8, "lfq, bsq: bits of a token")
+    option(quantizer, "--rotation-trick", False, "vqgan, simvq: rotate the decoder's gradient",
+           action="store_true")  # fmt: skip
     option(quantizer, "--logits", "cosine", "regvq, gumbelvq: linear is the paper's",
            choices=("linear", "cosine"))  # fmt: skip
     option(quantizer, "--dither", 0.0,
@@ -36,7 +41,7 @@ def add_tokenizer_options(parser):
     option(quantizer, "--prior-weight", 0.01, "regvq: weight of the prior on code usage")
     option(quantizer, "--prior-scope", "batch", "regvq", choices=("image", "batch"))
     option(quantizer, "--prior-estimator", "soft", "regvq", choices=("hard", "soft"))
-    option(quantizer, "--commitment-weight", 0.25, "vqgan: beta")
+    option(quantizer, "--commitment-weight", 0.25, "vqgan, simvq, lfq, bsq, ibq: beta")
     option(quantizer, "--kl-weight", 5e-4, "gumbelvq: weight of the KL term")
     option(quantizer, "--final-temperature", 1.0,
            "regvq, gumbelvq: anneal from 1 to this, exponentially")  # fmt: skip
@@ -45,11 +50,20 @@ def add_tokenizer_options(parser):
 def build_quantizer(args):
     if args.quantizer == "fsq":
         return keras_regvq.quantizers.FiniteScalarQuantizer(args.levels)
-    size = (args.codebook_size, args.embedding_dim)
-    if args.quantizer == "vqgan":
-        return keras_regvq.quantizers.VectorQuantizer(
-            *size, commitment_weight=args.commitment_weight
+    beta = {"commitment_weight": args.commitment_weight}
+    if args.quantizer in ("lfq", "bsq"):
+        return keras_regvq.quantizers.LookupFreeQuantizer(
+            args.bits, spherical=args.quantizer == "bsq", **beta
         )
+    size = (args.codebook_size, args.embedding_dim)
+    if args.quantizer == "ibq":
+        return keras_regvq.quantizers.IndexBackpropagationQuantizer(*size, **beta)
+    nearest = {
+        "vqgan": keras_regvq.quantizers.VectorQuantizer,
+        "simvq": keras_regvq.quantizers.SimVQQuantizer,
+    }
+    if args.quantizer in nearest:
+        return nearest[args.quantizer](*size, rotation_trick=args.rotation_trick, **beta)
     sampling = {"logits": args.logits, "dither": args.dither, "seed": args.seed}
     if args.quantizer == "gumbelvq":
         return keras_regvq.quantizers.GumbelQuantizer(*size, kl_weight=args.kl_weight, **sampling)

@@ -4,7 +4,12 @@ import keras
 import numpy as np
 import pytest
 
-from keras_regvq.quantizers import GumbelQuantizer, RegularizedQuantizer, VectorQuantizer
+from keras_regvq.quantizers import (
+    GumbelQuantizer,
+    IndexBackpropagationQuantizer,
+    RegularizedQuantizer,
+    VectorQuantizer,
+)
 from tests.gradients import BACKEND
 
 
@@ -32,6 +37,7 @@ def largest_intermediate(jaxpr):
         (RegularizedQuantizer, dict(prior_estimator="soft")),
         (GumbelQuantizer, {}),
         (VectorQuantizer, {}),
+        (IndexBackpropagationQuantizer, {}),
     ],
 )
 def test_no_array_is_larger_than_positions_times_block(quantizer, options):

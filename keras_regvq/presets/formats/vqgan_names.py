@@ -9,7 +9,12 @@ from keras_regvq.checks.arrays import describe
 from keras_regvq.models.layers.blocks import AttentionBlock, ResidualBlock, Upsample
 from keras_regvq.presets.formats.name_table import NameTable
 from keras_regvq.presets.formats.named_tensors import NamedTensor
-from keras_regvq.quantizers import GumbelQuantizer, RegularizedQuantizer, VectorQuantizer
+from keras_regvq.quantizers import (
+    GumbelQuantizer,
+    RegularizedQuantizer,
+    SimVQQuantizer,
+    VectorQuantizer,
+)
 
 # The layers of `ImageTokenizer.encoder` and `.decoder`, and taming's modules.
 NAMES = NameTable(
@@ -92,6 +97,8 @@ def _weight_and_bias(start, layer):
 
 def _quantizer_tensors(quantizer):
     shape = (quantizer.codebook_size, quantizer.embedding_dim)
+    if isinstance(quantizer, SimVQQuantizer):  # written as the VQ that it is at inference
+        return [NamedTensor("quantize.embedding.weight", quantizer.codes(), shape)]
     if isinstance(quantizer, VectorQuantizer):
         return [NamedTensor("quantize.embedding.weight", quantizer.codebook, shape)]
     # Without noise Reg-VQ's quantizer does what Gumbel-VQ's does.

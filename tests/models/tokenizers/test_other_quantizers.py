@@ -1,4 +1,4 @@
-"""A tokenizer without a codebook goes wherever the others go."""
+"""Tokenizers with other quantizers than the paper's three go wherever those go."""
 
 import keras
 import numpy as np
@@ -6,11 +6,10 @@ import onnxruntime
 import pytest
 
 import keras_regvq
-from keras_regvq import models
+from keras_regvq import models, quantizers
 from keras_regvq.presets.formats.diffusers import export_diffusers
 from keras_regvq.presets.formats.llamagen import llamagen_state_dict
 from keras_regvq.presets.formats.vqgan_names import taming_tensors
-from keras_regvq.quantizers import FiniteScalarQuantizer
 from tests.models.priors.tiny_diffusion import SIZES
 from tests.models.priors.tiny_prior import randomize
 from tests.training.conftest import differences, make_tokenizer, make_trainer, weights_of
@@ -19,6 +18,14 @@ pytestmark = pytest.mark.eager
 
 LEVELS = (4, 3, 5)
 CODES = 60
+OTHERS = {
+    "fsq": lambda: quantizers.FiniteScalarQuantizer(LEVELS),
+    "lfq": lambda: quantizers.LookupFreeQuantizer(6),
+    "bsq": lambda: quantizers.LookupFreeQuantizer(6, spherical=True),
+    "simvq": lambda: quantizers.SimVQQuantizer(CODES, 4, rotation_trick=True),
+    "ibq": lambda: quantizers.IndexBackpropagationQuantizer(CODES, 4),
+}
+each_quantizer = pytest.mark.parametrize("name", OTHERS)
 
 
 @pytest.fixture
@@ -28,13 +35,15 @@ def images(rng):
 
 @pytest.fixture
 def tokenizer():
-    return randomize(make_tokenizer(FiniteScalarQuantizer(LEVELS)))
+    return randomize(make_tokenizer(OTHERS["fsq"]()))
 
 
 @pytest.mark.one_backend
-@pytest.mark.parametrize("contrastive", ["plain", "probabilistic"])
-def test_it_trains_with_the_contrastive_loss_and_a_discriminator(images, contrastive):
-    trainer = make_trainer(FiniteScalarQuantizer(LEVELS), contrastive=contrastive)
+@pytest.mark.parametrize(
+    ("name", "contrastive"), [("fsq", "probabilistic"), *((name, "plain") for name in OTHERS)]
+)
+def test_it_trains_with_the_contrastive_loss_and_a_discriminator(images, name, contrastive):
+    trainer = make_trainer(OTHERS[name](), contrastive=contrastive)
     trainer.compile(keras.optimizers.Adam(1e-2), keras.optimizers.Adam(1e-3))
     before = weights_of(trainer.tokenizer.encoder)
     logs = trainer.fit(images, batch_size=2, epochs=2, verbose=0).history
@@ -42,22 +51,26 @@ def test_it_trains_with_the_contrastive_loss_and_a_discriminator(images, contras
     assert all((value != 0) == (contrastive == "plain") for value in logs["contrastive"])
     assert np.isfinite([values for values in logs.values()]).all()
     assert differences(weights_of(trainer.tokenizer.encoder), before) > 1e-3
-    assert 1 < logs["codebook_perplexity"][-1] <= CODES
+    assert 1 < logs["codebook_perplexity"][-1] <= trainer.tokenizer.codebook_size
 
 
 @pytest.mark.one_backend
-def test_presets_bring_back_the_levels_and_the_tokens(tokenizer, images, tmp_path):
+@each_quantizer
+def test_presets_bring_back_the_options_and_the_tokens(name, images, tmp_path):
+    tokenizer = randomize(make_tokenizer(OTHERS[name]()))
     tokenizer.save_to_preset(tmp_path / "preset")
     loaded = keras_regvq.from_preset(str(tmp_path / "preset"))
-    assert loaded.quantizer.levels == LEVELS
+    assert loaded.quantizer.get_config() == tokenizer.quantizer.get_config()
     tokens = tokenizer.encode(images)
-    assert len(np.unique(tokens)) > 5 and tokens.max() < CODES
+    assert len(np.unique(tokens)) > 5 and tokens.max() < tokenizer.codebook_size
     np.testing.assert_array_equal(loaded.encode(images), tokens)
     np.testing.assert_array_equal(loaded.decode(tokens), tokenizer.decode(tokens))
 
 
 @pytest.mark.one_backend
-def test_onnx_files_give_the_same_tokens_and_images(tokenizer, images, tmp_path):
+@pytest.mark.parametrize("name", ["fsq", "lfq", "simvq", "ibq"])
+def test_onnx_files_give_the_same_tokens_and_images(name, images, tmp_path):
+    tokenizer = randomize(make_tokenizer(OTHERS[name]()))
     paths = tokenizer.export(tmp_path / "served", batch_size=4)
     tokens = tokenizer.encode(images)
     results = {}
@@ -102,3 +115,13 @@ def test_formats_that_need_a_codebook_name_the_quantizer(tokenizer, tmp_path):
     ):
         with pytest.raises(ValueError, match="(?s)FiniteScalarQuantizer.*VectorQuantizer"):
             export()
+
+
+def test_simvq_is_written_for_others_as_the_vq_that_it_is_at_inference(images, tmp_path):
+    tokenizer = randomize(make_tokenizer(OTHERS["simvq"]()))
+    path = keras_regvq.presets.export(tokenizer, tmp_path / "taming", format="taming")
+    loaded = keras_regvq.from_preset(str(path), image_size=16)
+    assert type(loaded.quantizer) is quantizers.VectorQuantizer
+    tokens = tokenizer.encode(images)
+    np.testing.assert_array_equal(loaded.encode(images), tokens)
+    np.testing.assert_allclose(loaded.decode(tokens), tokenizer.decode(tokens), atol=1e-5)
