@@ -1,5 +1,6 @@
 """The guides' notebooks are those of their scripts, and run from top to bottom in Jupyter."""
 
+import os
 from pathlib import Path
 
 import keras
@@ -32,10 +33,15 @@ def test_the_files_are_up_to_date(notebooks):
         assert written == notebooks.text_of(name), "python guides/notebooks.py"
 
 
-@pytest.mark.parametrize(
-    "name", ["regvq_part_by_part", "from_maps_to_pictures", "from_words_to_pictures"]
-)
-def test_a_notebook_runs_and_shows_its_pictures(name, tmp_path, monkeypatch):
+def test_a_notebook_runs_and_shows_its_pictures(notebooks, request, tmp_path, monkeypatch):
+    """Another one each day: their cells are the guides', which tests/guides runs."""
+    every = request.config.getoption("--all")
+    day = int(os.environ.get("TEST_DAY", "0")) % len(notebooks.NAMES)
+    for name in notebooks.NAMES if every else notebooks.NAMES[day : day + 1]:
+        check(name, tmp_path, monkeypatch)
+
+
+def check(name, tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", keras.backend.backend())
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
     book = nbformat.read(GUIDES / "notebooks" / f"{name}.ipynb", as_version=4)

@@ -49,8 +49,8 @@ def preset(tokenizer, tmp_path):
 
 
 @pytest.mark.one_backend
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_a_preset_saved_here_gives_the_same_in_a_new_process_on_each_backend(
+@pytest.mark.parametrize("backend", [name for name in BACKENDS if name != keras.backend.backend()])
+def test_a_preset_saved_here_gives_the_same_in_a_new_process_on_the_other_backends(
     backend, preset, tokenizer, images, tmp_path
 ):
     tokens = tokenizer.encode(images)
