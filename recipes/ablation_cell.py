@@ -1,5 +1,6 @@
 """A cell of the ablation: one variant is trained on one data set with one seed, and measured."""
 
+import math
 import time
 
 import keras
@@ -15,20 +16,30 @@ from keras_regvq.pictures import image_grid
 from keras_regvq.quantizers import (
     FiniteScalarQuantizer,
     GumbelQuantizer,
+    IndexBackpropagationQuantizer,
+    LookupFreeQuantizer,
     RegularizedQuantizer,
+    SimVQQuantizer,
     VectorQuantizer,
 )
 from keras_regvq.training import Muon, NonFiniteLoss, TokenizerTrainer
 from shared.evaluation import evaluate
 from shared.set_distances import distances, feature_networks
 
+UNSAMPLED = {"vq": VectorQuantizer, "simvq": SimVQQuantizer, "ibq": IndexBackpropagationQuantizer}
+
 
 def build_quantizer(settings, scale, seed):
     if settings["quantizer"] == "fsq":
         return FiniteScalarQuantizer(settings["levels"])
+    if settings["quantizer"] == "lfq":
+        bits = round(math.log2(settings["codes"]))
+        return LookupFreeQuantizer(bits, settings.get("spherical", False))
     size = (settings["codes"], scale["embedding_dim"])
-    if settings["quantizer"] == "vq":
-        return VectorQuantizer(*size)
+    if settings["quantizer"] in UNSAMPLED:
+        names = ("normalize", "rotation_trick")
+        options = {name: settings[name] for name in names if name in settings}
+        return UNSAMPLED[settings["quantizer"]](*size, **options)
     logits = settings.get("logits", scale["logits"])
     if settings["quantizer"] == "gumbel":
         return GumbelQuantizer(*size, logits=logits, seed=seed)

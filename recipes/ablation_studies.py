@@ -110,6 +110,22 @@ def studies(codes):
                 for size, levels in FINITE_LEVELS.items()
             },
         },
+        "quantizers": {
+            "VQ-GAN": vqgan,
+            "VQ, cosine": {**vqgan, "normalize": True},
+            "VQ, cosine, rotation trick": {**vqgan, "normalize": True, "rotation_trick": True},
+            "SimVQ": {**vqgan, "quantizer": "simvq"},
+            "IBQ": {**vqgan, "quantizer": "ibq"},
+            "Gumbel-VQ": gumbel,
+            "Reg-VQ without its contrastive loss": {**full, "contrastive": None},
+            **{
+                "FSQ": {"quantizer": "fsq", "levels": list(levels), "contrastive": None}
+                for size, levels in FINITE_LEVELS.items()
+                if size == codes
+            },
+            "LFQ": {**vqgan, "quantizer": "lfq"},
+            "BSQ": {**vqgan, "quantizer": "lfq", "spherical": True},
+        },
         "search": {
             "VQ-GAN": vqgan,
             "Reg-VQ": full,

@@ -129,6 +129,14 @@ def test_missing_features_are_named_before_the_data_are_read(recipe):
             recipe.main([*TINY, "--data", "folder:nowhere", "--features", name])
 
 
+def test_the_quantizers_of_their_study_have_equal_codes_or_nearly():
+    cell = importlib.import_module("ablation_cell")
+    scale = importlib.import_module("ablation_studies").SCALES["cpu"]
+    study = importlib.import_module("ablation").studies(scale["codes"])["quantizers"]
+    sizes = {name: cell.build_quantizer(s, scale, 0).codebook_size for name, s in study.items()}
+    assert len(sizes) == 10 and sizes.pop("FSQ") == 240 and set(sizes.values()) == {256}
+
+
 def test_the_studies_vary_what_they_say():
     studies = importlib.import_module("ablation").studies(256)
     assert list(studies["ladder"]) == [
