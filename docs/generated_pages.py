@@ -36,16 +36,24 @@ def write_api_pages(folder):
     for part in PARTS:
         module = package[part]
         index += [f"## keras_regvq.{part}", first_line(module), "| name | |\n|---|---|"]
-        for name in module.exports:
-            if module[name].is_module:
-                continue
-            write(folder / part / f"{name}.md", f"::: keras_regvq.{part}.{name}\n")
-            index[-1] += f"\n| [`{name}`]({part}/{name}.md) | {first_line(module[name])} |"
+        for name, member in public_members(module):
+            write(folder / part / f"{name}.md", f"::: {member.path}\n")
+            index[-1] += f"\n| [`{name}`]({part}/{name}.md) | {first_line(member)} |"
     write(folder / "README.md", "\n\n".join(index) + "\n")
 
 
+def public_members(module):
+    """(name, member) of what a module gives to users, without its submodules."""
+    for name in module.exports:
+        member = module[name]
+        if member.is_module and name in member.members:  # a function in a file of its name
+            member = member[name]
+        if not member.is_module:
+            yield name, member
+
+
 def first_line(member):
-    return member.docstring.value.splitlines()[0]
+    return member.docstring.value.splitlines()[0].replace("|", "\\|")
 
 
 def write_help_pages(folder):

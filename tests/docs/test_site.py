@@ -3,10 +3,10 @@
 import html.parser
 import subprocess
 import sys
+import types
 from pathlib import Path
 from urllib.parse import unquote
 
-import griffe
 import pytest
 
 import keras_regvq
@@ -68,14 +68,15 @@ def test_no_page_loads_anything_from_another_host(pages):
 
 
 def test_every_public_name_has_a_page_with_an_example(site):
-    package, names = griffe.load("keras_regvq", search_paths=[ROOT]), 0
+    names = 0
     for part in set(keras_regvq.__all__) - {"__version__", "from_preset"}:
-        for name in package[part].exports:
-            if package[part][name].is_module:
-                continue
-            page = (site / "api" / part / f"{name}.html").read_text()
-            assert 'class="example"' in page or package[part][name].is_attribute, (part, name)
-            names += 1
+        module = getattr(keras_regvq, part)
+        for name in module.__all__:
+            member = getattr(module, name)
+            if not isinstance(member, types.ModuleType):
+                page = (site / "api" / part / f"{name}.html").read_text()
+                assert 'class="example"' in page or not callable(member), (part, name)
+                names += 1
     assert names > 70
 
 
