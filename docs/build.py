@@ -29,6 +29,7 @@ def build(output):
     with tempfile.TemporaryDirectory() as part:
         pages = Path(part) / "pages"
         copy_pages(pages)
+        shutil.copy(ROOT / "docs" / "wide.css", pages)
         write_api_pages(pages / "api")
         write_help_pages(pages / "recipes")
         config = {

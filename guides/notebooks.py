@@ -27,7 +27,10 @@ if REPOSITORY:
     %cd keras_regvq
     %pip install --quiet -e .
 
-root = next(f for f in (Path.cwd(), *Path.cwd().parents) if (f / "guides/notebooks.py").is_file())
+above = [f for f in (Path.cwd(), *Path.cwd().parents) if (f / "guides/notebooks.py").is_file()]
+if not above:
+    raise SystemExit("This is no clone of the repository: set REPOSITORY above to its URL.")
+root = above[0]
 sys.path[:0] = [str(root), str(root / "guides")]
 import notebooks
 

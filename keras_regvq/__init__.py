@@ -10,8 +10,12 @@ imported when it is first used.
 
 import importlib
 
+from keras_regvq.backend.missing import naming_what_is_missing
+from keras_regvq.backend.tensorflow_logs import quiet_tensorflow_as_a_helper
 from keras_regvq.files.preset_reader import set_preset_reader
 from keras_regvq.version import __version__
+
+quiet_tensorflow_as_a_helper()
 
 _SUBPACKAGES = ("data", "losses", "metrics", "models", "presets", "quantizers", "tokenizing")
 _SUBPACKAGES += ("training",)
@@ -29,7 +33,8 @@ def from_preset(preset, load_weights=None, custom_objects=None, **overrides):
         decoded = tokenizer.decode(tokens)  # float32 (4, 64, 64, 3)
         ```
     """
-    from keras_regvq import presets
+    with naming_what_is_missing():
+        from keras_regvq import presets
 
     return presets.from_preset(preset, load_weights, custom_objects, **overrides)
 
@@ -45,7 +50,8 @@ set_preset_reader(_read_preset)
 
 def __getattr__(name):
     if name in (*_SUBPACKAGES, "pictures"):
-        return importlib.import_module(f"{__name__}.{name}")
+        with naming_what_is_missing():
+            return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -106,9 +106,11 @@ def curves(history, groups):
     for axes, (title, names) in zip(np.atleast_1d(panels), groups.items(), strict=True):
         for index, name in enumerate(name for name in names if name in history):
             epochs = np.arange(1, len(history[name]) + 1)
-            axes.plot(epochs, history[name], color=f"C{index}", label=name)
+            # A line through one point is none.
+            style = {"color": f"C{index}", "marker": "o" if len(epochs) == 1 else None}
+            axes.plot(epochs, history[name], label=name, **style)
             if f"val_{name}" in history:
-                axes.plot(epochs, history[f"val_{name}"], color=f"C{index}", linestyle="--")
+                axes.plot(epochs, history[f"val_{name}"], linestyle="--", **style)
         axes.set(title=title, xlabel="epoch (dashed: validation)")
         axes.legend(frameon=False, fontsize=8)
     return _to_image(figure)

@@ -1,5 +1,7 @@
 """python -m keras_regvq upload: its options, and what it says."""
 
+from keras_regvq.files.hub_uris import check_hub_uri
+
 
 def add_upload_command(commands):
     """Add the command to an argparse parser's subparsers."""
@@ -10,6 +12,7 @@ def add_upload_command(commands):
 
 def upload_command(args):
     """Run it; returns what to print."""
+    check_hub_uri(args.uri)  # before anything heavy is imported
     from keras_regvq.presets.upload import upload_preset
 
     upload_preset(args.uri, args.source)

@@ -118,10 +118,10 @@ def studies(codes):
             "IBQ": {**vqgan, "quantizer": "ibq"},
             "Gumbel-VQ": gumbel,
             "Reg-VQ without its contrastive loss": {**full, "contrastive": None},
-            **{
-                "FSQ": {"quantizer": "fsq", "levels": list(levels), "contrastive": None}
-                for size, levels in FINITE_LEVELS.items()
-                if size == codes
+            "FSQ": {
+                "quantizer": "fsq",
+                "levels": list(FINITE_LEVELS.get(codes, (codes,))),
+                "contrastive": None,
             },
             "LFQ": {**vqgan, "quantizer": "lfq"},
             "BSQ": {**vqgan, "quantizer": "lfq", "spherical": True},

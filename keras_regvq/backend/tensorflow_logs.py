@@ -1,4 +1,4 @@
-"""TensorFlow without its log lines, for commands."""
+"""TensorFlow without its log lines, for commands and where it is not the backend."""
 
 import contextlib
 import importlib.abc
@@ -26,6 +26,19 @@ def quiet_tensorflow():
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
     if not any(isinstance(finder, _QuietImport) for finder in sys.meta_path):
         sys.meta_path.insert(0, _QuietImport())
+
+
+def quiet_tensorflow_as_a_helper():
+    """`quiet_tensorflow`, if another backend computes: nobody has asked for TensorFlow then.
+
+    It reads data and captions all the same. Imports nothing; the backend is Keras's, if it has been
+    imported, else KERAS_BACKEND's.
+    """
+    keras = sys.modules.get("keras")
+    known = keras is not None and hasattr(keras, "backend")
+    backend = keras.backend.backend() if known else os.environ.get("KERAS_BACKEND", "")
+    if backend not in ("", "tensorflow") and "tensorflow" not in sys.modules:
+        quiet_tensorflow()
 
 
 class _QuietImport(importlib.abc.MetaPathFinder):

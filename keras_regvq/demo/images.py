@@ -40,7 +40,7 @@ def read_picture(data, height, width, channels):
     if not data:
         refuse("picture", "nothing", "a picture file")
     size = max(height, width)
-    return fit_image(read_image(EncodedPicture("the picture", data), size, channels), height, width)
+    return fit_image(read_image(EncodedPicture("This file", data), size, channels), height, width)
 
 
 def decibels(original, other):

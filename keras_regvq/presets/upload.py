@@ -1,7 +1,6 @@
 """Presets onto a hub: checked first, and with a model card."""
 
 import contextlib
-import re
 import tempfile
 from pathlib import Path
 
@@ -9,19 +8,15 @@ import keras_hub
 
 from keras_regvq.checks.arguments import refuse
 from keras_regvq.files.builtin_presets import locate
+from keras_regvq.files.hub_uris import check_hub_uri
 from keras_regvq.files.model_card import CARD, card_text, is_own_card, with_handle
-from keras_regvq.files.preset_files import WEIGHTS, PresetFiles, check_path, first_line
+from keras_regvq.files.preset_files import WEIGHTS, PresetFiles, first_line
 from keras_regvq.files.preset_folder import current_folder, is_part
 from keras_regvq.files.updating import put_in_place
 from keras_regvq.models.card_facts import card_facts
 from keras_regvq.models.preset_loading import load_preset
 from keras_regvq.models.preset_model import Preset
 
-_FORMS = {
-    "hf": re.compile(r"hf://[\w.-]+/[\w.-]+"),
-    "kaggle": re.compile(r"kaggle://[\w-]+/[\w-]+/keras/[\w.-]+"),
-}
-_EXPECTED = "hf://user/name or kaggle://user/model/keras/variation"
 # Each hub's client has errors of its own; those of a missing connection share these names.
 _NO_CONNECTION = {"ConnectionError", "TransportError", "Timeout", "TimeoutError"}
 _LOG_IN = {
@@ -56,10 +51,7 @@ def upload_preset(uri, preset, custom_objects=None):
         keras_regvq.presets.upload_preset("hf://user/my_tokenizer", "my_tokenizer")
         ```
     """
-    uri = check_path("uri", uri, _EXPECTED)
-    scheme = uri.partition("://")[0]
-    if scheme not in _FORMS or not _FORMS[scheme].fullmatch(uri):
-        refuse("uri", repr(uri), _EXPECTED)
+    uri, scheme = check_hub_uri(uri)
     name, location = locate(preset)
     if "://" in location:
         refuse("preset", repr(name), "a directory on this machine, or a built-in name")

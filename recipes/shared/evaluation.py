@@ -76,7 +76,7 @@ def write_report(directory, title, tokenizer, images, numbers, tokens, history, 
 
 
 def write_page(directory, title, numbers, facts, pictures, history=None):
-    """Write index.html, a page of two tables and pictures, and results.json.
+    """Write index.html, a page of numbers, pictures and settings, and results.json.
 
     Args:
         directory: where to; made if missing.
@@ -151,15 +151,16 @@ PAGE = """<!doctype html>
 body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 2rem auto;
        padding: 0 1rem }}
 h1, h2 {{ line-height: 1.2 }}
-img {{ max-width: 100% }}
-table {{ border-collapse: collapse; display: inline-table; margin: 0 3rem 1rem 0;
-         vertical-align: top }}
+img {{ max-width: 100%; display: block }}
+table {{ border-collapse: collapse; margin-bottom: 1rem }}
 th, td {{ text-align: left; padding: .2rem 1rem .2rem 0; border-bottom: 1px solid #ddd }}
 th {{ font-weight: 600 }}
 </style>
 <h1>{title}</h1>
-{sections}
+<h2>Numbers</h2>
 {numbers}
+{sections}
+<h2>Settings</h2>
 {facts}
 </html>
 """

@@ -42,3 +42,32 @@ def run(level):
 def test_tensorflow_is_silent_unless_the_user_wants_its_lines():
     assert run(None) == "mine\n"
     assert "oneDNN" in run("0")
+
+
+def test_where_another_backend_computes_the_library_keeps_tensorflow_quiet():
+    """Where TensorFlow is the backend, or the user has set a level, the lines are the user's."""
+    code = "import os, keras_regvq\nprint(os.environ.get('TF_CPP_MIN_LOG_LEVEL'))"
+    for backend, level, expected in (
+        ("jax", None, "3"),
+        ("torch", "1", "1"),
+        ("tensorflow", None, "None"),
+    ):
+        environment = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
+        environment |= {"KERAS_BACKEND": backend} | (
+            {"TF_CPP_MIN_LOG_LEVEL": level} if level else {}
+        )
+        said = subprocess.check_output([sys.executable, "-c", code], env=environment, text=True)
+        assert said.strip() == expected
+
+
+def test_a_backend_that_is_not_installed_is_named():
+    code = (
+        "import sys; sys.modules['jax'] = None\n"
+        "import keras_regvq; keras_regvq.from_preset('regvq_scenes_64')"
+    )
+    environment = {**os.environ, "KERAS_BACKEND": "jax"}
+    tried = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True
+    )
+    assert tried.returncode == 1
+    assert 'pip install "keras_regvq[jax]", or set KERAS_BACKEND' in tried.stderr.splitlines()[-1]

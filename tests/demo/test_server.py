@@ -111,7 +111,7 @@ WRONG = {
     ),
     "no JSON": ("/api/paint", b"{", "could not be read"),
     "a list": ("/api/paint", [1], "could not be read"),
-    "no picture": ("/api/look?preset=TOKENS", b"hello", "the picture is not an image"),
+    "no picture": ("/api/look?preset=TOKENS", b"hello", "This file is not an image"),
     "nothing": ("/api/look?preset=TOKENS", b"", "a picture file"),
     "a torn grid": ("/api/decode", {"preset": "tokens", "tokens": [[1], [2, 3]]}, "`tokens`"),
     "tokens that are none": (

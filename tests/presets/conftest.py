@@ -2,6 +2,7 @@ import http.server
 import threading
 
 import huggingface_hub
+import huggingface_hub.constants
 import kagglesdk.kaggle_env
 import pytest
 

@@ -43,6 +43,7 @@ async function compare() {
   head.append(...titles.map((text) => cell(text, "th")));
   await working(null, $("compare-status"), "Reading the picture.", async () => {
     const rows = [];
+    $("compare-table").replaceChildren(); // what another picture gave
     for (const name of names) {
       const found = await look(name, file);
       const row = document.createElement("tr");
