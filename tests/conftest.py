@@ -3,7 +3,7 @@
 What no backend computes (files, data, messages) and what is long and made of parts that have tests
 of their own (guides, recipes) need not be tested three times. In a run of the whole suite each test
 of a file of `ONE_BACKEND`, and each test marked `one_backend`, runs on one backend, and within
-eight days on each; `--all` runs all of them everywhere, and so does a run that names files.
+sixteen days on each; `--all` runs all of them everywhere, and so does a run that names files.
 
 TensorFlow needs longer to compile a training step than a test needs to take a few of them. Where a
 test is about what surrounds the step (data, callbacks, backups, messages), it or its file is marked
@@ -25,7 +25,7 @@ import pytest
 keras.config.disable_traceback_filtering()
 
 # Days of a cycle. The same test takes two to five times longer where it has to be compiled.
-TURNS = ("tensorflow", "torch", "torch", "torch", "jax", "torch", "torch", "torch")
+TURNS = ("tensorflow", *["torch"] * 7, "jax", *["torch"] * 7)
 ONE_BACKEND = (
     "tests/backend/test_tensorflow_logs.py",
     "tests/benchmarks/",

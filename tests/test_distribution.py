@@ -30,7 +30,7 @@ def built(tmp_path_factory):
     for name in ("keras_regvq", "pyproject.toml", "setup.py", "README.md", "LICENSE"):
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, source / name)
-    command = [sys.executable, "-m", "build", "--outdir", source / "dist", source]
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", source / "dist", source]
     made = subprocess.run(command, capture_output=True, text=True)
     assert made.returncode == 0, made.stdout + made.stderr
     return source / "dist"

@@ -22,6 +22,20 @@ CASES = {
     quantizers.VectorQuantizer: {
         "codebook_size": 8, "embedding_dim": 4, "commitment_weight": 0.5, "normalize": True,
         "codebook_initializer": keras.initializers.RandomNormal(0.0, 0.5, seed=1), "block_size": 16,
+        "rotation_trick": True,
+    },
+    quantizers.SimVQQuantizer: {
+        "codebook_size": 8, "embedding_dim": 4,
+        "codebook_initializer": keras.initializers.RandomNormal(0.0, 0.5, seed=1),
+    },
+    quantizers.IndexBackpropagationQuantizer: {
+        "codebook_size": 8, "embedding_dim": 4, "commitment_weight": 0.5, "entropy_weight": 0.1,
+        "diversity": 2.0, "temperature": 0.1, "block_size": 16,
+        "codebook_initializer": keras.initializers.RandomNormal(0.0, 0.5, seed=1),
+    },
+    quantizers.LookupFreeQuantizer: {
+        "bits": 3, "spherical": True, "entropy_weight": 0.2, "diversity": 2.0,
+        "commitment_weight": 0.5, "temperature": 0.1,
     },
     quantizers.FiniteScalarQuantizer: {"levels": (4, 3)},
     models.ImageTokenizer: {
