@@ -28,13 +28,13 @@ METHODS = {
 }
 
 
-def keras_step(quantizer):
+def keras_step(quantizer, width=WIDTH):
     """A function that runs forward and backward of a Keras quantizer, compiled if possible."""
     import keras
     import numpy as np
 
     rng = np.random.default_rng(0)
-    shape = (*GRID, WIDTH)
+    shape = (*GRID, width)
     features, upstream = (rng.normal(size=shape).astype("float32") for _ in range(2))
     quantizer.build(shape)
     backend = keras.backend.backend()
@@ -134,9 +134,8 @@ def build_step(method, size):
     return step
 
 
-def measure(method, size, repeats):
+def measure_step(step, repeats):
     """Run in a process of its own: print seconds a pass and the peak memory in bytes."""
-    step = build_step(method, size)
     baseline = resident_bytes()
     peak, done = [baseline], threading.Event()
 
@@ -170,7 +169,7 @@ def main():
     parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.measure:
-        return measure(args.measure[0], int(args.measure[1]), args.repeats)
+        return measure_step(build_step(args.measure[0], int(args.measure[1])), args.repeats)
 
     print("| codes | method | seconds | peak MB | time / one-hot | memory / one-hot |")
     print("|---|---|---|---|---|---|")

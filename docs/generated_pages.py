@@ -9,6 +9,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # The parts of the package, in the order in which their pages are listed.
 PARTS = ("presets", "models", "quantizers", "losses", "metrics", "data", "training", "tokenizing")
+COMMANDS = ("convert", "demo", "tokenize", "upload")
 MAIN = '\nif __name__ == "__main__":\n'
 
 PREAMBLE = """
@@ -43,12 +44,14 @@ def write_api_pages(folder):
 
 
 def public_members(module):
-    """(name, member) of what a module gives to users, without its submodules."""
+    """(name, member) of what a module gives to users, and of what its submodules alone give."""
     for name in module.exports:
         member = module[name]
         if member.is_module and name in member.members:  # a function in a file of its name
             member = member[name]
-        if not member.is_module:
+        if member.is_module:
+            yield from ((n, m) for n, m in public_members(member) if n not in module.exports)
+        else:
             yield name, member
 
 
@@ -58,7 +61,7 @@ def first_line(member):
 
 def write_help_pages(folder):
     """Write a page with the --help of every recipe, and of the package's own commands."""
-    own = [["-m", "keras_regvq", *name] for name in ([], ["convert"], ["demo"], ["tokenize"])]
+    own = [["-m", "keras_regvq", *name] for name in ([], *([c] for c in COMMANDS))]
     write(folder / "keras_regvq.md", help_page("The package's own commands", own))
     for script in sorted((ROOT / "recipes").glob("*.py")):
         if MAIN in script.read_text():
@@ -75,10 +78,8 @@ def help_page(title, commands):
     for command in commands:
         words = [sys.executable, *command, "--help"]
         wide = {**os.environ, "COLUMNS": "100"}
-        shown = subprocess.run(
-            words, cwd=ROOT, env=wide, capture_output=True, text=True, check=True
-        )
-        blocks.append(f"## `python {' '.join(command)}`\n\n```text\n{shown.stdout.rstrip()}\n```")
+        shown = subprocess.check_output(words, cwd=ROOT, env=wide, text=True).rstrip()
+        blocks.append(f"## `python {' '.join(command)}`\n\n```text\n{shown}\n```")
     return "\n\n".join(blocks) + "\n"
 
 

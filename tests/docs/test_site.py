@@ -1,6 +1,7 @@
 """The documentation site is built without a warning, and stands on its own."""
 
 import html.parser
+import re
 import subprocess
 import sys
 import types
@@ -78,6 +79,7 @@ def test_every_public_name_has_a_page_with_an_example(site):
                 assert 'class="example"' in page or not callable(member), (part, name)
                 names += 1
     assert names > 70
+    assert (site / "api" / "training" / "EpochPicture.html").is_file()  # training.callbacks alone
 
 
 def test_formulas_are_drawn_by_the_browser_itself(site):
@@ -88,3 +90,6 @@ def test_formulas_are_drawn_by_the_browser_itself(site):
 def test_commands_are_described_in_full(site):
     page = (site / "recipes" / "train_tokenizer.html").read_text()
     assert "--codebook-size" in page and "--precision" in page
+    own = (site / "recipes" / "keras_regvq.html").read_text()
+    commands = re.search(r"\{([a-z,]+)\}", own)[1].split(",")
+    assert len(commands) > 3 and all(f"python -m keras_regvq {name}" in own for name in commands)

@@ -5,32 +5,11 @@ import pytest
 import torch
 from keras import ops
 
+from benchmarks.plain_torch.index_backpropagation import IndexBackpropagationQuantizer as PlainIBQ
 from keras_regvq.quantizers import IndexBackpropagationQuantizer
 from tests.gradients import assert_close, layer_gradients
 
 CODES, WIDTH = 7, 5
-
-
-def published(features, table, beta, weight, diversity, temperature):
-    """In float64: hard one-hot vectors whose gradient is that of the softmax."""
-    e = torch.tensor(features.astype("float64"), requires_grad=True)
-    codes = torch.tensor(table.astype("float64"), requires_grad=True)
-    logits = e @ codes.T
-    soft = torch.softmax(logits, dim=-1)
-    tokens = soft.argmax(-1)
-    hard = torch.nn.functional.one_hot(tokens, len(table)).double()
-    z, q = (hard - soft.detach() + soft) @ codes, hard @ codes
-    r = torch.softmax(logits / temperature, dim=-1)
-    log_r = torch.log_softmax(logits / temperature, dim=-1)
-    mean = r.flatten(0, -2).mean(0)
-    divergence = (mean * torch.log(len(table) * mean + 1e-10)).sum()
-    losses = {
-        "index": ((z - e) ** 2).mean(),
-        "commitment": ((q.detach() - e) ** 2).mean(),
-        "codebook": beta * ((q - e.detach()) ** 2).mean(),
-        "entropy": weight * (-(r * log_r).sum(-1).mean() + diversity * divergence),
-    }
-    return e, codes, z, tokens.numpy(), losses
 
 
 @pytest.mark.parametrize("block_size", [4096, 3])
@@ -49,8 +28,12 @@ def test_outputs_losses_and_gradients_are_the_published_ones(entropy_weight, blo
         return total + sum(outputs["losses"].values())
 
     outputs, _, gradients = layer_gradients(layer, features, loss, training=True)
-    e, codes, z, tokens, losses = published(features, table, *options)
-    ((z * torch.tensor(upstream)).sum() + sum(losses.values())).backward()
+    plain = PlainIBQ(CODES, WIDTH, *options).double()
+    plain.embedding.weight.data = torch.tensor(table).double()
+    e = torch.tensor(features).double().requires_grad_()
+    z, tokens, loss_sum, losses = plain(e)
+    tokens, codes = tokens.numpy(), plain.embedding.weight
+    ((z * torch.tensor(upstream)).sum() + loss_sum).backward()
 
     assert len(np.unique(tokens)) > 3
     for name in ("tokens", "best_tokens"):
