@@ -44,7 +44,8 @@ tests)
     # The tests compile many small functions and run each a few times: compiling fast counts.
     export XLA_FLAGS=${XLA_FLAGS:---xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false}
     failed=0
-    # Two workers of one thread each: PyTorch slows down when threads of two processes compete.
+    # Workers of one thread each: PyTorch slows down when threads of two processes compete. Three on
+    # two cores, since tests of processes also wait for them.
     export OMP_NUM_THREADS=1
     TEST_DAY=$((10#$(date +%j)))
     export TEST_DAY
@@ -53,7 +54,7 @@ tests)
     for backend in "${backends[@]}"; do
         number=$((number + 1))
         echo "== $backend ($number of ${#backends[@]})"
-        KERAS_BACKEND=$backend .venv/bin/python -m pytest -q -n 2 --dist loadfile \
+        KERAS_BACKEND=$backend .venv/bin/python -m pytest -q -n 3 --dist loadfile \
             --no-loadscope-reorder "$@" || failed=1
     done
     exit $failed
