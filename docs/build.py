@@ -19,14 +19,17 @@ import yaml
 from generated_pages import write, write_api_pages, write_help_pages
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))  # the package, in a clone
 
 PAGES = ("*.md", "guides/*.md", "results/**/*.md", "benchmarks/*.md")
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 
 
 def build(output):
-    """Write the site to `output`, which is replaced."""
-    with tempfile.TemporaryDirectory() as part:
+    """Write the site to `output`, which is replaced when all of it has been built."""
+    from keras_regvq.files.replacing import replacing_directory
+
+    with tempfile.TemporaryDirectory() as part, replacing_directory(Path(output)) as site:
         pages = Path(part) / "pages"
         copy_pages(pages)
         shutil.copy(ROOT / "docs" / "wide.css", pages)
@@ -35,7 +38,7 @@ def build(output):
         config = {
             "INHERIT": str(ROOT / "docs" / "mkdocs.yml"),
             "docs_dir": str(pages),
-            "site_dir": str(Path(output).resolve()),
+            "site_dir": str(Path(site).resolve()),
             "nav": menu(pages),
             "plugins": {"mkdocstrings": {"handlers": {"python": {"paths": [str(ROOT)]}}}},
         }

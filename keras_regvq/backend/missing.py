@@ -1,6 +1,7 @@
 """What to say where the backend's package is not installed."""
 
 import contextlib
+import sys
 
 
 @contextlib.contextmanager
@@ -9,7 +10,8 @@ def naming_what_is_missing():
     try:
         yield
     except ModuleNotFoundError as error:
-        if error.name not in ("tensorflow", "jax", "torch"):
+        # Once Keras is there it has its backend: KerasHub, or an extra, misses something then.
+        if error.name not in ("tensorflow", "jax", "torch") or "keras" in sys.modules:
             raise
         raise ModuleNotFoundError(
             f"Keras is to compute with {error.name} (KERAS_BACKEND, or ~/.keras/keras.json), which "

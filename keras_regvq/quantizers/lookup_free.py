@@ -6,6 +6,7 @@ from keras import ops
 
 from keras_regvq.backend.replicas import mean_over_replicas
 from keras_regvq.checks.arguments import check_number, check_positive_integer, refuse
+from keras_regvq.losses.prior import kl_to_uniform
 from keras_regvq.quantizers.codebook import unit_length
 from keras_regvq.quantizers.quantizer import Quantizer
 
@@ -36,7 +37,7 @@ class LookupFreeQuantizer(Quantizer):
     Args:
         bits: d, 1 to 30; the features must have as many channels.
         spherical: BSQ instead of LFQ.
-        entropy_weight: w.
+        entropy_weight: w; with 0 nothing of the size of the codebook is held.
         diversity: gamma.
         commitment_weight: beta.
         temperature: tau.
@@ -73,7 +74,7 @@ class LookupFreeQuantizer(Quantizer):
         self.temperature = check_number("temperature", temperature)
         if self.temperature == 0:
             refuse("temperature", temperature, "a number above 0")
-        self.size = self.bits**-0.5 if self.spherical else 1.0  # of a code's channel
+        self.magnitude = self.bits**-0.5 if self.spherical else 1.0
 
     def codes(self):
         return self.embed(ops.arange(self.codebook_size, dtype="int32"))
@@ -81,7 +82,7 @@ class LookupFreeQuantizer(Quantizer):
     def embed(self, tokens):
         tokens = ops.cast(self.checked_tokens(tokens), "int32")[..., None]
         signs = ops.mod(ops.floor_divide(tokens, self._powers()), 2)
-        return self.size * ops.cast(2 * signs - 1, "float32")
+        return self.magnitude * ops.cast(2 * signs - 1, "float32")
 
     def best_tokens(self, features):
         rows, grid = self.flatten_grid(features)
@@ -90,7 +91,7 @@ class LookupFreeQuantizer(Quantizer):
     def choose_codes(self, features, training):
         features = unit_length(features) if self.spherical else features
         positive = features > 0
-        code = ops.where(positive, self.size, -self.size)
+        code = ops.where(positive, self.magnitude, -self.magnitude)
         fixed = ops.stop_gradient(features)
         commitment = ops.mean(ops.square(features - code))
         return {
@@ -105,16 +106,18 @@ class LookupFreeQuantizer(Quantizer):
 
     def entropies(self, features):
         """H(p(. | e)), averaged over (B, L, d) features e, + gamma KL(mean p || uniform)."""
-        # A bit's two codes differ by 4 size e in squared distance.
-        logits = ops.reshape(features, (-1, self.bits)) * (4 * self.size / self.temperature)
+        if self.entropy_weight == 0:
+            return ops.zeros(())
+        # A bit's two codes differ by 4 magnitude e in squared distance.
+        logits = ops.reshape(features, (-1, self.bits)) * (4 * self.magnitude / self.temperature)
         distance = ops.abs(logits)
         of_a_bit = ops.softplus(-distance) + distance * ops.sigmoid(-distance)
         half = (self.bits + 1) // 2
         low, high = bit_products(logits[:, :half]), bit_products(logits[:, half:])
         positions = ops.cast(ops.shape(logits)[0], "float32")
         mean = mean_over_replicas(ops.matmul(ops.transpose(high), low) / positions)
-        log_ratio = ops.log(self.codebook_size * mean + 1e-10)
-        return ops.mean(ops.sum(of_a_bit, axis=-1)) + self.diversity * ops.sum(mean * log_ratio)
+        divergence = kl_to_uniform(ops.reshape(mean, (self.codebook_size,)))
+        return ops.mean(ops.sum(of_a_bit, axis=-1)) + self.diversity * divergence
 
     def _tokens(self, positive):
         # Not shifted: other programs than Keras shift unsigned integers alone.

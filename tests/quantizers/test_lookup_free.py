@@ -83,6 +83,16 @@ def test_the_entropies_of_far_features_are_finite(rng):
     assert_close(outputs["losses"]["entropy"], 0.1 * (used * np.log(64 * used)).sum(), 1e-4)
 
 
+def test_without_their_weight_the_entropies_are_not_computed(rng):
+    """Of 2^24 codes a table would be 64 MB, of 2^30 four gigabytes."""
+    features = rng.normal(size=(1, 2, 2, 30)).astype("float32")
+    layer = LookupFreeQuantizer(30, entropy_weight=0)
+    layer.build(features.shape)
+    outputs = layer_outputs(layer, features, training=True)
+    assert outputs["losses"]["entropy"] == 0 and outputs["tokens"].max() < 2**30
+    assert_close(layer.embed(outputs["tokens"]), np.sign(features))
+
+
 @pytest.mark.skipif(BACKEND != "jax", reason="only JAX shows the shapes of a whole computation")
 def test_nothing_as_large_as_positions_times_codes_is_held():
     import jax
