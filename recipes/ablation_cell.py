@@ -7,6 +7,7 @@ import keras
 
 from keras_regvq.models import (
     AutoregressivePrior,
+    DiffusionPrior,
     EfficientNetLite0Features,
     ImageTokenizer,
     PatchDiscriminator,
@@ -101,19 +102,34 @@ def train_tokenizer(settings, scale, features, seed, images):
     return tokenizer
 
 
-def sample_images(tokenizer, scale, seed, images, count, steps):
-    """Pictures of an autoregressive prior trained on the tokens of `images`."""
-    prior = AutoregressivePrior(
-        tokenizer.codebook_size,
-        tokenizer.token_grid,
-        num_layers=scale["prior_layers"],
-        num_heads=scale["prior_width"] // 64,
-        hidden_dim=scale["prior_width"],
-        seed=seed,
+def build_prior(kind, tokenizer, scale, seed):
+    """A prior over the tokenizer's tokens: "autoregressive", or "diffusion" of tokens."""
+    size, width = (tokenizer.codebook_size, tokenizer.token_grid), scale["prior_width"]
+    if kind == "diffusion":
+        return DiffusionPrior(*size, channels=width // 2, num_res_blocks=1, seed=seed)
+    layers, heads = scale["prior_layers"], width // 64
+    return AutoregressivePrior(
+        *size, num_layers=layers, num_heads=heads, hidden_dim=width, seed=seed
     )
+
+
+def measure_prior(kind, tokenizer, scale, settings, seed, train, test, network):
+    """Train a prior on the tokens of images, for a fixed number of steps, and measure it.
+
+    Returns:
+        bits per held-out token and the samples' distances from held-out images, and the samples.
+    """
+    prior = build_prior(kind, tokenizer, scale, seed)
     prior.compile(keras.optimizers.AdamW(1e-3, weight_decay=0.01, global_clipnorm=1.0))
-    _fit(prior, {"tokens": tokenizer.encode(images)}, steps, scale["batch_size"])
-    return tokenizer.decode(prior.generate(num_samples=count, seed=seed, batch_size=64, verbose=0))
+    steps = scale["prior_steps"] * settings.get("prior_steps_factor", 1)
+    _fit(prior, {"tokens": tokenizer.encode(train)}, steps, scale["batch_size"])
+    held_out = {"tokens": tokenizer.encode(test)}
+    logs = prior.evaluate(held_out, batch_size=64, verbose=0, return_dict=True)
+    tokens = prior.generate(num_samples=len(test), seed=seed, batch_size=64, verbose=0)
+    samples = tokenizer.decode(tokens)
+    numbers = {f"generation_{k}": v for k, v in distances(network, test, samples).items()}
+    numbers = {"bits_per_token": float(logs["bits_per_token"]), **numbers}
+    return {f"{kind}_{name}": value for name, value in numbers.items()}, samples
 
 
 def _fit(model, data, steps, batch_size, at_last=None):
@@ -141,7 +157,7 @@ def run_cell(settings, scale, features, seed, train, test):
     """Train and measure one variant.
 
     Returns:
-        a dict of floats, and a picture: test images, their reconstructions, and samples.
+        a dict of floats, and a picture: test images, their reconstructions, each prior's samples.
     """
     keras.backend.clear_session()
     keras.utils.set_random_seed(seed)
@@ -152,14 +168,16 @@ def run_cell(settings, scale, features, seed, train, test):
     network = set_network(features)
     decoded = tokenizer.decode(tokens)
     rebuilt = distances(network, test, decoded)
-    prior_steps = scale["prior_steps"] * settings.get("prior_steps_factor", 1)
-    samples = sample_images(tokenizer, scale, seed, train, len(test), prior_steps)
-    generated = distances(network, test, samples)
-    seconds["seconds"] = time.perf_counter() - start
+    priors = {}
+    for kind in ("autoregressive", "diffusion"):
+        measured, priors[kind] = measure_prior(
+            kind, tokenizer, scale, settings, seed, train, test, network
+        )
+        numbers.update(measured)
     numbers = {
         **numbers,
         **{f"reconstruction_{name}": value for name, value in rebuilt.items()},
-        **{f"generation_{name}": value for name, value in generated.items()},
         **seconds,
+        "seconds": time.perf_counter() - start,
     }
-    return numbers, image_grid([test[:12], decoded[:12], samples[:12]])
+    return numbers, image_grid([images[:12] for images in (test, decoded, *priors.values())])

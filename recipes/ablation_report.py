@@ -9,7 +9,10 @@ from keras_regvq.data.decoding import open_picture
 from keras_regvq.files.replacing import replacing, write_text
 from shared.markdown import markdown_table, mean_and_spread
 
-PANELS = ("psnr", "codebook_usage", "reconstruction_kernel_distance", "generation_kernel_distance")
+PANELS = (
+    "psnr", "codebook_usage", "reconstruction_kernel_distance",
+    "autoregressive_bits_per_token", "autoregressive_generation_kernel_distance",
+)  # fmt: skip
 
 
 def write_report(directory, results, studies, unfinished):

@@ -12,8 +12,10 @@ COLUMNS = {
     "codebook_perplexity": ("perplexity", "{:.1f}"),
     "reconstruction_frechet_distance": ("Frechet distance, reconstructed", "{:.2f}"),
     "reconstruction_kernel_distance": ("kernel distance, reconstructed", "{:.4f}"),
-    "generation_frechet_distance": ("Frechet distance, generated", "{:.2f}"),
-    "generation_kernel_distance": ("kernel distance, generated", "{:.4f}"),
+    "autoregressive_bits_per_token": ("bits a token, AR prior", "{:.2f}"),
+    "autoregressive_generation_kernel_distance": ("kernel distance, AR prior", "{:.4f}"),
+    "diffusion_bits_per_token": ("bits a token, diffusion prior (bound)", "{:.2f}"),
+    "diffusion_generation_kernel_distance": ("kernel distance, diffusion prior", "{:.4f}"),
 }
 
 SCALES = {

@@ -36,11 +36,14 @@ def test_a_cell_trains_and_measures_a_tokenizer_and_a_prior(recipe):
     settings = recipe.studies(16)["ladder"]["+ PCL (Reg-VQ)"]
     numbers, picture = cell.run_cell(settings, scale, "random", 0, images, images[:8])
     distances = ("frechet_distance", "kernel_distance", "precision", "recall")
-    wanted = {f"{kind}_{d}" for kind in ("reconstruction", "generation") for d in distances}
+    priors = ("autoregressive", "diffusion")
+    kinds = ("reconstruction", *(f"{prior}_generation" for prior in priors))
+    wanted = {f"{kind}_{d}" for kind in kinds for d in distances}
+    wanted |= {f"{prior}_bits_per_token" for prior in priors}
     wanted |= {"psnr", "ssim", "codebook_usage", "codebook_perplexity"}
     assert set(numbers) == wanted | {"tokenizer_seconds", "seconds"}
     assert all(map(np.isfinite, numbers.values()))
-    assert picture.size == (8 * 32 + 7 * 2, 3 * 32 + 2 * 2)
+    assert picture.size == (8 * 32 + 7 * 2, 4 * 32 + 3 * 2)
     np.testing.assert_array_equal(np.asarray(picture)[:32, :32], images[0])
 
 
