@@ -1,9 +1,11 @@
 """Presets of this package's models, read so that only what is safe is loaded."""
 
+import contextlib
 import inspect
 
 import keras
 
+from keras_regvq.backend.weight_creation import undrawn_weights
 from keras_regvq.checks.arguments import refuse
 from keras_regvq.checks.model_size import limited_size
 from keras_regvq.files.builtin_presets import locate
@@ -70,7 +72,11 @@ def _build(model_class, config, paths, custom_objects, overrides, name):
         _set_dtype(arguments, overrides["dtype"])
     try:
         arguments = model_class.with_overrides(arguments, overrides)
-        with keras.saving.custom_object_scope(custom_objects), limited_size(*limit):
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(keras.saving.custom_object_scope(custom_objects))
+            stack.enter_context(limited_size(*limit))
+            if paths:
+                stack.enter_context(undrawn_weights())
             model = model_class.from_config(arguments)
         quantize_again(model, config.get("quantization"))
     except ImportError:
