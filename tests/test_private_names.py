@@ -30,6 +30,7 @@ ONE_FILE = {
     r"\b_(self_attention_layer|feedforward_layer_norm|feedforward_(intermediate|output)_dense)\b"
     r"|\b_(query|key|value|output)_dense\b": "models/priors/autoregressive/decoder_block.py",
     r"\b_run_through_graph\b|\"_initialized\"": "models/preset_model.py",
+    r"\b_(reorder_linear_weight|linear_pointwise)\b": "backend/sampling_steps.py",
     r"\b_update_model_variables_moving_average\b": "backend/averaged_weights.py",
     r"\b_all_reduce_sum_gradients\b": "backend/replicas.py",
     r"\b_should_use_adamw\b": "training/muon.py",
@@ -51,6 +52,16 @@ def test_a_private_name_is_used_in_one_file(pattern):
 def check(owner, names, file):
     missing = [name for name in names if not hasattr(owner, name)]
     assert not missing, f"{VERSIONS}: {owner!r} has no {missing}; {file} has to find another way"
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="of PyTorch")
+def test_pytorch_has_the_products_of_weights_that_it_has_laid_out():
+    """Without them sampling works, and takes half as long again."""
+    import torch
+
+    if torch.backends.mkldnn.is_available():
+        names = ["_reorder_linear_weight", "_linear_pointwise"]
+        check(torch.ops.mkldnn, names, "backend/sampling_steps.py")
 
 
 def test_keras_optimizers_have_what_is_replaced_in_them():

@@ -3,6 +3,8 @@
 import keras
 import numpy as np
 
+from keras_regvq.backend.sampling_steps import COMPILE_WITH_XLA
+
 
 class BatchedFunction:
     """Runs a function of a model's layers batch by batch, as `predict_on_batch` does.
@@ -14,10 +16,13 @@ class BatchedFunction:
     Args:
         owner: the keras.Model whose variables `function` uses.
         function: maps one batch of inputs, an array or a dict of arrays, to one tensor.
+        loops: whether it runs the layers many times, so that a better compiler pays.
     """
 
-    def __init__(self, owner, function):
+    def __init__(self, owner, function, loops=False):
         self.model = _FunctionModel(owner, function)
+        if loops and COMPILE_WITH_XLA:
+            self.model.jit_compile = True
 
     def __call__(self, inputs, batch_size, verbose=False):
         """Map an array (B, ...), or a dict of them, to a NumPy array (B, ...).

@@ -6,6 +6,8 @@ import keras
 from keras import ops
 from keras_hub.layers import TransformerDecoder
 
+from keras_regvq.backend.sampling_steps import affine, attend, prepare_affine, write_position
+
 
 class DecoderParts(NamedTuple):
     """The layers of a `DecoderBlock`."""
@@ -81,14 +83,11 @@ class DecoderBlock(TransformerDecoder):
         heads_first = (0, 2, 1, 3)
         return self(inputs), ops.transpose(keys, heads_first), ops.transpose(values, heads_first)
 
-    def step_weights(self):
-        """The tensors of `step`, by name: gather them outside the loop.
-
-        Kernels are transposed, (outputs, inputs), since `_affine` needs them so.
-        """
+    def step_weights(self, rows):
+        """The tensors of `step` for a batch of so many rows: gather them outside the loop."""
         parts, size = self.parts(), self.hidden_dim
         projections = (parts.query, parts.key, parts.value)
-        affine = {
+        kernels = {
             "projections": (
                 ops.concatenate([ops.reshape(p.kernel, (size, size)) for p in projections], 1),
                 ops.concatenate([ops.reshape(p.bias, (size,)) for p in projections], 0),
@@ -100,14 +99,16 @@ class DecoderBlock(TransformerDecoder):
         }
         for name in ("feedforward_hidden", "feedforward_output"):
             dense = getattr(parts, name)
-            affine[name] = (dense.kernel, dense.bias)
-        return {
-            name: (
-                ops.cast(_transposed_copy(kernel), self.compute_dtype),
-                ops.cast(bias, self.compute_dtype)[:, None],
-            )
-            for name, (kernel, bias) in affine.items()
+            kernels[name] = (dense.kernel, dense.bias)
+        dtype = self.compute_dtype
+        weights = {
+            name: prepare_affine(ops.cast(kernel, dtype), ops.cast(bias, dtype), rows)
+            for name, (kernel, bias) in kernels.items()
         }
+        for name in ("attention_norm", "feedforward_norm"):
+            norm = getattr(parts, name)
+            weights[name] = (norm.gamma, norm.beta, -1, norm.epsilon)
+        return weights
 
     def step(self, inputs, settled, recent, index, weights):
         """One position, attending to the earlier ones.
@@ -122,50 +123,21 @@ class DecoderBlock(TransformerDecoder):
         Returns:
             the output (B, D), and `recent` with this position's keys and values written in.
         """
-        batch, heads, length, head_dim = ops.shape(recent[0])
-        parts = self.parts()
-        normalized = parts.attention_norm(inputs)
-        projected = _affine(normalized, weights["projections"])
+        batch, heads, _, head_dim = ops.shape(recent[0])
+        normalized = ops.layer_normalization(inputs, *weights["attention_norm"])
+        projected = affine(normalized, weights["projections"])
         query, *pair = ops.split(ops.reshape(projected, (batch, 3 * heads, 1, head_dim)), 3, 1)
         recent = tuple(
-            ops.slice_update(cache, (0, 0, index, 0), update)
-            for cache, update in zip(recent, pair, strict=True)
+            write_position(cache, index, update) for cache, update in zip(recent, pair, strict=True)
         )
+        attended = ops.reshape(attend(query, settled, recent, index), (batch, heads * head_dim))
 
-        query = query * head_dim**-0.5
-        scores = [
-            ops.cast(ops.matmul(query, ops.transpose(keys, (0, 1, 3, 2))), "float32")
-            for keys, _ in (settled, recent)
-        ]
-        scores[1] = ops.where(ops.arange(length, dtype="int32") <= index, scores[1], -1e9)
-        shares = ops.softmax(ops.concatenate(scores, axis=-1))
-        shares = ops.cast(shares, self.compute_dtype)
-        split = settled[0].shape[2]
-        attended = ops.matmul(shares[..., :split], settled[1])
-        attended = attended + ops.matmul(shares[..., split:], recent[1])
-        attended = ops.reshape(attended, (batch, heads * head_dim))
-
-        x = inputs + _affine(attended, weights["output"])
-        hidden = _affine(parts.feedforward_norm(x), weights["feedforward_hidden"])
-        return x + _affine(self.activation(hidden), weights["feedforward_output"]), recent
+        x = inputs + affine(attended, weights["output"])
+        normalized = ops.layer_normalization(x, *weights["feedforward_norm"])
+        hidden = affine(normalized, weights["feedforward_hidden"])
+        return x + affine(self.activation(hidden), weights["feedforward_output"]), recent
 
 
 def gelu(inputs):
     """GPT-2's GELU, by its tanh approximation (Hendrycks and Gimpel, 2016)."""
     return ops.gelu(inputs, approximate=True)
-
-
-def _transposed_copy(matrix):
-    """The transpose, laid out anew: on PyTorch a transposed view makes slow products."""
-    flat = ops.reshape(ops.transpose(matrix), (-1,))
-    return ops.reshape(flat, matrix.shape[::-1])
-
-
-def _affine(inputs, kernel_and_bias):
-    """(B, inputs) to (B, outputs) by a kernel (outputs, inputs) and a bias (outputs, 1).
-
-    The kernel comes first: with the few rows of one position, XLA on a CPU takes about half the
-    time for this product that it takes for inputs @ kernel.
-    """
-    kernel, bias = kernel_and_bias
-    return ops.transpose(ops.matmul(kernel, ops.transpose(inputs)) + bias)

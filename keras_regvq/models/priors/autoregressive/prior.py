@@ -242,7 +242,7 @@ class AutoregressivePrior(TokenPrior):
         key = (top_k, *sorted(batch))
         if key not in self._samplers:
             self._samplers[key] = BatchedFunction(
-                self, functools.partial(sample_tokens, self, top_k=top_k)
+                self, functools.partial(sample_tokens, self, top_k=top_k), loops=True
             )
         drawn = self._samplers[key](batch, batch_size, verbose)
         return drawn.reshape(-1, *self.grid).astype("int32")

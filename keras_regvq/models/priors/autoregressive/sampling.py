@@ -8,9 +8,11 @@ not to a whole sequence's worth of padding, and no step copies the cache.
 
 from keras import ops
 
+from keras_regvq.backend.sampling_steps import CACHE_GROWS_IN_PLACE, affine, prepare_affine
 from keras_regvq.models.priors.token_choice import choose_tokens, guide
 
-_SEGMENTS = 4  # each is compiled by itself: more would save little and compile for longer
+# Each is compiled by itself: more would save little and compile for longer.
+_SEGMENTS = 1 if CACHE_GROWS_IN_PLACE else 4
 
 
 def sample_tokens(prior, batch, top_k=None):
@@ -85,7 +87,8 @@ class CachedDecoder:
         self.inputs = prior.positions.vectors()[None]
         if aligned is not None:
             self.inputs = self.inputs + aligned
-        self.weights = [block.step_weights() for block in prior.blocks]
+        self.weights = [block.step_weights(self.rows) for block in prior.blocks]
+        self.head = prepare_affine(ops.convert_to_tensor(prior.head.kernel), None, self.rows)
         self.settled = self.empty_cache(0)
         if prefix is not None:
             x, self.settled = prefix, []
@@ -118,7 +121,7 @@ class CachedDecoder:
         for block, settled, newer, weights in layers:
             x, newer = block.step(x, settled, newer, index, weights)
             updated.append(newer)
-        return self.prior.head(self.prior.norm(x)), updated
+        return affine(ops.cast(self.prior.norm(x), "float32"), self.head), updated
 
     def settle(self, recent):
         """Move a full recent cache to the settled one."""

@@ -25,7 +25,7 @@ def draw_in_parts(prior, sampler, batch, top_k, on_step):
     key = ("parts", sampler.trace_key(), top_k, *sorted(batch), *sorted(batch["steps"]))
     if key not in prior._samplers:
         function = functools.partial(_take_part, prior, sampler, top_k)
-        prior._samplers[key] = BatchedFunction(prior, function)
+        prior._samplers[key] = BatchedFunction(prior, function, loops=True)
     rows, state = batch["steps"], np.stack([batch["start"], np.zeros_like(batch["start"])], 1)
     for start in range(0, steps, length):
         now = {name: values[:, start : start + length] for name, values in rows.items()}

@@ -230,7 +230,7 @@ class DiffusionPrior(TokenPrior):
         key = (sampler.trace_key(), top_k, *sorted(batch), *sorted(batch["steps"]))
         if key not in self._samplers:
             sample = functools.partial(self._sample, sampler, top_k)
-            self._samplers[key] = BatchedFunction(self, sample)
+            self._samplers[key] = BatchedFunction(self, sample, loops=True)
         drawn = self._samplers[key](batch, batch_size, verbose)
         return drawn.reshape(-1, *self.grid).astype("int32")
 
