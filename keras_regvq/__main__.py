@@ -51,7 +51,7 @@ def parse_arguments(arguments=None):
     add_demo_command(commands)
     convert = commands.add_parser(
         "convert",
-        help="a tokenizer of diffusers, taming-transformers or LlamaGen into a preset, or back",
+        help="another project's tokenizer, such as diffusers', into a preset, or back",
     )
     convert.add_argument("source", help="checkpoint, folder of a VQModel, or preset")
     convert.add_argument("directory", help="where to write")
@@ -60,10 +60,10 @@ def parse_arguments(arguments=None):
     )
     convert.add_argument("--image-size", type=_positive, help="side of the images, in pixels")
     convert.add_argument(
-        "--to", default="keras", choices=("keras", "diffusers", "taming", "llamagen"),
+        "--to", default="keras", choices=("keras", "diffusers", "taming", "llamagen", "seed_voken"),
         help="what to write [keras, a preset]",
     )  # fmt: skip
-    convert.add_argument("--config", help="a taming-transformers checkpoint's YAML file")
+    convert.add_argument("--config", help="YAML file of a checkpoint of taming or SEED-Voken")
     convert.add_argument("--float16", action="store_true", help="store weights as float16")
     convert.add_argument(
         "--num-heads", type=_positive,

@@ -2,12 +2,12 @@
 
     python -m benchmarks.robustness.fuzz_checkpoints --count 1000
 
-Files of taming-transformers and LlamaGen (zip and legacy `.ckpt`, `.safetensors`, a YAML beside)
-and folders of diffusers are damaged: bits turned, cut, parts repeated; numbers, sizes and names in
-them replaced by wrong ones; instructions put into their pickles. Each is read by `from_preset`, by
-`load_foreign`, or by the convert command. It prints how many were read and refused, and each
-finding, and ends with 1 if there is one: a crash, a hang, more than 1 GB of memory, or an error
-that does not name the file.
+Files of taming-transformers, LlamaGen and SEED-Voken (zip and legacy `.ckpt`, `.safetensors`, a
+YAML beside) and folders of diffusers are damaged: bits turned, cut, parts repeated; numbers, sizes
+and names in them replaced by wrong ones; instructions put into their pickles. Each is read by
+`from_preset`, by `load_foreign`, or by the convert command. It prints how many were read and
+refused, and each finding, and ends with 1 if there is one: a crash, a hang, more than 1 GB of
+memory, or an error that does not name the file.
 """
 
 import argparse
@@ -30,7 +30,9 @@ from benchmarks.robustness.damage import (
     damage_zip,
 )
 
-KINDS = ("zip", "legacy", "pickle", "safetensors", "llamagen", "diffusers", "bin", "yaml")
+KINDS = (
+    "zip", "legacy", "pickle", "safetensors", "llamagen", "seed_voken", "diffusers", "bin", "yaml",
+)  # fmt: skip
 WEIGHTS = "diffusion_pytorch_model"
 
 
@@ -40,11 +42,11 @@ def write_originals(root):
 
     from keras_regvq import models, presets, quantizers
     from keras_regvq.presets.formats.llamagen import llamagen_state_dict
+    from keras_regvq.presets.formats.seed_voken import seed_voken_state_dict
     from keras_regvq.presets.formats.taming import taming_state_dict
 
-    def tokenizer(**options):
-        quantizer = quantizers.VectorQuantizer(16, 4, **options)
-        return models.ImageTokenizer(8, quantizer, 8, (1, 1), 1, (4,), 4)
+    def tokenizer(kind=quantizers.VectorQuantizer, **options):
+        return models.ImageTokenizer(8, kind(16, 4, **options), 8, (1, 1), 1, (4,), 4)
 
     def state(tensors):
         return {name: torch.from_numpy(array) for name, array in tensors.items()}
@@ -59,6 +61,8 @@ def write_originals(root):
             archive.read(next(n for n in archive.namelist() if n.endswith("data.pkl")))
         )
     torch.save({"model": state(llamagen_state_dict(unit))}, root / "llamagen.pt")
+    ibq = seed_voken_state_dict(tokenizer(quantizers.IndexBackpropagationQuantizer))
+    torch.save({"state_dict": state(ibq)}, root / "seed_voken.ckpt")
     presets.export(plain, root / "taming", "taming")
     shutil.move(root / "taming" / "model.safetensors", root / "safetensors.safetensors")
     presets.export(plain, root / "diffusers", "diffusers")
@@ -104,7 +108,7 @@ def make_case(number, root):
             damage_zip(data, rng, weights)
         else:
             weights.write_bytes(damage_safetensors(data, rng))
-    elif kind in ("zip", "llamagen"):
+    elif kind in ("zip", "llamagen", "seed_voken"):
         damage_zip(original.read_bytes(), rng, path)
     elif kind == "yaml":
         path.write_bytes(damage_text(original.read_text(), rng, yaml.safe_load, _yaml))

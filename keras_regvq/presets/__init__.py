@@ -26,12 +26,13 @@ def from_preset(preset, load_weights=None, custom_objects=None, **overrides):
         preset: a built-in name (see `builtin_presets()`), a directory written by
             `save_to_preset`, or a handle hf://user/name, kaggle://...; or another project's
             tokenizer: a folder of diffusers' VQModel, also hf://user/name/folder, a checkpoint of
-            taming-transformers or LlamaGen (`load_foreign`).
+            taming-transformers, LlamaGen or SEED-Voken (`load_foreign`).
         load_weights: bool; by default True, but for built-in presets without weights.
         custom_objects: {name: class} of classes of your own that the preset holds; those that are
             registered with Keras are found without.
         **overrides: constructor arguments that replace the preset's, e.g. `dtype="bfloat16"`. Of
-            other projects' only `image_size` and `config`, a taming checkpoint's YAML file.
+            other projects' only `image_size` and `config`, the YAML file of a checkpoint of
+            taming-transformers or SEED-Voken.
 
     Returns:
         The model that was saved, e.g. a `keras_regvq.models.ImageTokenizer`.

@@ -6,6 +6,7 @@ from keras_regvq.checks.arguments import check_choice, refuse
 from keras_regvq.presets.formats.checkpoint_format import SUFFIXES, Checkpoint
 from keras_regvq.presets.formats.diffusers import Diffusers
 from keras_regvq.presets.formats.llamagen import LlamaGen
+from keras_regvq.presets.formats.seed_voken import SeedVoken
 from keras_regvq.presets.formats.state_dicts import refuse_without_tokenizer
 from keras_regvq.presets.formats.taming import Taming
 
@@ -13,6 +14,7 @@ from keras_regvq.presets.formats.taming import Taming
 FORMATS = (
     Diffusers(),
     LlamaGen(),
+    SeedVoken(),
     Taming(),
 )
 
@@ -53,12 +55,13 @@ def load_foreign(location, image_size=None, config=None):
 
     Args:
         location: a folder of diffusers' VQModel, or of a pipeline with one; or a checkpoint of
-            taming-transformers (VQ-GAN, Gumbel-VQ, or a Net2Net with its tokenizer) or of
-            LlamaGen: `.ckpt`, `.pth`, `.pth.tar`, `.pt`, `.bin`, `.pkl` or `.safetensors`. A pickle
-            is never executed: `files.torch_pickle`.
+            taming-transformers (VQ-GAN, Gumbel-VQ, or a Net2Net with its tokenizer), of LlamaGen or
+            of SEED-Voken (IBQ): `.ckpt`, `.pth`, `.pth.tar`, `.pt`, `.bin`, `.pkl` or
+            `.safetensors`. A pickle is never executed: `files.torch_pickle`.
         image_size: int or (H, W) the tokenizer is for; default what the config says, or 16 tokens
             a side. Weights do not depend on it.
-        config: path of the YAML file of a taming-transformers checkpoint, where there is one.
+        config: path of the YAML file of a checkpoint of taming-transformers or SEED-Voken, where
+            there is one. An IBQ without its averaged weights is known by nothing else.
 
     Returns:
         the ImageTokenizer, the name of its project, and the names of the tensors that were left
@@ -80,7 +83,7 @@ def load_foreign(location, image_size=None, config=None):
         bool((again.encode(images) == tokenizer.encode(images)).all())  # True
         ```
     """
-    checkpoint = Checkpoint(location)
+    checkpoint = Checkpoint(location, config)
     found = _find_format(checkpoint)
     if found is None and checkpoint.is_file:
         refuse_without_tokenizer(checkpoint.contents, checkpoint.source)
@@ -88,7 +91,7 @@ def load_foreign(location, image_size=None, config=None):
         expected = f"a folder of diffusers' VQModel, or a file that ends in {', '.join(SUFFIXES)}"
         refuse("preset", checkpoint.source, expected)
     if config is not None and not found.takes_config:
-        expected = f"None: {checkpoint.source} is not of taming-transformers"
+        expected = f"None: {checkpoint.source} is not of taming-transformers or SEED-Voken"
         refuse("config", repr(str(config)), expected)
     tokenizer, ignored = found.load(checkpoint, image_size, config)
     return tokenizer, found.name, ignored
@@ -98,11 +101,12 @@ def export(tokenizer, directory, format):
     """Write a tokenizer so that another project reads it.
 
     Args:
-        tokenizer: an ImageTokenizer with a VectorQuantizer or, for "taming", a GumbelQuantizer or a
-            RegularizedQuantizer, which becomes a Gumbel-VQ of the same tokens and images.
+        tokenizer: an ImageTokenizer with a VectorQuantizer; for "taming" also with a
+            GumbelQuantizer or a RegularizedQuantizer, which becomes a Gumbel-VQ of the same tokens
+            and images; for "seed_voken" with an IndexBackpropagationQuantizer.
         directory: made if missing. "diffusers" writes config.json and
             diffusion_pytorch_model.safetensors, the others model.safetensors, a state dict.
-        format: "diffusers", "taming" or "llamagen" (for codes of length 1).
+        format: "diffusers", "taming", "llamagen" (for codes of length 1) or "seed_voken" (IBQ).
 
     Returns:
         Path of the file with the weights.

@@ -17,9 +17,10 @@ from tests.presets.formats.peer_models import (
     llamagen_model,
     taming_model,
 )
+from tests.presets.formats.seed_voken_models import trained_state
 
 
-@pytest.mark.parametrize("project", ["diffusers", "taming", "llamagen"])
+@pytest.mark.parametrize("project", ["diffusers", "taming", "llamagen", "seed_voken"])
 def test_from_preset_knows_each_project_and_export_writes_it(tmp_path, project):
     source = tmp_path / "theirs"
     if project == "diffusers":
@@ -29,6 +30,8 @@ def test_from_preset_knows_each_project_and_export_writes_it(tmp_path, project):
         state = taming_model().state_dict()
         if project == "llamagen":
             state = {"model": llamagen_layout(llamagen_model().state_dict())}
+        elif project == "seed_voken":
+            state = {"state_dict": trained_state()}
         torch.save(state, source)
     tokenizer = keras_regvq.from_preset(source, image_size=32)
     assert isinstance(tokenizer, keras_regvq.models.ImageTokenizer)

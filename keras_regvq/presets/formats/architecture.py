@@ -64,12 +64,15 @@ def infer_architecture(shapes, source):
     }
 
 
-def build_tokenizer(architecture, gumbel=False, image_size=None, **quantizer_options):
+def build_tokenizer(
+    architecture, gumbel=False, image_size=None, quantizer=None, **quantizer_options
+):
     """An ImageTokenizer of what `infer_architecture` found.
 
     Args:
         image_size: int or (H, W); default 16 tokens a side.
         gumbel: whether the quantizer is Gumbel-VQ's.
+        quantizer: class of another one than VQ's or Gumbel-VQ's.
         **quantizer_options: of the quantizer.
     """
     settings = dict(architecture)
@@ -77,9 +80,10 @@ def build_tokenizer(architecture, gumbel=False, image_size=None, **quantizer_opt
     size = settings.pop("codebook_size"), settings.pop("embedding_dim")
     factor = 2 ** (len(settings["channel_multipliers"]) - 1)
     height, width = check_image_size(16 * factor if image_size is None else image_size, factor)
-    quantizer = (GumbelQuantizer if gumbel else VectorQuantizer)(*size, **quantizer_options)
+    kind = quantizer or (GumbelQuantizer if gumbel else VectorQuantizer)
+    made = kind(*size, **quantizer_options)
     attention = tuple(height // 2**level for level in sorted(levels))
-    return ImageTokenizer((height, width), quantizer, attention_resolutions=attention, **settings)
+    return ImageTokenizer((height, width), made, attention_resolutions=attention, **settings)
 
 
 def check_size(architecture, tensors, source, image_channels=3):

@@ -16,10 +16,11 @@ class Checkpoint:
     Attributes:
         path: Path of the file or folder.
         source: what to call it in errors.
+        config: path of the config file that was given with it, or None.
     """
 
-    def __init__(self, location):
-        self.path, self.source = Path(location), repr(str(location))
+    def __init__(self, location, config=None):
+        self.path, self.source, self.config = Path(location), repr(str(location)), config
 
     @property
     def is_file(self):

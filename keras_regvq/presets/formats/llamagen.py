@@ -8,7 +8,7 @@ from keras_regvq.presets.formats.architecture import build_tokenizer, check_size
 from keras_regvq.presets.formats.checkpoint_format import CheckpointFormat
 from keras_regvq.presets.formats.name_table import NameTable
 from keras_regvq.presets.formats.named_tensors import assign_all
-from keras_regvq.presets.formats.state_dicts import find_state, write_state_dict
+from keras_regvq.presets.formats.state_dicts import all_names, find_state, write_state_dict
 from keras_regvq.presets.formats.taming import taming_state_dict
 from keras_regvq.presets.formats.vqgan_names import taming_tensors
 from keras_regvq.quantizers import VectorQuantizer
@@ -52,7 +52,7 @@ class LlamaGen(CheckpointFormat):
 
 def is_llamagen(checkpoint):
     """Whether what a file held looks like one of LlamaGen's."""
-    return any(".conv_blocks." in name for name in _names(checkpoint, set()))
+    return any(".conv_blocks." in name for name in all_names(checkpoint))
 
 
 def load_llamagen(checkpoint, source="the checkpoint", image_size=None):
@@ -98,13 +98,3 @@ def llamagen_state_dict(tokenizer):
     levels = len(tokenizer.architecture["channel_multipliers"])
     state = taming_state_dict(tokenizer)
     return {NAMES.to_theirs(name, levels) or name: value for name, value in state.items()}
-
-
-def _names(value, seen):
-    """The keys of a dict and of those in it."""
-    if isinstance(value, dict) and id(value) not in seen:
-        seen.add(id(value))
-        for key, inner in value.items():
-            if isinstance(key, str):
-                yield key
-                yield from _names(inner, seen)

@@ -60,6 +60,20 @@ def holds_tokenizer(checkpoint):
     return next(_states(checkpoint, (), set()), None) is not None
 
 
+def all_names(checkpoint):
+    """The plain names of all that a file held, in dicts at any depth."""
+    return {plain_name(name) for name in _keys(checkpoint, set())}
+
+
+def _keys(value, seen):
+    if isinstance(value, dict) and id(value) not in seen:
+        seen.add(id(value))
+        for key, inner in value.items():
+            if isinstance(key, str):
+                yield key
+                yield from _keys(inner, seen)
+
+
 def find_state(checkpoint, source, prefix=None):
     """Find a tokenizer's tensors in a checkpoint.
 
@@ -106,7 +120,7 @@ def refuse_without_tokenizer(checkpoint, source):
     some = ", ".join(f"{name:.80}" for name in list(tensors)[:3]) or "no tensors"
     if not tensors and isinstance(checkpoint, dict) and checkpoint:
         some += f" but {', '.join(f'{key!s:.80}' for key in list(checkpoint)[:5])}"
-    expected = f'a checkpoint of taming-transformers or LlamaGen, with "{_MARK}"'
+    expected = f'a checkpoint of taming-transformers, LlamaGen or SEED-Voken, with "{_MARK}"'
     refuse("checkpoint", f"{source}, which holds {some}", expected)
 
 

@@ -65,10 +65,15 @@ def load_taming(checkpoint, source="the checkpoint", image_size=None, config=Non
 
 def taming_state_dict(tokenizer):
     """{taming's name: float32 array} of a tokenizer: what `load_taming` reads."""
+    check_groups(tokenizer)
+    return {tensor.name: tensor.to_file() for tensor in taming_tensors(tokenizer)}
+
+
+def check_groups(tokenizer):
+    """Refuse a tokenizer whose normalizations have other groups than taming's, which are fixed."""
     sizes = tokenizer.architecture
     channels = [sizes["base_channels"] * m for m in sizes["channel_multipliers"]]
     groups = sizes["norm_groups"]
     if any(math.gcd(groups, count) != math.gcd(_GROUPS, count) for count in channels):
         received = f"one of {groups} groups at levels of {channels} channels"
         refuse("tokenizer", received, f"norm_groups={_GROUPS}, which that project has fixed")
-    return {tensor.name: tensor.to_file() for tensor in taming_tensors(tokenizer)}

@@ -1,4 +1,8 @@
-"""The YAML configs of taming-transformers: what the tensors of a checkpoint do not tell."""
+"""The YAML configs of taming-transformers: what the tensors of a checkpoint do not tell.
+
+SEED-Voken's are the same under the names of Lightning's command line, "class_path" and "init_args"
+for "target" and "params".
+"""
 
 import reprlib
 from typing import NamedTuple
@@ -27,6 +31,8 @@ class TamingConfig(NamedTuple):
     architecture: dict  # as `infer_architecture` finds it in tensors
     num_heads: int | None
     num_classes: int | None
+    tokenizer_class: str  # what the project's code calls it, "" if the file does not say
+    uses_averages: bool  # whether the averages of the weights are what the project evaluates
 
     def check(self, architecture):
         """Refuse a checkpoint of another architecture."""
@@ -50,8 +56,10 @@ def read_taming_config(path):
     """
     path = str(path)
     with reading(path, _EXPECTED, "config"):
-        params = read_yaml(path, "config", _EXPECTED)["model"]["params"]
-        tokenizer = params.get("first_stage_config", {"params": params})["params"]
+        model = read_yaml(path, "config", _EXPECTED)["model"]
+        params = model["init_args" if "init_args" in model else "params"]
+        first = params.get("first_stage_config", {**model, "params": params})
+        tokenizer, kind = first["params"], str(first.get("class_path", first.get("target", "")))
         network = tokenizer["ddconfig"]
         image_size = check_positive_integer("resolution", network["resolution"])
         attention = network["attn_resolutions"]
@@ -71,4 +79,5 @@ def read_taming_config(path):
                 check_positive_integer(name, value)
     if network.get("double_z", False):
         refuse("config", f"{path!r} with double_z", "a VQ-GAN: this one is a KL autoencoder")
-    return TamingConfig(path, image_size, architecture, heads, classes)
+    averages = bool(tokenizer.get("use_ema", False))
+    return TamingConfig(path, image_size, architecture, heads, classes, kind, averages)

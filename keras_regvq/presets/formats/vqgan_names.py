@@ -60,6 +60,11 @@ def taming_tensors(tokenizer):
     Raises:
         ValueError: for another quantizer or patches, which those projects do not know.
     """
+    return network_tensors(tokenizer) + _quantizer_tensors(tokenizer.quantizer)
+
+
+def network_tensors(tokenizer):
+    """Those of `taming_tensors` that are not the quantizer's."""
     patch_size = getattr(tokenizer, "patch_size", 1)
     if patch_size > 1:
         refuse("tokenizer", f"one of patch_size={patch_size}", "patch_size=1, as in VQ-GAN")
@@ -78,7 +83,7 @@ def taming_tensors(tokenizer):
                 sublayer = getattr(layer, ours)
                 if sublayer is not None:
                     found += _weight_and_bias(f"{start}{theirs}.", sublayer)
-    return found + _quantizer_tensors(tokenizer.quantizer)
+    return found
 
 
 def _weight_and_bias(start, layer):
