@@ -60,7 +60,8 @@ def parse_arguments(arguments=None):
     )
     convert.add_argument("--image-size", type=_positive, help="side of the images, in pixels")
     convert.add_argument(
-        "--to", default="keras", choices=("keras", "diffusers", "taming", "llamagen", "seed_voken"),
+        "--to", default="keras",
+        choices=("keras", "diffusers", "taming", "llamagen", "open_muse", "seed_voken"),
         help="what to write [keras, a preset]",
     )  # fmt: skip
     convert.add_argument("--config", help="YAML file of a checkpoint of taming or SEED-Voken")

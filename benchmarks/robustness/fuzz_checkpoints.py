@@ -2,12 +2,12 @@
 
     python -m benchmarks.robustness.fuzz_checkpoints --count 1000
 
-Files of taming-transformers, LlamaGen and SEED-Voken (zip and legacy `.ckpt`, `.safetensors`, a
-YAML beside) and folders of diffusers are damaged: bits turned, cut, parts repeated; numbers, sizes
-and names in them replaced by wrong ones; instructions put into their pickles. Each is read by
-`from_preset`, by `load_foreign`, or by the convert command. It prints how many were read and
-refused, and each finding, and ends with 1 if there is one: a crash, a hang, more than 1 GB of
-memory, or an error that does not name the file.
+Files of taming-transformers, LlamaGen, SEED-Voken and open-muse (zip and legacy `.ckpt`,
+`.safetensors`, a YAML beside) and folders of diffusers are damaged: bits turned, cut, parts
+repeated; numbers, sizes and names in them replaced by wrong ones; instructions put into their
+pickles. Each is read by `from_preset`, by `load_foreign`, or by the convert command. It prints how
+many were read and refused, and each finding, and ends with 1 if there is one: a crash, a hang, more
+than 1 GB of memory, or an error that does not name the file.
 """
 
 import argparse
@@ -32,6 +32,7 @@ from benchmarks.robustness.damage import (
 
 KINDS = (
     "zip", "legacy", "pickle", "safetensors", "llamagen", "seed_voken", "diffusers", "bin", "yaml",
+    "open_muse",
 )  # fmt: skip
 WEIGHTS = "diffusion_pytorch_model"
 
@@ -42,6 +43,7 @@ def write_originals(root):
 
     from keras_regvq import models, presets, quantizers
     from keras_regvq.presets.formats.llamagen import llamagen_state_dict
+    from keras_regvq.presets.formats.maskgit_network import published_shapes
     from keras_regvq.presets.formats.seed_voken import seed_voken_state_dict
     from keras_regvq.presets.formats.taming import taming_state_dict
 
@@ -63,6 +65,10 @@ def write_originals(root):
     torch.save({"model": state(llamagen_state_dict(unit))}, root / "llamagen.pt")
     ibq = seed_voken_state_dict(tokenizer(quantizers.IndexBackpropagationQuantizer))
     torch.save({"state_dict": state(ibq)}, root / "seed_voken.ckpt")
+    sizes = {"base_channels": 8, "channel_multipliers": (1, 2), "latent_channels": 4}
+    shapes = published_shapes({**sizes, "codebook_size": 16, "embedding_dim": 4})
+    # Groups of 32 do not divide 8 channels, which is of no matter to a reader.
+    torch.save({name: torch.randn(shape) for name, shape in shapes.items()}, root / "open_muse.bin")
     presets.export(plain, root / "taming", "taming")
     shutil.move(root / "taming" / "model.safetensors", root / "safetensors.safetensors")
     presets.export(plain, root / "diffusers", "diffusers")
@@ -108,7 +114,7 @@ def make_case(number, root):
             damage_zip(data, rng, weights)
         else:
             weights.write_bytes(damage_safetensors(data, rng))
-    elif kind in ("zip", "llamagen", "seed_voken"):
+    elif kind in ("zip", "llamagen", "open_muse", "seed_voken"):
         damage_zip(original.read_bytes(), rng, path)
     elif kind == "yaml":
         path.write_bytes(damage_text(original.read_text(), rng, yaml.safe_load, _yaml))

@@ -6,6 +6,8 @@ from keras_regvq.checks.arguments import check_choice, refuse
 from keras_regvq.presets.formats.checkpoint_format import SUFFIXES, Checkpoint
 from keras_regvq.presets.formats.diffusers import Diffusers
 from keras_regvq.presets.formats.llamagen import LlamaGen
+from keras_regvq.presets.formats.open_muse import OpenMuse
+from keras_regvq.presets.formats.refused import REFUSED
 from keras_regvq.presets.formats.seed_voken import SeedVoken
 from keras_regvq.presets.formats.state_dicts import refuse_without_tokenizer
 from keras_regvq.presets.formats.taming import Taming
@@ -13,6 +15,7 @@ from keras_regvq.presets.formats.taming import Taming
 # The first that matches is taken; Taming matches whatever has a tokenizer of VQ-GAN's names.
 FORMATS = (
     Diffusers(),
+    OpenMuse(),
     LlamaGen(),
     SeedVoken(),
     Taming(),
@@ -27,7 +30,7 @@ def foreign_format(location):
 
     Returns:
         "checkpoint" for a file of tensors, the name of its format for a folder of another project
-        ("diffusers": a VQModel's, or that of a pipeline with one), else None.
+        ("diffusers": a VQModel's, or that of a pipeline with one; "open_muse"), else None.
 
     Example:
         ```python
@@ -47,17 +50,18 @@ def foreign_format(location):
 
 
 def _find_format(checkpoint):
-    return next((one for one in FORMATS if one.matches(checkpoint)), None)
+    return next((one for one in (*REFUSED, *FORMATS) if one.matches(checkpoint)), None)
 
 
 def load_foreign(location, image_size=None, config=None):
     """Load a tokenizer of another project.
 
     Args:
-        location: a folder of diffusers' VQModel, or of a pipeline with one; or a checkpoint of
-            taming-transformers (VQ-GAN, Gumbel-VQ, or a Net2Net with its tokenizer), of LlamaGen or
-            of SEED-Voken (IBQ): `.ckpt`, `.pth`, `.pth.tar`, `.pt`, `.bin`, `.pkl` or
-            `.safetensors`. A pickle is never executed: `files.torch_pickle`.
+        location: a folder of diffusers' VQModel, or of a pipeline with one, or of open-muse's
+            MaskGitVQGAN; or a checkpoint of the latter, of taming-transformers (VQ-GAN, Gumbel-VQ,
+            or a Net2Net with its tokenizer), of LlamaGen or of SEED-Voken (IBQ): `.ckpt`, `.pth`,
+            `.pth.tar`, `.pt`, `.bin`, `.pkl` or `.safetensors`. A pickle is never executed:
+            `files.torch_pickle`.
         image_size: int or (H, W) the tokenizer is for; default what the config says, or 16 tokens
             a side. Weights do not depend on it.
         config: path of the YAML file of a checkpoint of taming-transformers or SEED-Voken, where
@@ -68,8 +72,9 @@ def load_foreign(location, image_size=None, config=None):
         aside.
 
     Raises:
-        ValueError: for a file or folder of another kind, a damaged one, and for tensors that are
-            missing, left over, misshapen or not finite; nothing is half-loaded.
+        ValueError: for a file or folder of another kind, a damaged one, one of a network that an
+            ImageTokenizer cannot express, such as Open-MAGVIT2's and VAR's, and for tensors that
+            are missing, left over, misshapen or not finite; nothing is half-loaded.
 
     Example:
         ```python
@@ -88,8 +93,8 @@ def load_foreign(location, image_size=None, config=None):
     if found is None and checkpoint.is_file:
         refuse_without_tokenizer(checkpoint.contents, checkpoint.source)
     if found is None:
-        expected = f"a folder of diffusers' VQModel, or a file that ends in {', '.join(SUFFIXES)}"
-        refuse("preset", checkpoint.source, expected)
+        expected = "a folder of diffusers' VQModel or open-muse's MaskGitVQGAN, or a file that ends"
+        refuse("preset", checkpoint.source, f"{expected} in {', '.join(SUFFIXES)}")
     if config is not None and not found.takes_config:
         expected = f"None: {checkpoint.source} is not of taming-transformers or SEED-Voken"
         refuse("config", repr(str(config)), expected)
@@ -103,10 +108,13 @@ def export(tokenizer, directory, format):
     Args:
         tokenizer: an ImageTokenizer with a VectorQuantizer; for "taming" also with a
             GumbelQuantizer or a RegularizedQuantizer, which becomes a Gumbel-VQ of the same tokens
-            and images; for "seed_voken" with an IndexBackpropagationQuantizer.
+            and images; for "seed_voken" with an IndexBackpropagationQuantizer. For "open_muse" it
+            must have come from there: its network has fewer weights than a VQ-GAN's.
         directory: made if missing. "diffusers" writes config.json and
-            diffusion_pytorch_model.safetensors, the others model.safetensors, a state dict.
-        format: "diffusers", "taming", "llamagen" (for codes of length 1) or "seed_voken" (IBQ).
+            diffusion_pytorch_model.safetensors, "open_muse" config.json and model.safetensors, the
+            others model.safetensors, a state dict.
+        format: "diffusers", "taming", "llamagen" (for codes of length 1), "open_muse" (MaskGIT's)
+            or "seed_voken" (IBQ).
 
     Returns:
         Path of the file with the weights.

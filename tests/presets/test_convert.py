@@ -5,10 +5,12 @@ import pytest
 import torch
 
 import keras_regvq
+from keras_regvq import presets
 from keras_regvq.__main__ import main as convert_command
 from keras_regvq.presets import convert
 from keras_regvq.presets.formats.checkpoint_format import CheckpointFormat
 from keras_regvq.presets.formats.taming import load_taming
+from tests.presets.formats.open_muse_models import open_muse_model
 from tests.presets.formats.peer_models import (
     check_taming,
     diffusers_model,
@@ -20,11 +22,13 @@ from tests.presets.formats.peer_models import (
 from tests.presets.formats.seed_voken_models import trained_state
 
 
-@pytest.mark.parametrize("project", ["diffusers", "taming", "llamagen", "seed_voken"])
+@pytest.mark.parametrize("project", ["diffusers", "taming", "llamagen", "open_muse", "seed_voken"])
 def test_from_preset_knows_each_project_and_export_writes_it(tmp_path, project):
     source = tmp_path / "theirs"
     if project == "diffusers":
         diffusers_model().save_pretrained(source)
+    elif project == "open_muse":
+        open_muse_model(multipliers=(1, 2)).save(source)
     else:
         source = tmp_path / "model.ckpt"
         state = taming_model().state_dict()
@@ -40,7 +44,9 @@ def test_from_preset_knows_each_project_and_export_writes_it(tmp_path, project):
         with pytest.raises(ValueError, match=f"{next(iter(wrong))}.*only image_size"):
             keras_regvq.from_preset(source, **wrong)
     path = keras_regvq.presets.export(tokenizer, tmp_path / "back", project)
-    again = keras_regvq.from_preset(path.parent if project == "diffusers" else path)
+    folders = ("diffusers", "open_muse")
+    assert presets.foreign_format(source) == (project if project in folders else "checkpoint")
+    again = keras_regvq.from_preset(path.parent if project in folders else path)
     pictures = images(32)
     np.testing.assert_array_equal(again.encode(pictures), tokenizer.encode(pictures))
     tokenizer.save_to_preset(tmp_path / "ours")

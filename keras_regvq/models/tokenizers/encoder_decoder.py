@@ -66,12 +66,14 @@ def build_encoder(
     middle_attention=True,
     norm_groups=32,
     patch_size=1,
+    unit_range=False,
 ):
     """Images (B, H, W, image_channels) in [-1, 1] -> features (B, H/f, W/f, embedding_channels).
 
     Attention sits at the levels whose resolution for `image_size` (the trained height) is in
     `attention_resolutions`, and in the middle with `middle_attention`; it follows the blocks to any
-    other image size. Normalizations have `norm_groups` groups.
+    other image size. Normalizations have `norm_groups` groups. With `unit_range` the first
+    convolution sees pixels in [0, 1]: at the border it matters, where it is padded with zeros.
     """
     options = {"dtype": dtype}
     with_attention = attention_levels(
@@ -81,7 +83,8 @@ def build_encoder(
     inputs = keras.Input((None, None, image_channels), name="images", dtype="float32")
     patches = {"strides": patch_size, "padding": "valid" if patch_size > 1 else "same"}
     side = patch_size if patch_size > 1 else 3
-    x = Convolution(base_channels, side, name="conv_in", **patches, **options)(inputs)
+    x = layers.Rescaling(0.5, 0.5, name="unit_range")(inputs) if unit_range else inputs
+    x = Convolution(base_channels, side, name="conv_in", **patches, **options)(x)
     for level, multiplier in enumerate(channel_multipliers):
         channels = base_channels * multiplier
         for block in range(num_res_blocks):
@@ -113,13 +116,15 @@ def build_decoder(
     middle_attention=True,
     norm_groups=32,
     patch_size=1,
+    unit_range=False,
 ):
     """Embeddings (B, h, w, d) -> dict of "images" (B, f h, f w, image_channels), and "hidden".
 
     "hidden" is the input of the last convolution, "conv_out": the adaptive adversarial weight
     needs it. With patches it has their resolution. Images lie around [-1, 1]: there is no tanh at
     the end. Levels count from the highest resolution, as in the encoder, and run from the lowest;
-    each has one residual block more than the encoder's.
+    each has one residual block more than the encoder's. With `unit_range` the last convolution
+    gives them around [0, 1].
     """
     options = {"dtype": dtype}
     with_attention = attention_levels(
@@ -147,6 +152,8 @@ def build_decoder(
     images = Convolution(outputs, 3, padding="same", name="conv_out", dtype="float32")(hidden)
     if patch_size > 1:
         images = PixelShuffle(patch_size, name="patches", dtype="float32")(images)
+    if unit_range:
+        images = layers.Rescaling(2.0, -1.0, name="unit_range", dtype="float32")(images)
     return keras.Model(inputs, {"images": images, "hidden": hidden}, name="decoder")
 
 

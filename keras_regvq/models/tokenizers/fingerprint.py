@@ -15,6 +15,8 @@ def tokens_fingerprint(tokenizer):
                 digest.update(np.ascontiguousarray(ops.convert_to_numpy(variable.value)))
     if not tokenizer.quantizer.weights:  # its codes depend on its settings alone
         digest.update(ops.convert_to_numpy(tokenizer.quantizer.codes()))
+    if getattr(tokenizer, "unit_range", False):
+        digest.update(b"unit_range")
     if getattr(tokenizer.quantizer, "dither", 0):  # so do its tokens, then
         digest.update(np.float64(tokenizer.quantizer.dither).tobytes())
     return digest.hexdigest()

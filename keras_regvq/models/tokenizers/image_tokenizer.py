@@ -52,6 +52,7 @@ class ImageTokenizer(PresetBackbone):
         image_channels: 3 for RGB, 1 for grey, 4 for RGB and opacity.
         patch_size: side of the patches that the first level works on, 1 in VQ-GAN. A network that
             is wide at a quarter of the resolution learns faster (benchmarks/time_to_quality.py).
+        unit_range: whether the networks see pixels in [0, 1], as MaskGIT's, and not in [-1, 1].
         dtype: policy of encoder and decoder, e.g. "bfloat16"; default the global policy. The
             quantizer and the last convolution stay float32.
 
@@ -83,6 +84,7 @@ class ImageTokenizer(PresetBackbone):
         trainable=True,
         image_channels=3,
         patch_size=1,
+        unit_range=False,
     ):
         if not isinstance(quantizer, Quantizer):
             refuse("quantizer", describe(quantizer), "a keras_regvq.quantizers.Quantizer")
@@ -104,6 +106,7 @@ class ImageTokenizer(PresetBackbone):
             "norm_groups": check_integer("norm_groups", norm_groups, 1),
             "image_channels": check_image_channels(image_channels),
             "patch_size": patch_size,
+            "unit_range": bool(unit_range),
             "dtype": keras.dtype_policies.get(dtype or keras.config.dtype_policy()),
         }
         width = quantizer.embedding_dim
@@ -193,9 +196,7 @@ class ImageTokenizer(PresetBackbone):
         return self._encode(images, batch_size)
 
     def decode(self, tokens, batch_size=32):
-        """Turn tokens, integers (B, h, w), into images, float32 in [0, 1].
-
-        They are a NumPy array (B, f h, f w, image_channels).
+        """Turn integer tokens (B, h, w) into images, NumPy float32 (B, f h, f w, C) in [0, 1].
 
         Raises:
             ValueError: for a wrong shape or dtype, or a token outside the codebook.

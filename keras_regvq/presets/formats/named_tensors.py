@@ -53,13 +53,20 @@ def assign_all(wanted, tensors, source):
     Raises:
         ValueError: if tensors are missing, left over, of another shape, or no finite numbers.
     """
-    names = [tensor.name for tensor in wanted]
+    check_tensors({tensor.name: tensor.shape for tensor in wanted}, tensors, source)
+    for tensor in wanted:
+        tensor.variable.assign(tensor.to_keras(tensors[tensor.name].astype("float32")))
+
+
+def check_tensors(shapes, tensors, source):
+    """Refuse a file's tensors, {name: array}, that are not those of `shapes`, {name: shape}."""
+    names = list(shapes)
     missing = [name for name in names if name not in tensors]
     extra = sorted(set(tensors) - set(names))
     misshapen = [
-        f"{tensor.name} of shape {tuple(tensors[tensor.name].shape)} instead of {tensor.shape}"
-        for tensor in wanted
-        if tensor.name in tensors and tuple(tensors[tensor.name].shape) != tensor.shape
+        f"{name} of shape {tuple(tensors[name].shape)} instead of {shape}"
+        for name, shape in shapes.items()
+        if name in tensors and tuple(tensors[name].shape) != shape
     ]
     kinds = {"lacks": missing, "has in addition": extra, "has": misshapen}
     if not any(kinds.values()):
@@ -72,8 +79,6 @@ def assign_all(wanted, tensors, source):
     if problems:
         expected = f"the {len(names)} tensors of this architecture"
         refuse("checkpoint", f"{source}, which {'; '.join(problems)}", expected)
-    for tensor in wanted:
-        tensor.variable.assign(tensor.to_keras(tensors[tensor.name].astype("float32")))
 
 
 def _some(names):

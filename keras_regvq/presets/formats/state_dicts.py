@@ -15,7 +15,7 @@ from keras_regvq.files.safetensors_files import write_safetensors
 _WRAPPERS = {
     "module", "_orig_mod", "_forward_module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module",
 }  # fmt: skip
-_MARK = "encoder.conv_in.weight"  # of taming-transformers, LlamaGen and diffusers
+_MARK = "encoder.conv_in.weight"  # of all of these projects
 _PARTS = ("encoder.", "decoder.", "quantize.", "quant_conv.", "post_quant_conv.")
 _IMAGES, MAPS = "first_stage_model.", "cond_stage_model."  # of a Net2Net checkpoint
 # What training keeps of a codebook, and no use of it needs.
@@ -120,7 +120,8 @@ def refuse_without_tokenizer(checkpoint, source):
     some = ", ".join(f"{name:.80}" for name in list(tensors)[:3]) or "no tensors"
     if not tensors and isinstance(checkpoint, dict) and checkpoint:
         some += f" but {', '.join(f'{key!s:.80}' for key in list(checkpoint)[:5])}"
-    expected = f'a checkpoint of taming-transformers, LlamaGen or SEED-Voken, with "{_MARK}"'
+    projects = "taming-transformers, LlamaGen, SEED-Voken or open-muse"
+    expected = f'a checkpoint of {projects}, with "{_MARK}"'
     refuse("checkpoint", f"{source}, which holds {some}", expected)
 
 

@@ -63,11 +63,20 @@ def taming_tensors(tokenizer):
     return network_tensors(tokenizer) + _quantizer_tensors(tokenizer.quantizer)
 
 
-def network_tensors(tokenizer):
-    """Those of `taming_tensors` that are not the quantizer's."""
+def network_tensors(tokenizer, unit_range=False):
+    """Those of `taming_tensors` that are not the quantizer's.
+
+    Args:
+        unit_range: whether the project's network works on pixels in [0, 1]: of one that does not,
+            the tokenizer's must not either.
+    """
     patch_size = getattr(tokenizer, "patch_size", 1)
     if patch_size > 1:
         refuse("tokenizer", f"one of patch_size={patch_size}", "patch_size=1, as in VQ-GAN")
+    works_so = getattr(tokenizer, "unit_range", False)
+    if works_so != unit_range:
+        expected = f"unit_range={unit_range}, as that project's networks"
+        refuse("tokenizer", f"one of unit_range={works_so}", expected)
     found = []
     for part in ("encoder", "decoder"):
         for layer in getattr(tokenizer, part).layers:
