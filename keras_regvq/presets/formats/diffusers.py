@@ -65,7 +65,7 @@ def _diffusers_tensors(tokenizer):
     """What `taming_tensors` lists, by diffusers' names; attention is linear there."""
     levels = len(tokenizer.architecture["channel_multipliers"])
     found = []
-    for tensor in taming_tensors(tokenizer):
+    for tensor in taming_tensors(tokenizer, tokenizer.unit_range):
         name = NAMES.to_theirs(tensor.name, levels) or tensor.name
         linear = ".attentions." in name and len(tensor.shape) == 4
         found.append((name, tensor, tensor.shape[:2] if linear else tensor.shape))

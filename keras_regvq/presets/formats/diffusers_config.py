@@ -42,8 +42,13 @@ def read_architecture(config, source):
         if config.get(name, only) != only:
             wrong(name, f"{name}={only!r}")
     attention_in_middle = config.get("mid_block_add_attention", True)
-    if not isinstance(attention_in_middle, bool):
-        wrong("mid_block_add_attention", "true or false")
+    # Set by aMUSEd alone, which gives its VQModel pixels in [0, 1].
+    unit_range = config.get("lookup_from_codebook", False)
+    for name, flag in (
+        ("mid_block_add_attention", attention_in_middle), ("lookup_from_codebook", unit_range),
+    ):  # fmt: skip
+        if not isinstance(flag, bool):
+            wrong(name, "true or false")
     channels = config.get("block_out_channels", [64])
     if not isinstance(channels, (list, tuple)) or not 1 <= len(channels) <= _MOST_LEVELS:
         wrong("block_out_channels", f"a list of 1 to {_MOST_LEVELS} integers")
@@ -73,6 +78,7 @@ def read_architecture(config, source):
         "attention_levels": {level for level, has in enumerate(attention) if has},
         "middle_attention": attention_in_middle,
         "norm_groups": groups,
+        "unit_range": unit_range,
         "embedding_dim": size("vq_embed_dim", latent),
         "codebook_size": size("num_vq_embeddings", 256, 2**20),
     }
@@ -106,6 +112,7 @@ def make_config(tokenizer):
         "out_channels": 3,
         "latent_channels": sizes["latent_channels"],
         "layers_per_block": sizes["num_res_blocks"],
+        "lookup_from_codebook": sizes["unit_range"],
         "mid_block_add_attention": sizes["middle_attention"],
         "norm_num_groups": groups.pop(),
         "num_vq_embeddings": quantizer.codebook_size,

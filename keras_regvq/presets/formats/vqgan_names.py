@@ -47,12 +47,14 @@ _INSIDES = {
 }  # fmt: skip
 
 
-def taming_tensors(tokenizer):
+def taming_tensors(tokenizer, unit_range=False):
     """List a tokenizer's weights as taming-transformers names them.
 
     Args:
         tokenizer: an ImageTokenizer or LabelMapTokenizer with a VectorQuantizer, or a
             GumbelQuantizer or RegularizedQuantizer, which are alike there.
+        unit_range: whether the project's network works on pixels in [0, 1]: of one that does not,
+            the tokenizer's must not either.
 
     Returns:
         list of NamedTensor.
@@ -60,16 +62,11 @@ def taming_tensors(tokenizer):
     Raises:
         ValueError: for another quantizer or patches, which those projects do not know.
     """
-    return network_tensors(tokenizer) + _quantizer_tensors(tokenizer.quantizer)
+    return network_tensors(tokenizer, unit_range) + _quantizer_tensors(tokenizer.quantizer)
 
 
 def network_tensors(tokenizer, unit_range=False):
-    """Those of `taming_tensors` that are not the quantizer's.
-
-    Args:
-        unit_range: whether the project's network works on pixels in [0, 1]: of one that does not,
-            the tokenizer's must not either.
-    """
+    """Those of `taming_tensors` that are not the quantizer's."""
     patch_size = getattr(tokenizer, "patch_size", 1)
     if patch_size > 1:
         refuse("tokenizer", f"one of patch_size={patch_size}", "patch_size=1, as in VQ-GAN")

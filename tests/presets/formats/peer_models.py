@@ -103,15 +103,18 @@ def check_equal(tokenizer, pictures, their_tokens, decode):
 
 
 def check_diffusers(tokenizer, model):
-    pictures = images()
+    """With `lookup_from_codebook` as aMUSEd's pipeline does it: pixels are in [0, 1]."""
+    pictures, given = images(), torch_images(images())
+    if model.config.lookup_from_codebook:
+        given = given / 2 + 0.5
     with torch.no_grad():
-        latents = model.encode(torch_images(pictures)).latents
+        latents = model.encode(given).latents
         tokens = model.quantize(latents)[2][2].reshape(2, *latents.shape[2:])
 
     def decode(tokens):
         if model.config.lookup_from_codebook:  # tokens themselves are decoded
             shape = (*tokens.shape, latents.shape[1])
-            return model.decode(tokens, force_not_quantize=True, shape=shape).sample
+            return model.decode(tokens, force_not_quantize=True, shape=shape).sample * 2 - 1
         codes = model.quantize.embedding(tokens).permute(0, 3, 1, 2)
         return model.decode(codes, force_not_quantize=True).sample
 

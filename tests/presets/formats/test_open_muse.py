@@ -11,7 +11,7 @@ import keras_regvq
 from keras_regvq import models, presets, quantizers
 from tests.presets.formats.changed_tensors import CHANGES, change
 from tests.presets.formats.open_muse_models import CODES, check_open_muse, open_muse_model
-from tests.presets.formats.peer_models import images
+from tests.presets.formats.peer_models import VQModel, check_diffusers, images
 
 
 def test_a_maskgit_encodes_and_decodes_as_there_and_goes_back(tmp_path):
@@ -123,6 +123,13 @@ def test_only_what_came_from_a_maskgit_is_written(tmp_path):
     for made, named in refused:
         with pytest.raises(ValueError, match=named):
             presets.export(made, tmp_path / "out", "open_muse")
-    for project in ("taming", "diffusers"):
-        with pytest.raises(ValueError, match="unit_range=True.*unit_range=False"):
-            presets.export(read, tmp_path / "out", project)
+    with pytest.raises(ValueError, match="unit_range=True.*unit_range=False"):
+        presets.export(read, tmp_path / "out", "taming")
+
+
+def test_diffusers_holds_it_as_amused_holds_its_tokenizer(tmp_path):
+    tokenizer = keras_regvq.from_preset(
+        open_muse_model(multipliers=(1, 2)).save(tmp_path / "theirs")
+    )
+    folder = presets.export(tokenizer, tmp_path / "out", "diffusers").parent
+    check_diffusers(tokenizer, VQModel.from_pretrained(folder))
