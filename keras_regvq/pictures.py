@@ -41,6 +41,8 @@ def image_grid(rows, scale=1, gap=2):
 def codebook_picture(tokenizer, columns=32):
     """Show what each code stands for: it fills a 3 x 3 token grid, and the middle is shown.
 
+    Of several tokens a position it is the first stage's.
+
     Args:
         tokenizer: ImageTokenizer.
         columns: codes a row.
@@ -53,11 +55,24 @@ def codebook_picture(tokenizer, columns=32):
     return image_grid(rows, scale=max(1, 16 // factor), gap=1)
 
 
+def code_counts(tokenizer, tokens):
+    """How often each code occurs in tokens (B, h, w) or (B, h, w, q).
+
+    Returns:
+        NumPy int (N,); of q codebooks (q N,), one after the other.
+    """
+    books = tokenizer.quantizer.num_codebooks
+    if books > 1:
+        tokens = tokens + tokenizer.codebook_size * np.arange(books)
+    return np.bincount(tokens.ravel(), minlength=books * tokenizer.codebook_size)
+
+
 def code_patches(tokenizer):
     """Each code in the middle of a 3 x 3 grid of its own kind: float32 (N, f, f, channels)."""
     codes = np.arange(tokenizer.codebook_size, dtype="int32")
     factor = tokenizer.downsampling_factor
-    images = tokenizer.decode(np.broadcast_to(codes[:, None, None], (len(codes), 3, 3)))
+    tokens = np.broadcast_to(codes[:, None, None], (len(codes), 3, 3))
+    images = tokenizer.decode(tokens if tokenizer.tokens_per_position == 1 else tokens[..., None])
     return images[:, factor : 2 * factor, factor : 2 * factor]
 
 

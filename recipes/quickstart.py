@@ -72,7 +72,7 @@ def main(arguments=None):
     tokenizer.write_card(OUTPUT / "preset", recipe_card(*known, numbers))
     facts = {
         "Backend": keras.backend.backend(),
-        "Tokens per image": "{} x {}".format(*tokenizer.token_grid),
+        "Tokens per image": " x ".join(map(str, tokenizer.token_grid)),
         "Codes": tokenizer.codebook_size,
         "Parameters": f"{tokenizer.count_params():,}",
         "Steps": f"{EPOCHS * IMAGES // BATCH_SIZE} of {BATCH_SIZE} images",

@@ -50,7 +50,8 @@ def layer_gradients(layer, inputs, loss, **call_arguments):
         loss: maps the layer's outputs to a scalar tensor.
 
     Returns:
-        (outputs as NumPy arrays, float, {"inputs": gradient, name of a variable: gradient}).
+        (outputs as NumPy arrays, float, {"inputs": gradient, name of a variable: gradient}), in
+        the variables' order; of variables of one name by their paths.
     """
     variables = layer.trainable_variables
     state = layer.non_trainable_variables
@@ -68,7 +69,10 @@ def layer_gradients(layer, inputs, loss, **call_arguments):
     # Leave the random state behind that a call on the other backends leaves.
     for variable, new_value in zip(state, new_state, strict=False):
         variable.assign(new_value)
-    names = ["inputs"] + [variable.name for variable in variables]
+    names = [variable.name for variable in variables]
+    if len(set(names)) < len(names):
+        names = [variable.path for variable in variables]
+    names = ["inputs", *names]
     outputs = keras.tree.map_structure(_numpy, outputs)
     return outputs, value, dict(zip(names, gradients, strict=True))
 

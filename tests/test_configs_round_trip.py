@@ -51,8 +51,8 @@ MADE = {
         activation="gelu",
     ),
     "ClassCondition": lambda: models.ClassCondition(CLASSES),
-    "CodebookPerplexity": lambda: metrics.CodebookPerplexity(CODES, "p"),
-    "CodebookUsage": lambda: metrics.CodebookUsage(CODES, "u"),
+    "CodebookPerplexity": lambda: metrics.CodebookPerplexity(CODES, "p", num_codebooks=2),
+    "CodebookUsage": lambda: metrics.CodebookUsage(CODES, "u", num_codebooks=2),
     "DecoderBlock": lambda: DecoderBlock(8, 2, 0.1, "gelu", name="b"),
     "DiffusionPrior": lambda: make_diffusion_prior(
         condition=models.ClassCondition(CLASSES), dropout=0.1, replace_share=0.2
@@ -86,6 +86,9 @@ MADE = {
     ),
     "LookupFreeQuantizer": lambda: quantizers.LookupFreeQuantizer(6, True, 0.2, 2.0, 0.5, 0.02),
     "SimVQQuantizer": lambda: quantizers.SimVQQuantizer(12, 6, normalize=True),
+    "ResidualQuantizer": lambda: quantizers.ResidualQuantizer(
+        [quantizers.VectorQuantizer(12, 6), quantizers.SimVQQuantizer(12, 6)], scale=0.7, name="r"
+    ),
     "RegularizedQuantizer": lambda: quantizers.RegularizedQuantizer(
         12, 6, 0.3, 2.0, 0.1, "image", "hard", seed=3, block_size=64
     ),

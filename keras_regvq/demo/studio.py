@@ -54,7 +54,11 @@ class Studio:
 
     def tokenizer(self, name):
         model = self.model(name)
-        return getattr(model, "tokenizer", model)
+        tokenizer = getattr(model, "tokenizer", model)
+        if tokenizer.tokens_per_position > 1:
+            received = f"{name}, of {tokenizer.tokens_per_position} tokens a position"
+            refuse("preset", received, "one of one token a position: the page shows one grid")
+        return tokenizer
 
     def describe(self):
         """What the page has to know before anybody does anything."""
@@ -103,7 +107,7 @@ class Studio:
         if tokens is not None:
             known = np.asarray(tokens, "int32").reshape(-1, *model.tokenizer.token_grid)
             mask = _token_mask(_grid("changed", changed, height, width), model.tokenizer)
-            mask = np.broadcast_to(mask, known.shape)
+            mask = np.broadcast_to(mask, known.shape[:3])
         count = PICTURES if known is None else len(known)
         drawn = model.prior.generate(
             np.repeat(maps[None], count, 0), tokens=known, mask=mask, batch_size=count, **options
@@ -218,7 +222,7 @@ def _grid(name, values, height, width):
 
 
 def _token_mask(changed, tokenizer):
-    (height, width), (h, w) = tokenizer.image_size, tokenizer.token_grid
+    (height, width), (h, w) = tokenizer.image_size, tokenizer.token_grid[:2]
     return changed.astype(bool).reshape(h, height // h, w, width // w).any(axis=(1, 3))
 
 

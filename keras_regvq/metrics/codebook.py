@@ -15,21 +15,26 @@ class CodeCounts(keras.metrics.Metric):
     is kept, and the metric computed from it when asked for.
     """
 
-    def __init__(self, codebook_size, name, dtype="float32"):
+    def __init__(self, codebook_size, name, dtype="float32", num_codebooks=1):
         super().__init__(name=name, dtype=dtype)
         self.codebook_size = check_positive_integer("codebook_size", codebook_size)
+        self.num_codebooks = check_positive_integer("num_codebooks", num_codebooks)
         # Integers, since a float32 stops counting at 2^24, which is 65,536 images of 256 tokens
         # with one code. "int" is the width that each backend has on every device. The last bin
         # is for tokens outside the codebook.
         self.counts = self.add_variable(
-            (self.codebook_size + 1,), initializer="zeros", dtype="int", name="counts"
+            (self.num_codebooks * self.codebook_size + 1,),
+            initializer="zeros",
+            dtype="int",
+            name="counts",
         )
 
     def update_state(self, tokens=None, y_pred=None, sample_weight=None):
         """Count tokens.
 
         Args:
-            tokens: integers of any shape in [0, codebook_size).
+            tokens: integers of any shape in [0, codebook_size); of several codebooks the last axis
+                has as many tokens, one of each.
             y_pred: the tokens if given: a metric passed to `compile` gets (y_true, y_pred), and
                 the model's output is what counts.
             sample_weight: None; Keras passes it along, but a count has no weight.
@@ -48,27 +53,36 @@ class CodeCounts(keras.metrics.Metric):
         tokens = ops.convert_to_tensor(tokens)
         if not keras.backend.is_int_dtype(keras.backend.standardize_dtype(tokens.dtype)):
             refuse(argument, describe(tokens), expected)
-        tokens = ops.reshape(ops.cast(tokens, "int32"), (-1,))
+        if self.num_codebooks > 1 and tuple(tokens.shape[-1:]) != (self.num_codebooks,):
+            refuse(argument, describe(tokens), f"{expected}, {self.num_codebooks} in the last axis")
+        tokens, bins = ops.cast(tokens, "int32"), self.num_codebooks * self.codebook_size
         known = ops.logical_and(tokens >= 0, tokens < self.codebook_size)
-        tokens = ops.where(known, tokens, self.codebook_size)
+        if self.num_codebooks > 1:
+            tokens = tokens + self.codebook_size * ops.arange(self.num_codebooks, dtype="int32")
+        tokens = ops.reshape(ops.where(known, tokens, bins), (-1,))
         # float32 sums run on every device, and are exact for one batch of up to 2^24 tokens.
         counts = ops.segment_sum(
-            ops.ones_like(tokens, dtype="float32"), tokens, num_segments=self.codebook_size + 1
+            ops.ones_like(tokens, dtype="float32"), tokens, num_segments=bins + 1
         )
         _refuse_unknown(argument, counts[-1], expected)
         self.counts.assign_add(ops.cast(counts, self.counts.dtype))
 
     def frequencies(self):
-        """Share of the tokens that each code has, (N,) float32; zeros before the first token.
+        """Share of the tokens that each code has, float32; zeros before the first token.
 
-        NaN if a token was outside the codebook.
+        (N,), of several codebooks (num_codebooks, N), each of which has its share of 1. NaN if a
+        token was outside the codebook.
         """
         counts = ops.cast(self.counts, "float32")
         total = ops.where(counts[-1] > 0, float("nan"), ops.maximum(ops.sum(counts[:-1]), 1.0))
-        return counts[:-1] / total
+        shape = (self.codebook_size,)
+        if self.num_codebooks > 1:
+            shape, total = (self.num_codebooks, *shape), total / self.num_codebooks
+        return ops.reshape(counts[:-1] / total, shape)
 
     def get_config(self):
-        return {**super().get_config(), "codebook_size": self.codebook_size}
+        config = {**super().get_config(), "codebook_size": self.codebook_size}
+        return {**config, "num_codebooks": self.num_codebooks}
 
 
 @keras.saving.register_keras_serializable(package="keras_regvq")
@@ -78,6 +92,8 @@ class CodebookUsage(CodeCounts):
     Args:
         codebook_size: N, the number of codes.
         name: name of the metric.
+        num_codebooks: how many codebooks of N codes the tokens (..., num_codebooks) are of; the
+            share is that of all their codes. 1 counts all tokens together, whatever their stage.
 
     Example:
         ```python
@@ -88,8 +104,8 @@ class CodebookUsage(CodeCounts):
         ```
     """
 
-    def __init__(self, codebook_size, name="codebook_usage", dtype="float32"):
-        super().__init__(codebook_size, name=name, dtype=dtype)
+    def __init__(self, codebook_size, name="codebook_usage", dtype="float32", num_codebooks=1):
+        super().__init__(codebook_size, name, dtype, num_codebooks)
 
     def result(self):
         frequencies = self.frequencies()
@@ -107,6 +123,8 @@ class CodebookPerplexity(CodeCounts):
     Args:
         codebook_size: N, the number of codes.
         name: name of the metric.
+        num_codebooks: how many codebooks of N codes the tokens (..., num_codebooks) are of; the
+            result is the geometric mean of their perplexities. 1 counts all tokens together.
 
     Example:
         ```python
@@ -117,14 +135,14 @@ class CodebookPerplexity(CodeCounts):
         ```
     """
 
-    def __init__(self, codebook_size, name="codebook_perplexity", dtype="float32"):
-        super().__init__(codebook_size, name=name, dtype=dtype)
+    def __init__(self, codebook_size, name="codebook_perplexity", dtype="float32", num_codebooks=1):
+        super().__init__(codebook_size, name, dtype, num_codebooks)
 
     def result(self):
         frequencies = self.frequencies()
         # 0 log 0 = 0, and NaN must not be hidden by the guard.
         logarithms = ops.log(ops.where(frequencies == 0, 1.0, frequencies))
-        perplexity = ops.exp(-ops.sum(frequencies * logarithms))
+        perplexity = ops.exp(-ops.sum(frequencies * logarithms) / self.num_codebooks)
         any_token = ops.cast(ops.sum(frequencies) != 0, perplexity.dtype)
         return ops.cast(perplexity * any_token, self.dtype)
 

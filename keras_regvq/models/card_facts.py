@@ -115,7 +115,7 @@ def _prior(model):
         "tags": ["vector-quantization"],
         "usage": _usage("prior", *lines),
         "facts": {
-            "Tokens": "{} x {}".format(*model.grid),
+            "Tokens": " x ".join(map(str, model.grid)),
             "Codebook": f"{model.codebook_size:,} codes",
             "Condition": _condition(model),
         },
@@ -141,11 +141,14 @@ def _tokenizer_facts(model):
 
 
 def _token_facts(model):
-    (height, width), quantizer = model.token_grid, model.quantizer
-    size = math.ceil(height * width * math.log2(quantizer.codebook_size) / 8)
+    grid, quantizer = model.token_grid, model.quantizer
+    size = math.ceil(math.prod(grid) * math.log2(quantizer.codebook_size) / 8)
+    codes = f"{quantizer.codebook_size:,} codes of width {quantizer.embedding_dim}"
+    if quantizer.num_codebooks > 1:
+        codes = f"{quantizer.num_codebooks} of {codes} each"
     return {
-        "Tokens of an image": f"{height} x {width}, {size:,} bytes",
-        "Codebook": f"{quantizer.codebook_size:,} codes of width {quantizer.embedding_dim}",
+        "Tokens of an image": f"{' x '.join(map(str, grid))}, {size:,} bytes",
+        "Codebook": codes,
         "Quantizer": f"`{type(quantizer).__name__}`",
     }
 

@@ -7,6 +7,7 @@ from keras_regvq.quantizers.index_backpropagation import IndexBackpropagationQua
 from keras_regvq.quantizers.lookup_free import LookupFreeQuantizer
 from keras_regvq.quantizers.quantizer import Quantizer
 from keras_regvq.quantizers.regularized import RegularizedQuantizer
+from keras_regvq.quantizers.residual import ResidualQuantizer
 from keras_regvq.quantizers.sampling import SamplingQuantizer
 from keras_regvq.quantizers.simvq import SimVQQuantizer
 from keras_regvq.quantizers.vector import VectorQuantizer
@@ -19,6 +20,7 @@ __all__ = [
     "LookupFreeQuantizer",
     "Quantizer",
     "RegularizedQuantizer",
+    "ResidualQuantizer",
     "SamplingQuantizer",
     "SimVQQuantizer",
     "VectorQuantizer",

@@ -52,6 +52,7 @@ class LookupFreeQuantizer(Quantizer):
 
     loss_names = ("entropy", "commitment")
     same_width = True
+    copies_gradient = True
 
     def __init__(
         self,

@@ -25,6 +25,9 @@ class Quantizer(keras.layers.Layer):
         codebook_size, embedding_dim: N and d.
         loss_names: of the entries in "losses" that a call returns.
         same_width: whether features must be as wide as the codes.
+        copies_gradient: whether features get the gradient of the embeddings as it comes, or turned.
+        tokens_per_position: 1; more only with `ResidualQuantizer`.
+        num_codebooks: how many codebooks the tokens of a position are of.
 
     Example:
         ```python
@@ -53,6 +56,9 @@ class Quantizer(keras.layers.Layer):
 
     loss_names = ()
     same_width = False
+    copies_gradient = False
+    tokens_per_position = 1
+    num_codebooks = 1
 
     def __init__(self, codebook_size, embedding_dim, **kwargs):
         kwargs["dtype"] = "float32"
@@ -131,10 +137,14 @@ class Quantizer(keras.layers.Layer):
     def checked_tokens(self, tokens):
         """What `embed` was given, an array or a tensor, if they are tokens: else a ValueError."""
         if not hasattr(tokens, "shape") or isinstance(tokens, np.ndarray):
-            tokens = check_tokens("tokens", tokens, self.codebook_size)
+            tokens = self.check_tokens("tokens", tokens)
         if not keras.backend.is_int_dtype(keras.backend.standardize_dtype(tokens.dtype)):
             refuse("tokens", describe(tokens), "integers")
         return tokens
+
+    def check_tokens(self, argument, tokens):
+        """Tokens (B, h, w), an array or a list, as int32 NumPy; else a ValueError."""
+        return check_tokens(argument, tokens, self.codebook_size)
 
     def flatten_grid(self, features):
         """(B, h, w, C) -> the rows, float32 (B, h * w, C), and (B, h, w)."""

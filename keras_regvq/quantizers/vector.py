@@ -42,6 +42,7 @@ class VectorQuantizer(CodebookQuantizer):
 
     loss_names = ("codebook", "commitment")
     same_width = True
+    copies_gradient = True
 
     def __init__(
         self,

@@ -21,8 +21,8 @@ def write_shard(path, rows, fields, facts, format):
 
     Args:
         path: of the file.
-        rows: list of dicts of "key", "tokens" int32 (h, w), and "captions", a tuple of texts, and
-            "labels", int32 (H, W), where `fields` have them.
+        rows: list of dicts of "key", "tokens" int32 (h, w) or (h, w, q), and "captions", a tuple of
+            texts, and "labels", int32 (H, W), where `fields` have them.
         fields: names.
         facts: dict that is kept in the file, where the format has a place for it.
         format: of `FORMATS`.

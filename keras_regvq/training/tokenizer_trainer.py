@@ -34,7 +34,8 @@ class TokenizerTrainer(CheckedModel, SavesRandomState, TwoPlayerModel):
 
     `fit`, `evaluate` and the callbacks are Keras's own. Each logged loss is weighted: they add up
     to "loss". Also logged: "psnr" (dB), "codebook_usage" and "codebook_perplexity" of the best
-    tokens over the whole epoch, and "adaptive_weight", lambda. In half precision prefer
+    tokens over the whole epoch (of a `ResidualQuantizer` over the tokens of all stages, with each
+    codebook counted by itself), and "adaptive_weight", lambda. In half precision prefer
     mixed_bfloat16: float16 rounds away much of the feature losses' gradients, which loss
     scaling does not reach.
 
@@ -138,8 +139,9 @@ class TokenizerTrainer(CheckedModel, SavesRandomState, TwoPlayerModel):
             name="step", shape=(), dtype="int32", initializer="zeros", trainable=False
         )
         self.psnr = PSNR(name="psnr")
-        self.usage = CodebookUsage(tokenizer.codebook_size, name="codebook_usage")
-        self.perplexity = CodebookPerplexity(tokenizer.codebook_size, name="codebook_perplexity")
+        codes = {"codebook_size": tokenizer.codebook_size}
+        codes["num_codebooks"] = tokenizer.quantizer.num_codebooks
+        self.usage, self.perplexity = CodebookUsage(**codes), CodebookPerplexity(**codes)
         self.loss_trackers = {
             name: keras.metrics.Mean(name, dtype="float32") for name in self.objective.logged
         }

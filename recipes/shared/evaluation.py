@@ -6,12 +6,10 @@ import io
 import json
 from pathlib import Path
 
-import numpy as np
-
 from keras_regvq.backend.processes import is_first_process
 from keras_regvq.files.replacing import write_text
 from keras_regvq.metrics import PSNR, SSIM, CodebookPerplexity, CodebookUsage
-from keras_regvq.pictures import codebook_picture, curves, image_grid, usage_histogram
+from keras_regvq.pictures import code_counts, codebook_picture, curves, image_grid, usage_histogram
 
 
 def evaluate(tokenizer, images, batch_size=32):
@@ -26,11 +24,13 @@ def evaluate(tokenizer, images, batch_size=32):
         tokens int32 (n, h, w)).
     """
     tokens = tokenizer.encode(images, batch_size)
+    codes = {"codebook_size": tokenizer.codebook_size}
+    codes["num_codebooks"] = tokenizer.quantizer.num_codebooks
     metrics = {
         "psnr": PSNR(),
         "ssim": SSIM(),
-        "codebook_usage": CodebookUsage(tokenizer.codebook_size),
-        "codebook_perplexity": CodebookPerplexity(tokenizer.codebook_size),
+        "codebook_usage": CodebookUsage(**codes),
+        "codebook_perplexity": CodebookPerplexity(**codes),
     }
     for start in range(0, len(images), batch_size):
         batch = images[start : start + batch_size]
@@ -57,7 +57,7 @@ def write_report(directory, title, tokenizer, images, numbers, tokens, history, 
     Returns:
         Path of the page.
     """
-    counts = np.bincount(tokens.ravel(), minlength=tokenizer.codebook_size)
+    counts = code_counts(tokenizer, tokens)
     shown = images[:12]
     reconstructions = tokenizer.decode(tokens[:12])
     scale = max(1, 128 // images.shape[1])

@@ -3,14 +3,13 @@
 import dataclasses
 
 import keras
-import numpy as np
 
 from keras_regvq.checks.arguments import refuse
 from keras_regvq.metrics import PerceptualDistance
 from keras_regvq.metrics.psnr import peak_signal_to_noise_ratio
 from keras_regvq.models import ImageTokenizer
 from keras_regvq.models.generators.image_generator import ImageGenerator
-from keras_regvq.pictures import codebook_picture, image_grid, usage_histogram
+from keras_regvq.pictures import code_counts, codebook_picture, image_grid, usage_histogram
 from shared.evaluation import evaluate
 from shared.held_out import best_and_worst, describe_part, load_part, warnings_of
 from shared.set_distances import BATCH, FEWEST_IMAGES, distances, unit_range
@@ -64,7 +63,7 @@ def _measure_tokenizer(tokenizer, args, networks):
     psnr = keras.ops.convert_to_numpy(peak_signal_to_noise_ratio(unit_range(images), made))
     best, worst = best_and_worst(psnr)
     scale = max(1, 128 // images.shape[1])
-    counts = np.bincount(tokens.ravel(), minlength=tokenizer.codebook_size)
+    counts = code_counts(tokenizer, tokens)
     pictures = {"Best reconstructions, below their originals": (images[best], made[best])}
     if len(worst):
         pictures["Worst reconstructions, from the worst on"] = (images[worst], made[worst])

@@ -157,3 +157,19 @@ def test_config_round_trip(metric_class):
     assert type(copy) is metric_class
     assert copy.get_config() == metric.get_config()
     assert copy.codebook_size == CODES and copy.name == "codes"
+
+
+@pytest.mark.parametrize("metric_class, reference", REFERENCES)
+def test_tokens_of_several_codebooks_are_counted_by_codebook(metric_class, reference):
+    tokens = np.random.default_rng(0).binomial(CODES - 1, [0.1, 0.5, 0.9], size=(7, 4, 3))
+    metric = metric_class(CODES, num_codebooks=3)
+    for batch in (tokens[:3], tokens[3:]):
+        metric.update_state(batch)
+    each = [reference(tokens[..., book]) for book in range(3)]
+    mean = np.mean(each) if metric_class is CodebookUsage else np.exp(np.mean(np.log(each)))
+    assert float(metric.result()) == pytest.approx(mean, rel=1e-5)
+    assert reference(tokens) > 1.1 * mean  # all of them together are another number
+    with pytest.raises(ValueError, match="(?s)tokens.*3 in the last axis"):
+        metric.update_state(tokens[..., :2])
+    with pytest.raises(ValueError, match="tokens outside"):
+        metric.update_state(tokens + CODES)

@@ -23,7 +23,7 @@ FORMATS = {"parquet": "parquet", "webdataset": "tar"}
 class TokenStream:
     """The tokens of a folder that `keras_regvq.tokenizing` has written, for `stream_dataset`.
 
-    The field "images" is given as "tokens", int32 (h, w).
+    The field "images" is given as "tokens", int32 (h, w) or (h, w, q).
 
     Args:
         directory: The folder.
@@ -91,7 +91,7 @@ def read_index(directory):
         valid = facts["format"] in FORMATS and facts["split"] in ("train", "test", "all")
         valid = valid and all(Path(name).name == name for name in facts["shards"])
         valid = valid and all(int(side) > 0 for side in (*facts["grid"], *facts["image_size"]))
-        valid = valid and len(facts["grid"]) == len(facts["image_size"]) == 2
+        valid = valid and len(facts["grid"]) in (2, 3) and len(facts["image_size"]) == 2
         valid = valid and isinstance(facts["complete"], bool)
         valid = valid and isinstance(facts["fingerprint"], str)
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:

@@ -1,5 +1,7 @@
 """A label map as a prior's condition, as tokens of its own tokenizer."""
 
+import math
+
 import keras
 from keras import layers, ops
 
@@ -40,7 +42,7 @@ class TokenizedMapCondition(Condition):
         self.tokenizer = tokenizer
         tokenizer.trainable = False
         self.shape = tokenizer.image_size
-        self.prefix_length = tokenizer.token_grid[0] * tokenizer.token_grid[1]
+        self.prefix_length = math.prod(tokenizer.token_grid)
 
     def build_for(self, grid, hidden_dim):
         policy = {"dtype": self.dtype_policy}

@@ -1,5 +1,7 @@
 """A condition that is a sequence of tokens before the image's, as a language model has it."""
 
+import math
+
 import keras
 from keras import layers, ops
 
@@ -45,7 +47,7 @@ class TokenCondition(Condition):
                 refuse("tokenizer", describe(tokenizer), "a keras_regvq.models.LabelMapTokenizer")
             tokenizer.trainable = False
             self.shape = tokenizer.image_size
-            length = tokenizer.token_grid[0] * tokenizer.token_grid[1]
+            length = math.prod(tokenizer.token_grid)
         self.prefix_length = length - 1
 
     def build_for(self, grid, hidden_dim):

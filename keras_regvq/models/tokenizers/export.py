@@ -25,7 +25,7 @@ def export_tokenizer(tokenizer, directory, format="onnx", batch_size=1):
 
     Returns:
         the two paths, "encode" and "decode": a graph of images, float32 (B, H, W, 3) in [0, 1], to
-        tokens, int32 (B, h, w), and one back.
+        tokens, int32 (B, h, w) or (B, h, w, q), and one back.
 
     Raises:
         ValueError: for an unknown format.
@@ -80,7 +80,7 @@ def _write(model, path, format):
 
 
 class _Encode(layers.Layer):
-    """Features (B, h, w, C) -> tokens int32 (B, h, w)."""
+    """Features (B, h, w, C) -> tokens int32 (B, *grid)."""
 
     def __init__(self, quantizer):
         super().__init__(dtype="float32")
@@ -91,7 +91,7 @@ class _Encode(layers.Layer):
 
 
 class _Lookup(layers.Layer):
-    """Tokens int32 (B, h, w) -> embeddings (B, h, w, d)."""
+    """Tokens int32 (B, *grid) -> embeddings (B, h, w, d)."""
 
     def __init__(self, quantizer):
         super().__init__(dtype="float32")

@@ -13,6 +13,9 @@ def tokens_fingerprint(tokenizer):
         for variable in part.trainable_variables + part.non_trainable_variables:
             if variable.dtype.startswith("float"):
                 digest.update(np.ascontiguousarray(ops.convert_to_numpy(variable.value)))
+    if tokenizer.tokens_per_position > 1:  # stages that share a codebook have the weights of one
+        settings = (tokenizer.tokens_per_position, tokenizer.quantizer.scale)
+        digest.update(np.float64(settings).tobytes())
     if not tokenizer.quantizer.weights:  # its codes depend on its settings alone
         digest.update(ops.convert_to_numpy(tokenizer.quantizer.codes()))
     if getattr(tokenizer, "unit_range", False):

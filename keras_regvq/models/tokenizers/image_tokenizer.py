@@ -10,7 +10,6 @@ from keras_regvq.checks.arguments import check_integer, check_number, refuse
 from keras_regvq.checks.arrays import (
     check_image_shape_and_dtype,
     check_images,
-    check_tokens,
     describe,
     unit_float,
 )
@@ -32,7 +31,8 @@ class ImageTokenizer(PresetBackbone):
 
     As a layer, `tokenizer(images)` maps images (B, H, W, 3), uint8 or float in [0, 1], to a dict of
     "images" in [0, 1] and "tokens" int32 (B, h, w). Train it with
-    `keras_regvq.training.TokenizerTrainer`.
+    `keras_regvq.training.TokenizerTrainer`. With a `ResidualQuantizer` tokens are (B, h, w, q)
+    everywhere, and `tokens_per_position` is q, else 1.
 
     Args:
         image_size: int or (height, width) it is made for; its height places the attention.
@@ -126,6 +126,7 @@ class ImageTokenizer(PresetBackbone):
                 setattr(self, name, value)
         self.image_size = image_size
         self.downsampling_factor = factor
+        self.tokens_per_position = quantizer.tokens_per_position
 
     def __call__(self, inputs, *args, **kwargs):
         if isinstance(inputs, np.ndarray):  # tensors may have no values yet
@@ -175,8 +176,9 @@ class ImageTokenizer(PresetBackbone):
 
     @property
     def token_grid(self):
-        """(h, w) of the tokens of an image of `image_size`."""
-        return tuple(side // self.downsampling_factor for side in self.image_size)
+        """(h, w), or (h, w, q), of the tokens of an image of `image_size`."""
+        sides = tuple(side // self.downsampling_factor for side in self.image_size)
+        return (*sides, self.tokens_per_position) if self.tokens_per_position > 1 else sides
 
     def encode(self, images, batch_size=32):
         """Turn images into tokens.
@@ -196,13 +198,14 @@ class ImageTokenizer(PresetBackbone):
         return self._encode(images, batch_size)
 
     def decode(self, tokens, batch_size=32):
-        """Turn integer tokens (B, h, w) into images, NumPy float32 (B, f h, f w, C) in [0, 1].
+        """Turn tokens, integers (B, h, w), into images, NumPy float32 (B, f h, f w, C) in [0, 1].
+
+        Of (B, h, w, q), `tokens[..., :1]` give coarser images.
 
         Raises:
             ValueError: for a wrong shape or dtype, or a token outside the codebook.
         """
-        tokens = check_tokens("tokens", tokens, self.codebook_size)
-        return self._decode(tokens, batch_size)
+        return self._decode(self.quantizer.check_tokens("tokens", tokens), batch_size)
 
     def reconstruct(self, images, batch_size=32):
         """decode(encode(images)): what is left of images after tokenization."""

@@ -94,7 +94,10 @@ class LabelMapTokenizer(CheckedModel, PresetModel):
         for name, value in sizes.items():
             setattr(self, name, value)
         self.codebook_size = quantizer.codebook_size
+        self.tokens_per_position = quantizer.tokens_per_position
         self.token_grid = tuple(side // factor for side in image_size)
+        if self.tokens_per_position > 1:
+            self.token_grid = (*self.token_grid, self.tokens_per_position)
         self.accuracy = keras.metrics.Mean("pixel_accuracy", dtype="float32")
         self.built = True
 
@@ -150,7 +153,7 @@ class LabelMapTokenizer(CheckedModel, PresetModel):
 
     def decode(self, tokens, batch_size=32):
         """Label maps, NumPy int32 (B, H, W), of tokens, integers (B, h, w)."""
-        return self._decode(check_tokens("tokens", tokens, self.codebook_size), batch_size)
+        return self._decode(self.quantizer.check_tokens("tokens", tokens), batch_size)
 
     @functools.cached_property
     def _encode(self):

@@ -12,7 +12,7 @@ from keras_regvq.backend.processes import is_first_process
 from keras_regvq.checks.arguments import check_positive_integer
 from keras_regvq.checks.arrays import check_images
 from keras_regvq.files.replacing import replacing
-from keras_regvq.pictures import image_grid, usage_histogram
+from keras_regvq.pictures import code_counts, image_grid, usage_histogram
 
 
 class EpochPicture(keras.callbacks.Callback):
@@ -119,9 +119,7 @@ class CodebookHistogram(EpochPicture):
         self.images = check_images("images", images, channels=None)
 
     def picture(self):
-        tokenizer = self.tokenizer
-        tokens = tokenizer.encode(self.images)
-        counts = np.bincount(tokens.ravel(), minlength=tokenizer.codebook_size)
+        counts = code_counts(self.tokenizer, self.tokenizer.encode(self.images))
         return usage_histogram(counts, f"{np.mean(counts > 0):.0%} of the codes used")
 
 

@@ -12,6 +12,8 @@ from keras_regvq.quantizers.sampling import SamplingQuantizer
 class TemperatureSchedule(keras.callbacks.Callback):
     """Sets the temperature of a sampling quantizer by the number of training steps.
 
+    Of a `ResidualQuantizer`, that of all its stages that have one.
+
     Args:
         schedule: a `keras.optimizers.schedules.LearningRateSchedule`, or a function, from the
             step (int) to the temperature, a number above 0.
@@ -38,11 +40,13 @@ class TemperatureSchedule(keras.callbacks.Callback):
         self.every = check_positive_integer("every", every)
 
     def on_train_begin(self, logs=None):
-        self.quantizer = self.model.tokenizer.quantizer
-        if not isinstance(self.quantizer, SamplingQuantizer):
+        quantizer = self.model.tokenizer.quantizer
+        stages = getattr(quantizer, "stages", (quantizer,))
+        self.quantizers = [stage for stage in stages if isinstance(stage, SamplingQuantizer)]
+        if not self.quantizers:
             refuse(
                 "schedule",
-                f"a model with a {type(self.quantizer).__name__}",
+                f"a model with a {type(quantizer).__name__}",
                 "one with a RegularizedQuantizer or GumbelQuantizer, which have a temperature",
             )
         # The trainer's own counter, so that a resumed run goes on where it was.
@@ -54,5 +58,6 @@ class TemperatureSchedule(keras.callbacks.Callback):
             if not (np.isfinite(temperature) and temperature > 0):
                 refuse("schedule", f"{temperature} at step {self.steps}", "temperatures above 0")
             synchronize(self.model)
-            self.quantizer.temperature.assign(temperature)
+            for quantizer in self.quantizers:
+                quantizer.temperature.assign(temperature)
         self.steps += 1

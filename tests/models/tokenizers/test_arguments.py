@@ -38,6 +38,10 @@ CASES = {
         "commitment_weight": 0.5, "temperature": 0.1,
     },
     quantizers.FiniteScalarQuantizer: {"levels": (4, 3)},
+    quantizers.ResidualQuantizer: {
+        "quantizers": quantizers.VectorQuantizer(8, 4), "num_stages": 3, "shared_codebook": False,
+        "scale": 0.5,
+    },
     models.ImageTokenizer: {
         "image_size": (16, 24), "base_channels": 8, "channel_multipliers": (1, 2),
         "num_res_blocks": 1, "attention_resolutions": (8,), "latent_channels": 6, "dropout": 0.1,
@@ -65,7 +69,7 @@ def test_arguments_are_attributes_and_configurations_round_trip(part):
     assert json.loads(json.dumps(copy.get_config())) == serialized["config"]
     for name, value in given.items():
         assert getattr(made, name) == value, name
-        if name not in ("quantizer", "codebook_initializer"):
+        if name not in ("quantizer", "quantizers", "codebook_initializer"):
             assert getattr(copy, name) == value, name
 
 

@@ -25,6 +25,8 @@ OTHERS = {
     "simvq": lambda: quantizers.SimVQQuantizer(CODES, 4, rotation_trick=True),
     "ibq": lambda: quantizers.IndexBackpropagationQuantizer(CODES, 4),
 }
+OTHERS["rq"] = lambda: quantizers.ResidualQuantizer(quantizers.VectorQuantizer(CODES, 4), 3)
+OTHERS["rvq"] = lambda: quantizers.ResidualQuantizer([OTHERS["simvq"](), OTHERS["ibq"]()])
 each_quantizer = pytest.mark.parametrize("name", OTHERS)
 
 
@@ -68,7 +70,7 @@ def test_presets_bring_back_the_options_and_the_tokens(name, images, tmp_path):
 
 
 @pytest.mark.one_backend
-@pytest.mark.parametrize("name", ["fsq", "lfq", "simvq", "ibq"])
+@pytest.mark.parametrize("name", ["fsq", "lfq", "simvq", "ibq", "rq", "rvq"])
 def test_onnx_files_give_the_same_tokens_and_images(name, images, tmp_path):
     tokenizer = randomize(make_tokenizer(OTHERS[name]()))
     paths = tokenizer.export(tmp_path / "served", batch_size=4)
