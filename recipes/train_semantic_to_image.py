@@ -104,9 +104,10 @@ def build_model(args, num_classes, folder):
     from shared.prior_recipe import compile_model
 
     tokenizer = keras_regvq.from_preset(args.tokenizer)
+    side = args.image_size // tokenizer.downsampling_factor
     prior = keras_regvq.models.AutoregressivePrior(
         tokenizer.codebook_size,
-        tuple(args.image_size // tokenizer.downsampling_factor for _ in range(2)),
+        (side, side, *tokenizer.token_grid[2:]),
         args.layers,
         args.heads,
         args.width,

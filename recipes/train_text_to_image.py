@@ -86,6 +86,7 @@ def build_model(args):
         compile_model(args, model)
         return model
     tokenizer = keras_regvq.from_preset(args.tokenizer)
+    side = args.image_size // tokenizer.downsampling_factor
     start = None if args.unet is None else keras_regvq.models.TextToImage.from_preset(args.unet)
     encoder = build_text_encoder(args) if start is None else start.text_encoder
     words = {"num_layers": args.text_layers} if args.text_encoder == "words" else {}
@@ -98,7 +99,7 @@ def build_model(args):
         process = {"embedding_dim": tokenizer.quantizer.embedding_dim}
     prior = keras_regvq.models.DiffusionPrior(
         tokenizer.codebook_size,
-        tuple(args.image_size // tokenizer.downsampling_factor for _ in range(2)),
+        (side, side, *tokenizer.token_grid[2:]),
         args.process,
         args.channels,
         tuple(args.multipliers),

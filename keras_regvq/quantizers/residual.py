@@ -23,9 +23,10 @@ class ResidualQuantizer(Quantizer):
 
     The losses are the sums over the stages of those that each gives for its own r_{s-1}. Of a
     `VectorQuantizer` the commitment is thereby the paper's, sum_s ||e - sg(z_1 + ... + z_s)||^2
-    (which its published code averages over s). Stages that copy the decoder's gradient to the
-    features do so once, not q times; of all others the gradients add up. Tokens are int32
-    (B, h, w, q), the first stage first. Lee et al., "Autoregressive Image Generation using Residual
+    (which its published code averages over s); codebooks learn from the loss "codebook", where the
+    paper takes moving averages. Stages that copy the decoder's gradient to the features do so once,
+    not q times; of all others the gradients add up. Tokens are int32 (B, h, w, q), the first stage
+    first. Lee et al., "Autoregressive Image Generation using Residual
     Quantization" (CVPR 2022), RQ-VAE; Zeghidour et al., "SoundStream" (2021).
 
     Args:
@@ -34,9 +35,9 @@ class ResidualQuantizer(Quantizer):
         num_stages: q, 2 to 256; None: the length of the list.
         shared_codebook: of one quantizer: whether all stages are this one and its one codebook, as
             in RQ-VAE [True], or copies of it, as in SoundStream; a list shares none.
-        scale: how much smaller the codes of a stage are than those of the stage before: stage s
-            quantizes r_{s-1} / scale^(s-1), and gives its losses for this, and its code is
-            multiplied by scale^(s-1). None: 1, and 1/2 with `LookupFreeQuantizer`, whose codes are
+        scale: factor of the codes from each stage to the next: stage s quantizes
+            r_{s-1} / scale^(s-1), gives its losses for this, and its code is multiplied by
+            scale^(s-1). None: 1, and 1/2 with `LookupFreeQuantizer`, whose codes are
             -1 and 1.
 
     Raises:

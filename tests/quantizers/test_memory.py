@@ -8,6 +8,7 @@ from keras_regvq.quantizers import (
     GumbelQuantizer,
     IndexBackpropagationQuantizer,
     RegularizedQuantizer,
+    ResidualQuantizer,
     VectorQuantizer,
 )
 from tests.gradients import BACKEND
@@ -15,6 +16,10 @@ from tests.gradients import BACKEND
 
 def sum_of_all(outputs):
     return keras.ops.sum(outputs["embeddings"]) + sum(outputs["losses"].values())
+
+
+def two_stages(*size, **options):
+    return ResidualQuantizer(VectorQuantizer(*size, **options), 2)
 
 
 def largest_intermediate(jaxpr):
@@ -38,6 +43,7 @@ def largest_intermediate(jaxpr):
         (GumbelQuantizer, {}),
         (VectorQuantizer, {}),
         (IndexBackpropagationQuantizer, {}),
+        (two_stages, {}),
     ],
 )
 def test_no_array_is_larger_than_positions_times_block(quantizer, options):

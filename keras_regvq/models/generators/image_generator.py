@@ -155,7 +155,7 @@ class ImageGenerator(TrainsPrior, PresetModel):
         if images is not None:
             tokens = self.tokenizer.encode(images)
             height, width = self.tokenizer.image_size
-            (h, w), count = self.tokenizer.token_grid, len(tokens)
+            (h, w), count = self.tokenizer.token_grid[:2], len(tokens)
             mask = check_mask("mask", mask, (count, height, width))
             patches = mask.reshape(count, h, height // h, w, width // w)
             token_mask = patches.any(axis=(2, 4))

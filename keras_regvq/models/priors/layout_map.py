@@ -8,7 +8,7 @@ from keras_regvq.checks.arguments import refuse
 # multiplied next is divided along the same axis, so that a block sums over the devices twice, after
 # its attention and after its feed-forward layers, as in Shoeybi et al., "Megatron-LM" (2019).
 _DIVIDED = {
-    r"(embedding|positions)/(embeddings|rows|columns)": (None, "model"),
+    r"(embedding|positions)/(embeddings|rows|columns|stages)": (None, "model"),
     r"(self|cross)_attention/(query|key|value)/kernel": (None, "model", None),
     r"(self|cross)_attention/(query|key|value)/bias": ("model", None),
     r"(self|cross)_attention/attention_output/kernel": ("model", None, None),

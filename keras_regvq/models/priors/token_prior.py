@@ -1,29 +1,40 @@
 """What every prior over image tokens shares: its data, its condition, its training."""
 
+import math
+
 import keras
 import numpy as np
 from keras import layers, ops
 
 from keras_regvq.backend.random_state import SavesRandomState, SeedGenerator
-from keras_regvq.checks.arguments import check_grid, check_number, check_positive_integer, refuse
-from keras_regvq.checks.arrays import check_mask, check_tokens, describe
+from keras_regvq.checks.arguments import check_number, check_positive_integer, refuse
+from keras_regvq.checks.arrays import describe
 from keras_regvq.models.conditions.condition import Condition
 from keras_regvq.models.preset_model import PresetModel
 from keras_regvq.models.priors.layout_map import prior_layout_map
 from keras_regvq.models.priors.prior_training import TrainsPrior
+from keras_regvq.models.priors.token_grids import (
+    check_mask_on,
+    check_prior_grid,
+    check_tokens_on,
+    for_each_token,
+)
 
 
 class TokenPrior(TrainsPrior, SavesRandomState, PresetModel):
     """Base class: a distribution over grids of tokens, given a condition.
 
-    `fit` takes {"tokens": (n, h, w)}, with "condition" where there is one. A subclass maps such a
+    With q tokens a position (`ResidualQuantizer`) it is one over h * w * q tokens in that order,
+    those of a position one after the other; each of them gets the position's condition.
+
+    `fit` takes {"tokens": (n, *grid)}, with "condition" where there is one. A subclass maps such a
     dict in `call` to what its `token_losses` need, besides the tokens; calls `keep_settings`,
     `create_condition` and `create_trackers`; and has `generate`. Inside a generator of images
     `token_losses` gets the tokens without the condition.
 
     Args:
         codebook_size: N, the tokenizer's.
-        grid: (h, w) of the tokens, or one int for both.
+        grid: (h, w) or (h, w, q) of the tokens, or one int for both sides.
         condition: None, or a `Condition`.
         condition_dropout: share of the examples whose condition is dropped while training.
         seed: of the random choices while training.
@@ -72,14 +83,14 @@ class TokenPrior(TrainsPrior, SavesRandomState, PresetModel):
             refuse("condition", describe(condition), "None or a keras_regvq.models.Condition")
         settings = {
             "codebook_size": check_positive_integer("codebook_size", codebook_size),
-            "grid": check_grid("grid", grid),
+            "grid": check_prior_grid(grid),
             "condition_dropout": check_number("condition_dropout", condition_dropout, 0, 1),
             "seed": seed,
         }
         super().__init__(dtype=dtype, **kwargs)
         self.settings, self.condition = {}, condition
         self.keep_settings(**settings)
-        self.length = self.grid[0] * self.grid[1]
+        self.length = math.prod(self.grid)
         self.seed_generator = SeedGenerator(seed)
         self._samplers = {}
 
@@ -97,7 +108,7 @@ class TokenPrior(TrainsPrior, SavesRandomState, PresetModel):
             return
         # Keras's PyTorch backend finds weights by their paths: no two may have the same.
         with keras.name_scope("condition"):
-            self.condition.build_for(self.grid, hidden_dim)
+            self.condition.build_for(self.grid[:2], hidden_dim)
         if self.settings["condition_dropout"]:
             # One vector in the prefix, one for what is aligned with the tokens.
             self.no_condition = layers.Embedding(
@@ -137,6 +148,7 @@ class TokenPrior(TrainsPrior, SavesRandomState, PresetModel):
         for index, part in enumerate(self.condition(values)):
             if part is not None:
                 part = ops.cast(part, self.compute_dtype)
+                part = for_each_token(part, self.grid) if index == 1 else part
                 if dropped is not None:
                     absent = ops.cast(self.no_condition.embeddings, part.dtype)
                     part = ops.where(dropped[:, None, None], absent[index], part)
@@ -156,11 +168,8 @@ class TokenPrior(TrainsPrior, SavesRandomState, PresetModel):
             self.condition.check(inputs["condition"])
 
     def check_token_grid(self, argument, tokens):
-        """Return tokens as int32 (B, h, w) of this prior's codes and grid."""
-        tokens = check_tokens(argument, tokens, self.codebook_size)
-        if tokens.shape[1:] != self.grid:
-            refuse(argument, f"a grid {tokens.shape[1:]}", f"the prior's grid {self.grid}")
-        return tokens
+        """Return tokens as int32 (B, *grid) of this prior's codes and grid."""
+        return check_tokens_on(self.grid, argument, tokens, self.codebook_size)
 
     def check_guidable(self, guidance_scale):
         """Refuse guidance of a prior that was trained without condition_dropout."""
@@ -196,7 +205,7 @@ class TokenPrior(TrainsPrior, SavesRandomState, PresetModel):
         tokens = self.check_token_grid("tokens", tokens)
         if len(tokens) != count:
             refuse("tokens", f"{len(tokens)} examples", f"{count}, as many as conditions")
-        mask = check_mask("mask", mask, tokens.shape)
+        mask = check_mask_on(self.grid, mask, count)
         flat = (count, self.length)
         return {**batch, "tokens": tokens.reshape(flat), "mask": mask.reshape(flat)}
 

@@ -23,13 +23,14 @@ class AutoregressivePrior(TokenPrior):
 
     The sequence is [condition prefix, start, token 0, ..., token L - 2]; the last L outputs
     predict tokens 0 to L - 1, and the loss counts these alone. Each image input carries the
-    learned row and column of the token that it predicts. Esser et al., "Taming Transformers for
-    High-Resolution Image Synthesis" (2021), with the condition's patch embedding as a choice
-    beside its tokens. Blocks are KerasHub's pre-norm `TransformerDecoder` with GELU.
+    learned row and column (of q tokens a position the stage, too) of the token that it predicts.
+    Esser et al., "Taming Transformers for High-Resolution Image Synthesis" (2021), with the
+    condition's patch embedding as a choice beside its tokens. Blocks are KerasHub's pre-norm
+    `TransformerDecoder` with GELU.
 
     Args:
         codebook_size: N, the tokenizer's.
-        grid: (h, w) of the tokens, or one int for both.
+        grid: (h, w) or (h, w, q) of the tokens, or one int for both sides.
         num_layers, num_heads, hidden_dim: sizes of the transformer.
         condition: None, or a `ClassCondition`, `LabelMapCondition` or `TokenizedMapCondition`.
         dropout: rate in the blocks while training. (Keras does not save dropout's random state.)
@@ -216,13 +217,13 @@ class AutoregressivePrior(TokenPrior):
                 with `condition_dropout`.
             guidance_schedule: "constant", "linear", "cosine" or a function: `guidance_scales`.
             seed: int; the same seed gives the same tokens.
-            tokens, mask: to regenerate a part: integers (B, h, w) of an image, and bool (B, h, w),
+            tokens, mask: to regenerate a part: integers (B, *grid) of an image, and bool (B, h, w),
                 True where new tokens are to be drawn; all others are kept exactly.
             batch_size: samples drawn at once.
             verbose: whether a progress bar shows; "auto": if there are several batches.
 
         Returns:
-            NumPy int32 (B, h, w).
+            NumPy int32 (B, *grid).
 
         Raises:
             ValueError: for an argument that does not fit.

@@ -51,7 +51,7 @@ class DiscreteProcess(Process):
 
     def build_for(self, codebook_size, grid, channels):
         self.chain = MaskAndReplace(codebook_size, self.num_timesteps, self.replace_share)
-        self.codebook_size, self.length = codebook_size, grid[0] * grid[1]
+        self.codebook_size, self.length = codebook_size, math.prod(grid)
         small = keras.initializers.RandomNormal(stddev=0.02)
         policy = {"dtype": self.dtype_policy}
         # One more than there are codes: the last entry is the mask.

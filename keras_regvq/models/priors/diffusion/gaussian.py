@@ -47,6 +47,9 @@ class GaussianProcess(Process):
         self.embedding_dim = check_positive_integer("embedding_dim", embedding_dim)
 
     def build_for(self, codebook_size, grid, channels):
+        if len(grid) == 3:
+            received = f'"gaussian", for {grid[2]} tokens a position'
+            refuse("process", received, '"discrete": codes do not tell which stage they are of')
         self.grid, self.length = grid, grid[0] * grid[1]
         # Zeros until `set_codebook`.
         self.codebook = self.add_weight(

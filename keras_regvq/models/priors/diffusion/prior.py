@@ -12,6 +12,7 @@ from keras_regvq.models.priors.diffusion.guidance import denoiser, guidance_arra
 from keras_regvq.models.priors.diffusion.parts import draw_in_parts
 from keras_regvq.models.priors.diffusion.processes import get_process, process_config
 from keras_regvq.models.priors.diffusion.unet import UNet
+from keras_regvq.models.priors.token_grids import side_by_side
 from keras_regvq.models.priors.token_prior import TokenPrior
 
 
@@ -25,11 +26,11 @@ class DiffusionPrior(TokenPrior):
     clean tokens and "bits_per_token", the variational bound.
 
     The condition's prefix is what cross-attention attends to; a part that is aligned with the
-    tokens is added to their features.
+    tokens is added to their features. The U-Net's plane has q tokens of a position side by side.
 
     Args:
         codebook_size: N, the tokenizer's.
-        grid: (h, w) of the tokens, or one int for both.
+        grid: (h, w) or (h, w, q) of the tokens, or one int for both sides.
         process: "discrete", "gaussian", or a `Process` such as `DiscreteProcess(...)`, which has
             its settings by itself.
         channels, channel_multipliers, num_res_blocks, attention_levels, num_heads, dropout: of
@@ -103,7 +104,7 @@ class DiffusionPrior(TokenPrior):
                 self.aligned = layers.Dense(unet.widths[0], name="aligned", **policy)
                 self.aligned.build((None, None, width))
         self.unet = unet
-        self.unet.build((None, *self.grid, unet.widths[0]), context_shape)
+        self.unet.build((None, *side_by_side(self.grid), unet.widths[0]), context_shape)
         self.create_trackers(self.process.logged)
         self.built = True
 
@@ -146,7 +147,7 @@ class DiffusionPrior(TokenPrior):
         features = self.process.embed(noised)
         if aligned is not None:
             features = features + self.aligned(aligned)
-        features = ops.reshape(features, (-1, *self.grid, self.unet.widths[0]))
+        features = ops.reshape(features, (-1, *side_by_side(self.grid), self.unet.widths[0]))
         features = self.unet(features, times, prefix, padding_mask=mask, training=training)
         return self.process.predict(features, noised, times)
 
@@ -194,7 +195,7 @@ class DiffusionPrior(TokenPrior):
             negative_condition: what to be guided away from, a batch like `condition`; None: from
                 no condition at all.
             seed: int; the same seed gives the same tokens.
-            tokens, mask: to regenerate a part: integers (B, h, w) of an image, and bool (B, h, w),
+            tokens, mask: to regenerate a part: integers (B, *grid) of an image, and bool (B, h, w),
                 True where new tokens are to be drawn; all others are kept exactly.
             batch_size: samples drawn at once.
             verbose: whether a progress bar shows; "auto": if there are several batches.
@@ -203,7 +204,7 @@ class DiffusionPrior(TokenPrior):
                 steps done and the tokens that the network then takes for the clean ones, (B, h, w).
 
         Returns:
-            NumPy int32 (B, h, w).
+            NumPy int32 (B, *grid).
 
         Raises:
             ValueError: for an argument that does not fit.

@@ -38,7 +38,10 @@ class Process(layers.Layer):
     logged = ()
 
     def build_for(self, codebook_size, grid, channels):
-        """Create the weights for N codes, a grid (h, w) and the U-Net's input channels C."""
+        """Create the weights for N codes, a grid (h, w) and the U-Net's input channels C.
+
+        Of q tokens a position the grid is (h, w, q), and the U-Net's plane (h, w * q).
+        """
         raise NotImplementedError(f"{type(self).__name__} must implement build_for()")
 
     def set_codebook(self, codebook):

@@ -184,7 +184,7 @@ def test_half_precision_keeps_logits_in_float32():
     [
         ({"codebook_size": 0}, "codebook_size"),
         ({"grid": (4, 0)}, "grid"),
-        ({"grid": (4, 4, 4)}, "grid"),
+        ({"grid": (4, 4, 4, 4)}, "grid"),
         ({"num_heads": 3}, "num_heads"),
         ({"condition": "map"}, "condition"),
         ({"keep_probability": 1.5}, "keep_probability"),
