@@ -117,10 +117,26 @@ class ResidualQuantizer(Quantizer):
         lists (B, h, w, k).
         """
         tokens = self.checked_tokens(tokens)
-        if not 1 <= (tokens.shape[-1] if len(tokens.shape) else 0) <= self.num_stages:
+        count = tokens.shape[-1] if len(tokens.shape) else 0
+        if count is None:
+            return self._embed_some(tokens)
+        if not 1 <= count <= self.num_stages:
             refuse("tokens", describe(tokens), f"1 to {self.num_stages} tokens in the last axis")
-        pairs = zip(self.stages, self.scales, range(tokens.shape[-1]), strict=False)
+        pairs = zip(self.stages, self.scales, range(count), strict=False)
         return sum(scale * stage.embed(tokens[..., number]) for stage, scale, number in pairs)
+
+    def _embed_some(self, tokens):
+        """`embed` of a number of stages that is not known yet: those that are not there add 0.
+
+        TensorFlow compiles one function for all numbers of stages that it has seen.
+        """
+        absent = -ops.ones_like(tokens[..., :1])
+        tokens, total = ops.concatenate([tokens, *[absent] * self.num_stages], axis=-1), 0.0
+        for number, (stage, scale) in enumerate(zip(self.stages, self.scales, strict=True)):
+            chosen = tokens[..., number]
+            code = scale * stage.embed(ops.maximum(chosen, 0))
+            total = total + ops.where(chosen[..., None] >= 0, code, 0.0)
+        return total
 
     def check_tokens(self, argument, tokens):
         shape = f"(B, h, w, {self.num_stages})"
@@ -186,8 +202,8 @@ class ResidualQuantizer(Quantizer):
     def compute_output_spec(self, features, training=False):
         spec = super().compute_output_spec(features, training)
         for name in ("tokens", "best_tokens", "mask"):
-            one = spec[name]
-            spec[name] = keras.KerasTensor((*one.shape, self.num_stages), one.dtype)
+            shape = (*spec[name].shape, self.num_stages)
+            spec[name] = keras.KerasTensor(shape, spec[name].dtype)
         return spec
 
     def get_config(self):
@@ -221,16 +237,14 @@ def _copy(quantizer, number):
 
 def _check_stage(quantizer):
     if not isinstance(quantizer, Quantizer):
-        expected = "keras_regvq.quantizers.Quantizer, one or a list"
-        refuse("quantizers", describe(quantizer), expected)
+        refuse("quantizers", describe(quantizer), "one Quantizer, or a list of them")
     kind = type(quantizer).__name__
     if quantizer.tokens_per_position > 1:
         refuse("quantizers", f"a {kind} as a stage", "quantizers of one token a position")
     if isinstance(quantizer, FiniteScalarQuantizer):
         received = f"a {kind}, whose codes are near the tanh of the features, not the features"
         refuse("quantizers", received, "another quantizer, or more `levels` in place of stages")
-    options = (("normalize", True), ("logits", "cosine"), ("spherical", True))
-    for name, value in options:
+    for name, value in (("normalize", True), ("logits", "cosine"), ("spherical", True)):
         if getattr(quantizer, name, None) == value:
             received = f"a {kind} with {name}={value!r}, which sees what is left without its length"
             refuse("quantizers", received, f"stages with another {name}")
