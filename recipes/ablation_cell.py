@@ -20,6 +20,7 @@ from keras_regvq.quantizers import (
     IndexBackpropagationQuantizer,
     LookupFreeQuantizer,
     RegularizedQuantizer,
+    ResidualQuantizer,
     SimVQQuantizer,
     VectorQuantizer,
 )
@@ -36,6 +37,10 @@ def build_quantizer(settings, scale, seed):
     if settings["quantizer"] == "lfq":
         bits = round(math.log2(settings["codes"]))
         return LookupFreeQuantizer(bits, settings.get("spherical", False))
+    if settings["quantizer"] == "residual":
+        codes = round(settings["codes"] ** (1 / settings["stages"]))
+        stage = VectorQuantizer(codes, scale["embedding_dim"])
+        return ResidualQuantizer(stage, settings["stages"], shared_codebook=False)
     size = (settings["codes"], scale["embedding_dim"])
     if settings["quantizer"] in UNSAMPLED:
         names = ("normalize", "rotation_trick")
@@ -117,7 +122,8 @@ def measure_prior(kind, tokenizer, scale, settings, seed, train, test, network):
     """Train a prior on the tokens of images, for a fixed number of steps, and measure it.
 
     Returns:
-        bits per held-out token and the samples' distances from held-out images, and the samples.
+        bits per held-out position (all its tokens), which go by the name "bits_per_token", and the
+        samples' distances from held-out images; and the samples.
     """
     prior = build_prior(kind, tokenizer, scale, seed)
     prior.compile(keras.optimizers.AdamW(1e-3, weight_decay=0.01, global_clipnorm=1.0))
@@ -128,7 +134,8 @@ def measure_prior(kind, tokenizer, scale, settings, seed, train, test, network):
     tokens = prior.generate(num_samples=len(test), seed=seed, batch_size=64, verbose=0)
     samples = tokenizer.decode(tokens)
     numbers = {f"generation_{k}": v for k, v in distances(network, test, samples).items()}
-    numbers = {"bits_per_token": float(logs["bits_per_token"]), **numbers}
+    bits = float(logs["bits_per_token"]) * tokenizer.tokens_per_position
+    numbers = {"bits_per_token": bits, **numbers}
     return {f"{kind}_{name}": value for name, value in numbers.items()}, samples
 
 

@@ -12,9 +12,9 @@ COLUMNS = {
     "codebook_perplexity": ("perplexity", "{:.1f}"),
     "reconstruction_frechet_distance": ("Frechet distance, reconstructed", "{:.2f}"),
     "reconstruction_kernel_distance": ("kernel distance, reconstructed", "{:.4f}"),
-    "autoregressive_bits_per_token": ("bits a token, AR prior", "{:.2f}"),
+    "autoregressive_bits_per_token": ("bits a position, AR prior", "{:.2f}"),
     "autoregressive_generation_kernel_distance": ("kernel distance, AR prior", "{:.4f}"),
-    "diffusion_bits_per_token": ("bits a token, diffusion prior (bound)", "{:.2f}"),
+    "diffusion_bits_per_token": ("bits a position, diffusion prior (bound)", "{:.2f}"),
     "diffusion_generation_kernel_distance": ("kernel distance, diffusion prior", "{:.4f}"),
 }
 
@@ -127,6 +127,8 @@ def studies(codes):
             },
             "LFQ": {**vqgan, "quantizer": "lfq"},
             "BSQ": {**vqgan, "quantizer": "lfq", "spherical": True},
+            # As many bits a position: of 256 codes, two stages of 16, each with its own codebook.
+            "Residual VQ, 2 stages": {**vqgan, "quantizer": "residual", "stages": 2},
         },
         "search": {
             "VQ-GAN": vqgan,

@@ -41,6 +41,15 @@ QUANTIZERS = {  # a class of keras_regvq.quantizers, and its arguments
     "IBQ": ("IndexBackpropagationQuantizer", CODEBOOK),
     "LFQ": ("LookupFreeQuantizer", {"bits": 8}),
     "BSQ": ("LookupFreeQuantizer", {"bits": 8, "spherical": True}),
+    # As many bits: two stages of 16 codes.
+    "Residual VQ, 2 stages": (
+        "ResidualQuantizer",
+        {
+            "quantizers": ("VectorQuantizer", {**CODEBOOK, "codebook_size": 16}),
+            "num_stages": 2,
+            "shared_codebook": False,
+        },
+    ),
     # What its paper advises for 256 codes: 240.
     "FSQ": ("FiniteScalarQuantizer", {"levels": (8, 6, 5)}),
 }
@@ -78,6 +87,10 @@ def build_quantizer(name, seed):
     kind, options = QUANTIZERS[name]
     if kind in SEEDED:
         options = {**options, "seed": seed}
+    if kind == "ResidualQuantizer":
+        stage, of_stage = options["quantizers"]
+        stage = getattr(keras_regvq.quantizers, stage)(**of_stage)
+        options = {**options, "quantizers": stage}
     return getattr(keras_regvq.quantizers, kind)(**options)
 
 

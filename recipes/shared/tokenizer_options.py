@@ -24,14 +24,21 @@ def add_tokenizer_options(parser):
 
     quantizer = parser.add_argument_group("quantizer (unused with --preset)")
     option(quantizer, "--quantizer", "regvq", "method",
-           choices=("regvq", "vqgan", "gumbelvq", "fsq", "simvq", "lfq", "bsq", "ibq"))  # fmt: skip
+           choices=("regvq", "vqgan", "gumbelvq", "fsq", "simvq", "lfq", "bsq", "ibq",
+                    "residual"))  # fmt: skip
     option(quantizer, "--codebook-size", 256,
-           "codes (fsq: the product of --levels; lfq, bsq: 2 to the power of --bits)")  # fmt: skip
+           "codes, of residual those of a stage (fsq: the product of --levels; lfq, bsq: 2 to the "
+           "power of --bits)")  # fmt: skip
     option(quantizer, "--embedding-dim", 16,
            "width of a code (fsq: the number of --levels; lfq, bsq: --bits)")  # fmt: skip
     option(quantizer, "--levels", [8, 5, 5, 5], "fsq: levels of each channel", nargs="+", type=int)
     option(quantizer, "--bits", 8, "lfq, bsq: bits of a token")
-    option(quantizer, "--rotation-trick", False, "vqgan, simvq: rotate the decoder's gradient",
+    option(quantizer, "--stages", 4, "residual: tokens a position, of vqgan's quantizer each")
+    option(quantizer, "--own-codebooks", False,
+           "residual: a codebook a stage, in place of one for all",
+           action="store_true")  # fmt: skip
+    option(quantizer, "--rotation-trick", False,
+           "vqgan, simvq, residual: rotate the decoder's gradient",
            action="store_true")  # fmt: skip
     option(quantizer, "--logits", "cosine", "regvq, gumbelvq: linear is the paper's",
            choices=("linear", "cosine"))  # fmt: skip
@@ -41,7 +48,7 @@ def add_tokenizer_options(parser):
     option(quantizer, "--prior-weight", 0.01, "regvq: weight of the prior on code usage")
     option(quantizer, "--prior-scope", "batch", "regvq", choices=("image", "batch"))
     option(quantizer, "--prior-estimator", "soft", "regvq", choices=("hard", "soft"))
-    option(quantizer, "--commitment-weight", 0.25, "vqgan, simvq, lfq, bsq, ibq: beta")
+    option(quantizer, "--commitment-weight", 0.25, "vqgan, simvq, lfq, bsq, ibq, residual: beta")
     option(quantizer, "--kl-weight", 5e-4, "gumbelvq: weight of the KL term")
     option(quantizer, "--final-temperature", 1.0,
            "regvq, gumbelvq: anneal from 1 to this, exponentially")  # fmt: skip
@@ -60,10 +67,15 @@ def build_quantizer(args):
         return keras_regvq.quantizers.IndexBackpropagationQuantizer(*size, **beta)
     nearest = {
         "vqgan": keras_regvq.quantizers.VectorQuantizer,
+        "residual": keras_regvq.quantizers.VectorQuantizer,
         "simvq": keras_regvq.quantizers.SimVQQuantizer,
     }
     if args.quantizer in nearest:
-        return nearest[args.quantizer](*size, rotation_trick=args.rotation_trick, **beta)
+        made = nearest[args.quantizer](*size, rotation_trick=args.rotation_trick, **beta)
+        if args.quantizer == "residual":
+            shared = not args.own_codebooks
+            return keras_regvq.quantizers.ResidualQuantizer(made, args.stages, shared)
+        return made
     sampling = {"logits": args.logits, "dither": args.dither, "seed": args.seed}
     if args.quantizer == "gumbelvq":
         return keras_regvq.quantizers.GumbelQuantizer(*size, kl_weight=args.kl_weight, **sampling)

@@ -47,6 +47,24 @@ def test_a_cell_trains_and_measures_a_tokenizer_and_a_prior(recipe):
     np.testing.assert_array_equal(np.asarray(picture)[:32, :32], images[0])
 
 
+def test_a_cell_of_two_stages_has_bits_of_both(recipe, monkeypatch):
+    cell = importlib.import_module("ablation_cell")
+    scale = {**recipe.SCALES["cpu"], "steps": 2, "prior_steps": 2}
+    images = keras_regvq.data.scenes(16, size=scale["image_size"])["images"]
+    settings = importlib.import_module("ablation_studies").studies(16)["quantizers"]
+    settings = {**settings["Residual VQ, 2 stages"], "codes": 16}
+    tokenizer = cell.train_tokenizer(settings, scale, "random", 0, images)
+    assert tokenizer.token_grid == (8, 8, 2) and tokenizer.codebook_size == 4
+    network = cell.set_network("random")
+    for kind in ("autoregressive", "diffusion"):
+        numbers, samples = cell.measure_prior(
+            kind, tokenizer, scale, settings, 0, images, images[:8], network
+        )
+        # Untrained, it knows nothing: 2 bits a token, 4 a position.
+        assert 2.5 < numbers[f"{kind}_bits_per_token"] < 8
+        assert samples.shape == (8, 32, 32, 3)
+
+
 def made_up_cell(value):
     columns = importlib.import_module("ablation_studies").COLUMNS
     numbers = {**{name: value for name in columns}, "seconds": 1.0}
@@ -136,8 +154,9 @@ def test_the_quantizers_of_their_study_have_equal_codes_or_nearly():
     cell = importlib.import_module("ablation_cell")
     scale = importlib.import_module("ablation_studies").SCALES["cpu"]
     study = importlib.import_module("ablation").studies(scale["codes"])["quantizers"]
-    sizes = {name: cell.build_quantizer(s, scale, 0).codebook_size for name, s in study.items()}
-    assert len(sizes) == 10 and sizes.pop("FSQ") == 240 and set(sizes.values()) == {256}
+    made = {name: cell.build_quantizer(s, scale, 0) for name, s in study.items()}
+    sizes = {name: q.codebook_size**q.tokens_per_position for name, q in made.items()}
+    assert len(sizes) == 11 and sizes.pop("FSQ") == 240 and set(sizes.values()) == {256}
 
 
 def test_the_studies_vary_what_they_say():

@@ -71,6 +71,17 @@ def test_train_tokenizer_takes_a_quantizer_without_a_codebook():
     assert "(4, 3)" in Path("runs/tokenizer/index.html").read_text()
 
 
+@pytest.mark.parametrize("own", [False, True])
+def test_train_tokenizer_takes_stages(own):
+    recipe = importlib.import_module("train_tokenizer")
+    options = ["--steps", "2", "--quantizer", "residual", "--stages", "3"]
+    numbers = recipe.main([*SMALL, *options, *["--own-codebooks"] * own])
+    tokenizer = keras_regvq.from_preset("runs/tokenizer/preset")
+    assert tokenizer.token_grid == (8, 8, 3)
+    assert tokenizer.quantizer.num_codebooks == (3 if own else 1)
+    assert 0 < numbers["codebook_usage"] <= 1
+
+
 @pytest.mark.usefixtures("few_held_out")
 def test_train_tokenizer_goes_on_where_it_was_interrupted(monkeypatch):
     recipe = importlib.import_module("train_tokenizer")
