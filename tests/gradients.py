@@ -50,8 +50,8 @@ def layer_gradients(layer, inputs, loss, **call_arguments):
         loss: maps the layer's outputs to a scalar tensor.
 
     Returns:
-        (outputs as NumPy arrays, float, {"inputs": gradient, name of a variable: gradient}), in
-        the variables' order; of variables of one name by their paths.
+        (outputs as NumPy arrays, float, {"inputs": gradient, name of a variable: gradient}); where
+        variables share a name, that of their layer is before it.
     """
     variables = layer.trainable_variables
     state = layer.non_trainable_variables
@@ -69,10 +69,7 @@ def layer_gradients(layer, inputs, loss, **call_arguments):
     # Leave the random state behind that a call on the other backends leaves.
     for variable, new_value in zip(state, new_state, strict=False):
         variable.assign(new_value)
-    names = [variable.name for variable in variables]
-    if len(set(names)) < len(names):
-        names = [variable.path for variable in variables]
-    names = ["inputs", *names]
+    names = ["inputs"] + [_own_name(variable, variables) for variable in variables]
     outputs = keras.tree.map_structure(_numpy, outputs)
     return outputs, value, dict(zip(names, gradients, strict=True))
 
@@ -84,6 +81,11 @@ def assert_close(actual, expected, relative=1e-5, message=""):
     np.testing.assert_allclose(
         _numpy(actual), expected, rtol=relative, atol=relative * scale, err_msg=message
     )
+
+
+def _own_name(variable, variables):
+    alone = [other.name for other in variables].count(variable.name) == 1
+    return variable.name if alone else "/".join(variable.path.split("/")[-2:])
 
 
 def _tensor(array):

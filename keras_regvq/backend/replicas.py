@@ -1,8 +1,9 @@
 """Replicas of a model that train side by side, each on its part of every batch.
 
 The loss of a step is the mean of the replicas' losses, and its gradient the mean of their
-gradients. Whatever else of a step is made of a whole batch asks for `mean_over_replicas`. On JAX
-one program computes with all of a batch, on whatever devices, and there is nothing to do.
+gradients. Whatever else of a step is made of a whole batch asks for `mean_over_replicas`,
+`sums_over_replicas` or `take_over_replicas`. On JAX one program computes with all of a batch, on
+whatever devices, and there is nothing to do.
 """
 
 import contextlib
@@ -57,10 +58,43 @@ def mean_over_replicas(x):
 
     The gradient is that of the own part, which the mean of all gradients makes the whole one.
     """
+    count = replicas_at_work()
+    return x if count == 1 else x + ops.stop_gradient(_sums([x], count)[0] - x)
+
+
+def replicas_at_work():
+    """How many replicas compute this side by side: 1 where one calls a layer by itself."""
     count = replica_count()
-    if count == 1 or not _all_compute_this():
-        return x
-    return x + ops.stop_gradient(_sums([x], count)[0] - x)
+    return count if count > 1 and _all_compute_this() else 1
+
+
+def sums_over_replicas(tensors):
+    """The sum of each tensor over the replicas, to the last bit the same in all. No gradient flows.
+
+    On TensorFlow outside of branches and loops, where replicas cannot wait for each other.
+    """
+    tensors = [ops.stop_gradient(tensor) for tensor in tensors]
+    return tensors if replicas_at_work() == 1 else _sums(tensors)
+
+
+def take_over_replicas(rows, numbers):
+    """Rows of the whole batch, by their numbers; each replica has the next P of them.
+
+    Args:
+        rows: this replica's, (P, d), of as many in each.
+        numbers: integers (n,) below P times the number of replicas, the same in all.
+
+    Returns:
+        (n, d), the same in all. No gradient flows.
+    """
+    rows = ops.stop_gradient(rows)
+    if replicas_at_work() == 1:
+        return ops.take(rows, numbers, axis=0)
+    count = ops.shape(rows)[0]
+    places = numbers - replica_index() * count
+    own = ops.logical_and(places >= 0, places < count)
+    taken = ops.take(rows, ops.clip(places, 0, count - 1), axis=0)
+    return _sums([ops.where(own[:, None], taken, ops.zeros_like(taken))])[0]
 
 
 _together = False

@@ -54,10 +54,14 @@ class CodebookQuantizer(Quantizer):
         # and `embed` would see half-precision codes.
         self.codebook = self.add_weight(
             name="codebook",
-            shape=(self.codebook_size, self.embedding_dim),
             initializer=self.codebook_initializer,
             autocast=False,
+            **self.codebook_weight(),
         )
+
+    def codebook_weight(self):
+        """Arguments of `add_weight` for the codebook: its shape, and what else a subclass says."""
+        return {"shape": (self.codebook_size, self.embedding_dim)}
 
     def codes(self):
         """The codes as they are used, (N, d): the codebook, unless a subclass makes them of it."""
@@ -93,3 +97,9 @@ class CodebookQuantizer(Quantizer):
 def unit_length(vectors):
     """Vectors (..., d) divided by their lengths."""
     return vectors / ops.maximum(ops.norm(vectors, axis=-1, keepdims=True), 1e-12)
+
+
+def distance_scores(codes):
+    """(kernel (C, N), bias (N,)) of the scores whose argmax is the code (N, C) that is nearest."""
+    # argmin |e - z|^2 = argmax 2 e.z - |z|^2, whatever the length of e if that of z is 1.
+    return 2.0 * ops.transpose(codes), -ops.sum(ops.square(codes), axis=-1)

@@ -3,9 +3,12 @@
 import keras
 from keras import ops
 
-from keras_regvq.checks.arguments import check_positive_integer
+from keras_regvq.checks.arguments import check_positive_integer, refuse
 from keras_regvq.quantizers.codebook import unit_length
 from keras_regvq.quantizers.vector import VectorQuantizer
+
+# Options of `VectorQuantizer` for codes that move one by one.
+REFUSED = ("ema", "codebook_start", "dead_code_threshold", "projection_dim", "seed")
 
 
 @keras.saving.register_keras_serializable(package="keras_regvq")
@@ -33,6 +36,9 @@ class SimVQQuantizer(VectorQuantizer):
     """
 
     def __init__(self, codebook_size, embedding_dim, codebook_initializer=None, **kwargs):
+        for name in REFUSED:
+            if kwargs.get(name) is not None:
+                refuse(name, repr(kwargs[name]), "none: one matrix moves all codes together")
         if codebook_initializer is None:
             deviation = check_positive_integer("embedding_dim", embedding_dim) ** -0.5
             codebook_initializer = keras.initializers.RandomNormal(stddev=deviation)
@@ -51,6 +57,10 @@ class SimVQQuantizer(VectorQuantizer):
             autocast=False,
         )
 
-    def codes(self):
+    def compared_codes(self):
         codes = ops.matmul(self.codebook, self.projection)
         return unit_length(codes) if self.normalize else codes
+
+    def get_config(self):
+        config = super().get_config()
+        return {name: value for name, value in config.items() if name not in REFUSED}
