@@ -17,7 +17,7 @@ from benchmarks.quantizer import GRID, keras_step, measure_step
 
 BITS, CODES, LEVELS = 14, 2**14, (8, 8, 8, 6, 5)
 WIDTHS = {"lfq": (BITS,), "bsq": (BITS,), "fsq": (len(LEVELS),)}
-NAMES = ("vq", "vq_rotation", "simvq", "ibq", "lfq", "bsq", "fsq", "regvq")
+NAMES = ("vq", "vq_rotation", "vq_ema", "simvq", "ibq", "lfq", "bsq", "fsq", "regvq")
 
 
 def ours(name, width):
@@ -26,6 +26,7 @@ def ours(name, width):
     return {
         "vq": lambda: quantizers.VectorQuantizer(CODES, width),
         "vq_rotation": lambda: quantizers.VectorQuantizer(CODES, width, rotation_trick=True),
+        "vq_ema": lambda: quantizers.VectorQuantizer(CODES, width, ema=0.99),
         "simvq": lambda: quantizers.SimVQQuantizer(CODES, width),
         "ibq": lambda: quantizers.IndexBackpropagationQuantizer(CODES, width),
         "lfq": lambda: quantizers.LookupFreeQuantizer(BITS),
@@ -46,6 +47,8 @@ def peer(name, width):
     if name in ("vq", "vq_rotation"):
         rotation = name == "vq_rotation"
         module = peers.VectorQuantize(width, CODES, rotation_trick=rotation, **learned)
+    elif name == "vq_ema":
+        module = peers.VectorQuantize(width, CODES, rotation_trick=False, decay=0.99)
     elif name == "simvq":
         module = peers.SimVQ(dim=width, codebook_size=CODES, rotation_trick=False)
     elif name in ("lfq", "bsq"):

@@ -43,7 +43,8 @@ def build_quantizer(settings, scale, seed):
         return ResidualQuantizer(stage, settings["stages"], shared_codebook=False)
     size = (settings["codes"], scale["embedding_dim"])
     if settings["quantizer"] in UNSAMPLED:
-        names = ("normalize", "rotation_trick")
+        names = ("normalize", "rotation_trick", "ema", "codebook_start", "dead_code_threshold")
+        names += ("projection_dim",)
         options = {name: settings[name] for name in names if name in settings}
         return UNSAMPLED[settings["quantizer"]](*size, **options)
     logits = settings.get("logits", scale["logits"])

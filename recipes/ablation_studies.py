@@ -116,6 +116,18 @@ def studies(codes):
             "VQ-GAN": vqgan,
             "VQ, cosine": {**vqgan, "normalize": True},
             "VQ, cosine, rotation trick": {**vqgan, "normalize": True, "rotation_trick": True},
+            "VQ, cosine, EMA, k-means start, dead codes replaced": {
+                **vqgan,
+                "normalize": True,
+                "ema": 0.99,
+                "codebook_start": "kmeans",
+                "dead_code_threshold": 0.5,
+            },
+            "VQ, cosine, projected to 8 dimensions": {
+                **vqgan,
+                "normalize": True,
+                "projection_dim": 8,
+            },
             "SimVQ": {**vqgan, "quantizer": "simvq"},
             "IBQ": {**vqgan, "quantizer": "ibq"},
             "Gumbel-VQ": gumbel,

@@ -20,6 +20,7 @@ from keras_regvq.models.priors.diffusion.gaussian import GaussianProcess
 from keras_regvq.models.priors.diffusion.time_embedding import TimeEmbedding
 from keras_regvq.models.priors.diffusion.unet import UNet
 from keras_regvq.models.priors.diffusion.unet_block import UNetBlock
+from keras_regvq.quantizers.upkeep import CodebookUpkeep
 from keras_regvq.training import Muon
 from keras_regvq.training.adversarial.two_player_optimizer import TwoPlayerOptimizer
 from tests.models.priors.tiny_diffusion import make_diffusion_prior
@@ -57,6 +58,7 @@ MADE = {
     "DiffusionPrior": lambda: make_diffusion_prior(
         condition=models.ClassCondition(CLASSES), dropout=0.1, replace_share=0.2
     ),
+    "CodebookUpkeep": lambda: CodebookUpkeep(0.9, "kmeans", 0.5, True, 64, 3, "u"),
     "DiscreteProcess": lambda: DiscreteProcess(12, 0.2, 0.3, name="p"),
     "EfficientNetLite0Features": lambda: models.EfficientNetLite0Features(
         layer_names=("block_0",), seed=1
@@ -110,7 +112,9 @@ MADE = {
     "UNetBlock": lambda: UNetBlock(8, 2, 0.1, name="b"),
     "Upsample": lambda: blocks.Upsample(8, "zeros", name="u"),
     "VGG19Features": lambda: models.VGG19Features(None, ("block1_conv1",), None, "caffe", 1, "v"),
-    "VectorQuantizer": lambda: quantizers.VectorQuantizer(12, 6, 0.5, True, block_size=64),
+    "VectorQuantizer": lambda: quantizers.VectorQuantizer(
+        12, 6, 0.5, True, None, 64, True, 0.9, "sampled", 0.5, 3, seed=3
+    ),
     "VocabularyEncoder": lambda: models.VocabularyEncoder(["a", "boat"], 5),
     "WordCondition": lambda: models.WordCondition(9, 5, 1, 2),
 }

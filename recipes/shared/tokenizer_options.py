@@ -1,7 +1,7 @@
 """Options of a tokenizer and its quantizer, and what is built of them."""
 
 import keras_regvq
-from shared.options import option
+from shared.options import integer, number, option
 
 
 def add_tokenizer_options(parser):
@@ -40,6 +40,18 @@ def add_tokenizer_options(parser):
     option(quantizer, "--rotation-trick", False,
            "vqgan, simvq, residual: rotate the decoder's gradient",
            action="store_true")  # fmt: skip
+    option(quantizer, "--normalize", False, "vqgan, simvq, residual: features and codes of length 1",
+           action="store_true")  # fmt: skip
+    option(quantizer, "--codebook-ema", None,
+           "vqgan: codes are moving averages of features, of this decay, such as 0.99",
+           type=number(0, 1))  # fmt: skip
+    option(quantizer, "--codebook-start", None, "vqgan: codes from the first batch's features",
+           type=str, choices=("sampled", "kmeans"))  # fmt: skip
+    option(quantizer, "--dead-code-threshold", 0.0,
+           "vqgan: replace codes that fewer positions of a batch choose, on average")  # fmt: skip
+    option(quantizer, "--projection-dim", None,
+           "vqgan: width that features and codes are compared in, such as 8",
+           type=integer(1))  # fmt: skip
     option(quantizer, "--logits", "cosine", "regvq, gumbelvq: linear is the paper's",
            choices=("linear", "cosine"))  # fmt: skip
     option(quantizer, "--dither", 0.0,
@@ -65,17 +77,24 @@ def build_quantizer(args):
     size = (args.codebook_size, args.embedding_dim)
     if args.quantizer == "ibq":
         return keras_regvq.quantizers.IndexBackpropagationQuantizer(*size, **beta)
-    nearest = {
-        "vqgan": keras_regvq.quantizers.VectorQuantizer,
-        "residual": keras_regvq.quantizers.VectorQuantizer,
-        "simvq": keras_regvq.quantizers.SimVQQuantizer,
-    }
-    if args.quantizer in nearest:
-        made = nearest[args.quantizer](*size, rotation_trick=args.rotation_trick, **beta)
-        if args.quantizer == "residual":
-            shared = not args.own_codebooks
-            return keras_regvq.quantizers.ResidualQuantizer(made, args.stages, shared)
-        return made
+    nearest = {"rotation_trick": args.rotation_trick, "normalize": args.normalize, **beta}
+    if args.quantizer == "simvq":
+        return keras_regvq.quantizers.SimVQQuantizer(*size, **nearest)
+    if args.quantizer == "vqgan":
+        return keras_regvq.quantizers.VectorQuantizer(
+            *size,
+            ema=args.codebook_ema,
+            codebook_start=args.codebook_start,
+            dead_code_threshold=args.dead_code_threshold,
+            projection_dim=args.projection_dim,
+            seed=args.seed,
+            **nearest,
+        )
+    if args.quantizer == "residual":
+        stage = keras_regvq.quantizers.VectorQuantizer(*size, **nearest)
+        return keras_regvq.quantizers.ResidualQuantizer(
+            stage, args.stages, shared=not args.own_codebooks
+        )
     sampling = {"logits": args.logits, "dither": args.dither, "seed": args.seed}
     if args.quantizer == "gumbelvq":
         return keras_regvq.quantizers.GumbelQuantizer(*size, kl_weight=args.kl_weight, **sampling)

@@ -42,6 +42,7 @@ def largest_intermediate(jaxpr):
         (RegularizedQuantizer, dict(prior_estimator="soft")),
         (GumbelQuantizer, {}),
         (VectorQuantizer, {}),
+        (VectorQuantizer, dict(ema=0.9, codebook_start="kmeans", dead_code_threshold=0.5)),
         (IndexBackpropagationQuantizer, {}),
         (two_stages, {}),
     ],

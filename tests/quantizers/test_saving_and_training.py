@@ -25,6 +25,10 @@ EVERY_ARGUMENT = [
     ),
     (GumbelQuantizer, dict(temperature=0.7, kl_weight=0.3, seed=5)),
     (VectorQuantizer, dict(commitment_weight=0.5)),
+    (
+        VectorQuantizer,
+        dict(ema=0.9, codebook_start="kmeans", dead_code_threshold=0.5, projection_dim=2, seed=5),
+    ),
 ]
 
 

@@ -4,7 +4,12 @@ import keras
 import numpy as np
 import pytest
 
-from keras_regvq.quantizers import GumbelQuantizer, RegularizedQuantizer, VectorQuantizer
+from keras_regvq.quantizers import (
+    GumbelQuantizer,
+    RegularizedQuantizer,
+    SimVQQuantizer,
+    VectorQuantizer,
+)
 
 EVERY_QUANTIZER = [RegularizedQuantizer, GumbelQuantizer, VectorQuantizer]
 
@@ -48,6 +53,18 @@ def test_sizes_must_be_positive_integers(quantizer, argument, value):
         (RegularizedQuantizer, "prior_estimator", None),
         (GumbelQuantizer, "kl_weight", float("nan")),
         (VectorQuantizer, "commitment_weight", -0.25),
+        (VectorQuantizer, "ema", 1.0),
+        (VectorQuantizer, "ema", -0.1),
+        (VectorQuantizer, "ema", True),
+        (VectorQuantizer, "codebook_start", "random"),
+        (VectorQuantizer, "dead_code_threshold", -1.0),
+        (VectorQuantizer, "dead_code_threshold", None),
+        (VectorQuantizer, "projection_dim", 0),
+        (VectorQuantizer, "projection_dim", 2.0),
+        (SimVQQuantizer, "ema", 0.9),
+        (SimVQQuantizer, "codebook_start", "kmeans"),
+        (SimVQQuantizer, "dead_code_threshold", 0.5),
+        (SimVQQuantizer, "projection_dim", 2),
     ],
 )
 def test_options_outside_their_range_are_refused(quantizer, argument, value):

@@ -154,9 +154,12 @@ def test_the_quantizers_of_their_study_have_equal_codes_or_nearly():
     cell = importlib.import_module("ablation_cell")
     scale = importlib.import_module("ablation_studies").SCALES["cpu"]
     study = importlib.import_module("ablation").studies(scale["codes"])["quantizers"]
-    made = {name: cell.build_quantizer(s, scale, 0) for name, s in study.items()}
-    sizes = {name: q.codebook_size**q.tokens_per_position for name, q in made.items()}
-    assert len(sizes) == 11 and sizes.pop("FSQ") == 240 and set(sizes.values()) == {256}
+    built = {name: cell.build_quantizer(s, scale, 0) for name, s in study.items()}
+    sizes = {name: q.codebook_size**q.tokens_per_position for name, q in built.items()}
+    assert len(sizes) == 13 and sizes.pop("FSQ") == 240 and set(sizes.values()) == {256}
+    kept = built["VQ, cosine, EMA, k-means start, dead codes replaced"]
+    assert (kept.ema, kept.codebook_start, kept.dead_code_threshold) == (0.99, "kmeans", 0.5)
+    assert built["VQ, cosine, projected to 8 dimensions"].projection_dim == 8
 
 
 def test_the_studies_vary_what_they_say():

@@ -46,6 +46,18 @@ def vq_with_discriminator():
     return model, images, keras.optimizers.SGD(0.05)
 
 
+def vq_of_averages():
+    """k-means starts, and codes are replaced, with features of both replicas."""
+    import keras
+
+    from keras_regvq import quantizers
+
+    quantizer = quantizers.VectorQuantizer(
+        12, 4, ema=0.8, codebook_start="kmeans", dead_code_threshold=20.0, projection_dim=3, seed=1
+    )
+    return *tokenizer_trainer(quantizer), keras.optimizers.SGD(0.05)
+
+
 def regvq_with_discriminator_and_features():
     import keras
 
@@ -78,23 +90,38 @@ def label_maps():
     from keras_regvq import models, quantizers
 
     maps = np.random.default_rng(2).integers(0, 3, (STEPS * BATCH, 8, 8))
-    model = models.LabelMapTokenizer(3, 8, quantizers.VectorQuantizer(8, 4), 4, (1,), 1, 4)
-    return model, maps, keras.optimizers.SGD(0.1)
+    quantizer = quantizers.VectorQuantizer(8, 4)
+    return models.LabelMapTokenizer(3, 8, quantizer, 4, (1,), 1, 4), maps, keras.optimizers.SGD(0.1)
+
+
+def label_maps_in_moved_codes():
+    """Codes of a trained codebook that are sampled at first, and replaced from the first step."""
+    import keras
+
+    from keras_regvq import models, quantizers
+
+    maps = np.random.default_rng(2).integers(0, 3, (STEPS * BATCH, 8, 8))
+    quantizer = quantizers.VectorQuantizer(
+        8, 4, codebook_start="sampled", dead_code_threshold=63.9, seed=1
+    )
+    return models.LabelMapTokenizer(3, 8, quantizer, 4, (1,), 1, 4), maps, keras.optimizers.SGD(0.1)
 
 
 CASES = {
     function.__name__: function
     for function in (
         vq_with_discriminator,
+        vq_of_averages,
         regvq_with_discriminator_and_features,
         prior,
         label_maps,
+        label_maps_in_moved_codes,
     )
 }
 
 
 def train(case, eager=None):
-    """Six steps: {"before" and "after": a vector of all weights, log name: values by epoch}."""
+    """Six steps: {"before" and "after": a vector of all that learns, log name: values by epoch}."""
     import keras
 
     keras.utils.set_random_seed(5)
@@ -111,7 +138,10 @@ def train(case, eager=None):
 def weights(model):
     import keras
 
-    values = [keras.ops.convert_to_numpy(v.value).ravel() for v in model.trainable_variables]
+    tokenizer = getattr(model, "tokenizer", model)
+    state = getattr(getattr(tokenizer, "quantizer", None), "weights", [])
+    variables = {id(v): v for v in (*model.trainable_variables, *state)}
+    values = [keras.ops.convert_to_numpy(v.value).ravel() for v in variables.values()]
     return np.concatenate(values)
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from keras_regvq.quantizers import VectorQuantizer
 from keras_regvq.training import TwoPlayerOptimizer
+from tests.gradients import layer_outputs
 from tests.training.conftest import CODES, array_of, differences, make_trainer
 
 
@@ -210,3 +211,32 @@ def test_a_trainer_without_an_adversary_is_saved_and_loaded_under_loss_scaling(i
     assert isinstance(loaded.optimizer, keras.optimizers.LossScaleOptimizer)
     assert isinstance(loaded.optimizer.inner_optimizer, keras.optimizers.SGD)
     assert int(loaded.step.numpy()) == 1
+
+
+@pytest.mark.parametrize("name", ["mixed_bfloat16", "mixed_float16"])
+def test_moving_averages_are_float32_and_updated_by_each_batch_of_an_accumulated_step(
+    name, policy, images
+):
+    policy(name)
+    quantizer = VectorQuantizer(CODES, 6, ema=0.9, codebook_start="sampled", seed=1)
+    trainer = make_trainer(quantizer, discriminator=False, features=False)
+    trainer.compile(keras.optimizers.SGD(1e-30, gradient_accumulation_steps=2))
+    state = {variable.path: variable for variable in quantizer.non_trainable_variables}
+    assert {v.dtype for v in state.values() if "seed" not in v.path} <= {"float32", "int32"}
+    copy = VectorQuantizer.from_config({**quantizer.get_config(), "name": "copy"})
+    copy.build((None, None, None, 6))
+    for variable, value in zip(copy.variables, quantizer.variables, strict=True):
+        variable.assign(array_of(value))
+
+    trainer.evaluate(images, batch_size=4, verbose=0)
+    assert array_of(quantizer.upkeep.started) == 0
+    fit(trainer, images[:6], batch_size=2)
+    for start in (0, 2, 4):
+        features = trainer.tokenizer.features(images[start : start + 2], training=True)
+        layer_outputs(copy, array_of(keras.ops.cast(features, "float32")), training=True)
+    assert array_of(quantizer.upkeep.started) == 1
+    for variable, expected in zip(quantizer.variables, copy.variables, strict=True):
+        # Compiled features are rounded to half precision at other places.
+        np.testing.assert_allclose(
+            array_of(variable), array_of(expected), rtol=0.05, atol=0.05, err_msg=variable.path
+        )

@@ -108,10 +108,14 @@ def _weight_and_bias(start, layer):
 
 def _quantizer_tensors(quantizer):
     shape = (quantizer.codebook_size, quantizer.embedding_dim)
-    if isinstance(quantizer, SimVQQuantizer):  # written as the VQ that it is at inference
-        return [NamedTensor("quantize.embedding.weight", quantizer.codes(), shape)]
     if isinstance(quantizer, VectorQuantizer):
-        return [NamedTensor("quantize.embedding.weight", quantizer.codebook, shape)]
+        if quantizer.projection_dim is not None:
+            received = f"a quantizer with projection_dim={quantizer.projection_dim}"
+            refuse("tokenizer", received, "projection_dim=None")
+        # SimVQ's codes, and those that a start moved, are written as the VQ that they are then.
+        moved = isinstance(quantizer, SimVQQuantizer) or quantizer.upkeep is not None
+        codes = quantizer.codes() if moved else quantizer.codebook
+        return [NamedTensor("quantize.embedding.weight", codes, shape)]
     # Without noise Reg-VQ's quantizer does what Gumbel-VQ's does.
     if getattr(quantizer, "logits", None) == "cosine":
         refuse("tokenizer", 'a quantizer with logits="cosine"', 'logits="linear"')

@@ -22,7 +22,8 @@ CASES = {
     quantizers.VectorQuantizer: {
         "codebook_size": 8, "embedding_dim": 4, "commitment_weight": 0.5, "normalize": True,
         "codebook_initializer": keras.initializers.RandomNormal(0.0, 0.5, seed=1), "block_size": 16,
-        "rotation_trick": True,
+        "rotation_trick": True, "ema": 0.9, "codebook_start": "kmeans", "dead_code_threshold": 0.5,
+        "projection_dim": 2, "seed": 3,
     },
     quantizers.SimVQQuantizer: {
         "codebook_size": 8, "embedding_dim": 4,

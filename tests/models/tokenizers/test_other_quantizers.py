@@ -23,6 +23,12 @@ OTHERS = {
     "lfq": lambda: quantizers.LookupFreeQuantizer(6),
     "bsq": lambda: quantizers.LookupFreeQuantizer(6, spherical=True),
     "simvq": lambda: quantizers.SimVQQuantizer(CODES, 4, rotation_trick=True),
+    "vq_ema": lambda: quantizers.VectorQuantizer(
+        CODES, 4, normalize=True, ema=0.9, codebook_start="kmeans", dead_code_threshold=0.5
+    ),
+    "vq_projected": lambda: quantizers.VectorQuantizer(
+        CODES, 4, codebook_start="sampled", dead_code_threshold=0.5, projection_dim=3
+    ),
     "ibq": lambda: quantizers.IndexBackpropagationQuantizer(CODES, 4),
 }
 OTHERS["rq"] = lambda: quantizers.ResidualQuantizer(quantizers.VectorQuantizer(CODES, 4), 3)
@@ -70,7 +76,9 @@ def test_presets_bring_back_the_options_and_the_tokens(name, images, tmp_path):
 
 
 @pytest.mark.one_backend
-@pytest.mark.parametrize("name", ["fsq", "lfq", "simvq", "ibq", "rq", "rvq"])
+@pytest.mark.parametrize(
+    "name", ["fsq", "lfq", "simvq", "ibq", "rq", "rvq", "vq_ema", "vq_projected"]
+)
 def test_onnx_files_give_the_same_tokens_and_images(name, images, tmp_path):
     tokenizer = randomize(make_tokenizer(OTHERS[name]()))
     paths = tokenizer.export(tmp_path / "served", batch_size=4)
@@ -119,11 +127,25 @@ def test_formats_that_need_a_codebook_name_the_quantizer(tokenizer, tmp_path):
             export()
 
 
-def test_simvq_is_written_for_others_as_the_vq_that_it_is_at_inference(images, tmp_path):
-    tokenizer = randomize(make_tokenizer(OTHERS["simvq"]()))
+@pytest.mark.parametrize("name", ["simvq", "vq_ema", "vq_started"])
+def test_it_is_written_for_others_as_the_vq_that_it_is_at_inference(name, images, tmp_path):
+    started = quantizers.VectorQuantizer(CODES, 4, codebook_start="sampled")
+    tokenizer = randomize(make_tokenizer({**OTHERS, "vq_started": lambda: started}[name]()))
+    tokenizer(images, training=True)  # moves codes that are not moved by a gradient
+    if tokenizer.quantizer.normalize:
+        path = keras_regvq.presets.export(tokenizer, tmp_path / "llamagen", format="llamagen")
+        loaded = keras_regvq.from_preset(str(path), image_size=16)
+        np.testing.assert_array_equal(loaded.encode(images), tokenizer.encode(images))
+        return
     path = keras_regvq.presets.export(tokenizer, tmp_path / "taming", format="taming")
     loaded = keras_regvq.from_preset(str(path), image_size=16)
     assert type(loaded.quantizer) is quantizers.VectorQuantizer
     tokens = tokenizer.encode(images)
     np.testing.assert_array_equal(loaded.encode(images), tokens)
     np.testing.assert_allclose(loaded.decode(tokens), tokenizer.decode(tokens), atol=1e-5)
+
+
+def test_projected_codes_are_refused_by_formats_that_have_none():
+    tokenizer = make_tokenizer(OTHERS["vq_projected"]())
+    with pytest.raises(ValueError, match="projection_dim=3.*projection_dim=None"):
+        taming_tensors(tokenizer)
