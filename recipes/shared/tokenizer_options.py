@@ -40,7 +40,8 @@ def add_tokenizer_options(parser):
     option(quantizer, "--rotation-trick", False,
            "vqgan, simvq, residual: rotate the decoder's gradient",
            action="store_true")  # fmt: skip
-    option(quantizer, "--normalize", False, "vqgan, simvq, residual: features and codes of length 1",
+    option(quantizer, "--normalize", False,
+           "vqgan, simvq, residual: features and codes of length 1",
            action="store_true")  # fmt: skip
     option(quantizer, "--codebook-ema", None,
            "vqgan: codes are moving averages of features, of this decay, such as 0.99",
@@ -93,7 +94,7 @@ def build_quantizer(args):
     if args.quantizer == "residual":
         stage = keras_regvq.quantizers.VectorQuantizer(*size, **nearest)
         return keras_regvq.quantizers.ResidualQuantizer(
-            stage, args.stages, shared=not args.own_codebooks
+            stage, args.stages, shared_codebook=not args.own_codebooks
         )
     sampling = {"logits": args.logits, "dither": args.dither, "seed": args.seed}
     if args.quantizer == "gumbelvq":

@@ -194,16 +194,13 @@ class ImageTokenizer(PresetBackbone):
         Raises:
             ValueError: for a wrong shape, dtype or value range.
         """
-        images = self.check_images("images", images)
-        return self._encode(images, batch_size)
+        return self._encode(self.check_images("images", images), batch_size)
 
     def decode(self, tokens, batch_size=32):
         """Turn tokens, integers (B, h, w), into images, NumPy float32 (B, f h, f w, C) in [0, 1].
 
-        Of (B, h, w, q), `tokens[..., :1]` give coarser images.
-
-        Raises:
-            ValueError: for a wrong shape or dtype, or a token outside the codebook.
+        Of (B, h, w, q), `tokens[..., :1]` give coarser images. A wrong shape or dtype, or a token
+        outside the codebook, is a ValueError.
         """
         return self._decode(self.quantizer.check_tokens("tokens", tokens), batch_size)
 
