@@ -72,7 +72,8 @@ def code_patches(tokenizer):
     codes = np.arange(tokenizer.codebook_size, dtype="int32")
     factor = tokenizer.downsampling_factor
     tokens = np.broadcast_to(codes[:, None, None], (len(codes), 3, 3))
-    images = tokenizer.decode(tokens if tokenizer.tokens_per_position == 1 else tokens[..., None])
+    several = getattr(tokenizer, "tokens_per_position", 1) > 1
+    images = tokenizer.decode(tokens[..., None] if several else tokens)
     return images[:, factor : 2 * factor, factor : 2 * factor]
 
 

@@ -38,6 +38,16 @@ QUANTIZERS = {  # a class of keras_regvq.quantizers, and its arguments
     },
     "SimVQ": ("SimVQQuantizer", CODEBOOK),
     "VQ, rotation trick": ("VectorQuantizer", {**CODEBOOK, "rotation_trick": True}),
+    "VQ, cosine, EMA, k-means start, dead codes replaced": (
+        "VectorQuantizer",
+        {
+            **CODEBOOK,
+            "normalize": True,
+            "ema": 0.99,
+            "codebook_start": "kmeans",
+            "dead_code_threshold": 0.5,
+        },
+    ),
     "IBQ": ("IndexBackpropagationQuantizer", CODEBOOK),
     "LFQ": ("LookupFreeQuantizer", {"bits": 8}),
     "BSQ": ("LookupFreeQuantizer", {"bits": 8, "spherical": True}),
@@ -53,7 +63,7 @@ QUANTIZERS = {  # a class of keras_regvq.quantizers, and its arguments
     # What its paper advises for 256 codes: 240.
     "FSQ": ("FiniteScalarQuantizer", {"levels": (8, 6, 5)}),
 }
-SEEDED = ("GumbelQuantizer", "RegularizedQuantizer")
+SEEDED = ("GumbelQuantizer", "RegularizedQuantizer", "VectorQuantizer")
 COLUMNS = {
     "psnr": ("PSNR (dB)", "{:.2f}"),
     "ssim": ("SSIM", "{:.3f}"),
