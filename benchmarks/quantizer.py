@@ -45,9 +45,8 @@ def keras_step(quantizer, width=WIDTH):
     if backend == "torch":
         import torch
 
-        features = torch.tensor(features, requires_grad=True)
-        upstream = torch.tensor(upstream)
-        weights = [features, *(v.value for v in quantizer.trainable_variables)]
+        features, upstream = map(keras.ops.convert_to_tensor, (features, upstream))
+        weights = [features.requires_grad_(), *(v.value for v in quantizer.trainable_variables)]
 
         def step():
             loss = objective(quantizer(features, training=True), upstream)

@@ -49,7 +49,7 @@ def transformers_sampler(args):
         torch.manual_seed(seed)
         mask = torch.ones_like(start)
         tokens = model.generate(start, attention_mask=mask, use_cache=True, **settings, **limits)
-        return tokens[:, 1:].numpy()
+        return tokens[:, 1:].cpu().numpy()
 
     return sample
 

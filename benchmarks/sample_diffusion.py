@@ -60,12 +60,12 @@ def diffusers_sampler(args):
         attention_head_dim=8,  # heads, in spite of its name
     ).eval()
     scheduler = DDIMScheduler(prediction_type="v_prediction", clip_sample=False)
-    texts = torch.from_numpy(_texts(args))
+    texts = torch.as_tensor(_texts(args))  # on the default device, as the weights
     context = torch.cat([texts, torch.zeros_like(texts)])
 
     @torch.no_grad()
     def sample(seed):
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator(texts.device).manual_seed(seed)
         shape = (args.batch_size, LATENT, args.grid, args.grid)
         latents = torch.randn(shape, generator=generator)
         scheduler.set_timesteps(args.steps)
@@ -74,7 +74,7 @@ def diffusers_sampler(args):
             wanted, unwanted = both.chunk(2)
             guided = unwanted + 2.0 * (wanted - unwanted)
             latents = scheduler.step(guided, step, latents).prev_sample
-        return latents.numpy()
+        return latents.cpu().numpy()
 
     print(f"diffusers: {sum(p.numel() for p in unet.parameters()):,} parameters", flush=True)
     return sample

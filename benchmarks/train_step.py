@@ -42,7 +42,7 @@ def keras_step(args, images):
     return lambda: trainer.train_on_batch(images)
 
 
-def plain_step(args, images):
+def plain_step(args, images, compiled=False):
     model = vqgan.VQGAN(
         quantizers.RegularizedQuantizer(args.codebook_size, EMBEDDING, **PRIOR),
         ch=args.base_channels,
@@ -60,8 +60,21 @@ def plain_step(args, images):
         contrastive_weight=0.1,
         bf16=args.precision == "bfloat16",
     )
+    if compiled:
+        compile_networks(trainer)
     batch = torch.tensor(images).permute(0, 3, 1, 2).contiguous()
     return lambda: trainer.step(batch)
+
+
+def compile_networks(trainer):
+    """torch.compile, with the decoder's last convolution left out: the adaptive weight needs its
+    gradient alone, twice, and a compiled graph would compute all gradients with it."""
+    torch._functorch.config.donated_buffer = False  # the graph is kept for those gradients
+    torch._dynamo.config.recompile_limit = 64  # levels share their code, not their shapes
+    decoder = trainer.model.decoder
+    networks = [trainer.model.encoder, trainer.model.quantize, decoder.mid, *decoder.up]
+    for network in [*networks, trainer.discriminator, trainer.features]:
+        network.compile()
 
 
 def main():

@@ -25,6 +25,7 @@ def take_turns(builders, args):
         connections[name], theirs = context.Pipe()
         process = context.Process(target=_serve, args=(builders[name], args, theirs), daemon=True)
         process.start()
+        theirs.close()  # so that a process that fails ends the wait for it
         connections[name].send(0)
         first, _ = connections[name].recv()
         print(f"{name}: first sample {first:.1f} s", flush=True)
