@@ -146,7 +146,7 @@ def markdown(results):
             lines.append(f"* {name}: {versions}; sees {', '.join(row['sees']) or 'no device'}")
     lines += [
         "",
-        "float32 is computed in TF32. Times are medians; the ratio is to plain PyTorch or the peer.",
+        "float32 is in TF32 on a GPU. Times are medians; ratios are to plain PyTorch or the peer.",
     ]
     lines += ["", "| row | seconds | from, to | first call, s | peak device MB | time / peer |"]
     lines += ["|---|---|---|---|---|---|"]

@@ -74,7 +74,7 @@ def compile_networks(trainer):
     decoder = trainer.model.decoder
     networks = [trainer.model.encoder, trainer.model.quantize, decoder.mid, *decoder.up]
     for network in [*networks, trainer.discriminator, trainer.features]:
-        network.compile()
+        network.compile(dynamic=False)  # else it guesses sizes that vary
 
 
 def main():
