@@ -20,6 +20,8 @@ MAX_PIXELS = 2**27
 # Memory that decoding takes, per pixel, in that of a PNG or a plain JPEG: measured.
 _COSTS = {"WEBP": 4, "AVIF": 2.5, "HEIF": 2.5, "JPEG2000": 5, "TIFF": 1.75}
 _COST_OF_PROGRESSIVE = 1.2
+# Between a picture's name and what is wrong with it.
+UNREADABLE = " cannot be read as a picture: "
 
 
 @dataclass(frozen=True)
@@ -100,4 +102,4 @@ def _check_pixels(image, max_pixels):
 def _message(name, error):
     if "cannot identify image file" in str(error):
         return f"{name} is not an image in a supported format: {', '.join(FORMATS)}."
-    return f"{name} cannot be read as a picture: {str(error) or type(error).__name__}."
+    return f"{name}{UNREADABLE}{str(error) or type(error).__name__}."

@@ -85,16 +85,6 @@ def prior():
 
 
 def label_maps():
-    import keras
-
-    from keras_regvq import models, quantizers
-
-    maps = np.random.default_rng(2).integers(0, 3, (STEPS * BATCH, 8, 8))
-    quantizer = quantizers.VectorQuantizer(8, 4)
-    return models.LabelMapTokenizer(3, 8, quantizer, 4, (1,), 1, 4), maps, keras.optimizers.SGD(0.1)
-
-
-def label_maps_in_moved_codes():
     """Codes of a trained codebook that are sampled at first, and replaced from the first step."""
     import keras
 
@@ -115,7 +105,6 @@ CASES = {
         regvq_with_discriminator_and_features,
         prior,
         label_maps,
-        label_maps_in_moved_codes,
     )
 }
 

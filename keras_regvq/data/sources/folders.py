@@ -6,7 +6,7 @@ from pathlib import Path
 
 from keras_regvq.checks.arguments import check_integer, check_size, refuse
 from keras_regvq.data.decoding import fit_image, read_image, shown_size
-from keras_regvq.data.image_files import MAX_PIXELS, TooManyPixelsError, open_picture
+from keras_regvq.data.image_files import MAX_PIXELS, UNREADABLE, TooManyPixelsError, open_picture
 from keras_regvq.data.label_maps import UnknownLabelError, read_labels, read_palette
 from keras_regvq.data.left_out import LeftOut
 from keras_regvq.data.sources.captions_file import WRONG, captions_beside, find_captions, look_up
@@ -242,9 +242,9 @@ class FolderExamples:
     def _warn_broken(self, root, file, error):
         if not self._warned:
             self._warned = True
+            reason = str(error).split(UNREADABLE)[-1].rstrip(".")
             warnings.warn(
-                f"{shown_name(root.images / file)} cannot be decoded ({error}); it and any later "
-                "image like it are replaced by the next readable one. verify=True skips them "
-                "beforehand.",
+                f"{shown_name(root.images / file)} cannot be decoded ({reason}); it and any like "
+                "it are replaced by the next readable one. verify=True skips them beforehand.",
                 stacklevel=2,
             )
