@@ -123,6 +123,13 @@ def build_step(method, size):
             embeddings, _, loss = quantizer(features)
             return embeddings, loss.sum()
 
+    return torch_step(quantizer, features, forward)
+
+
+def torch_step(quantizer, features, forward):
+    """A pass of a PyTorch quantizer and back, `forward` giving its embeddings and its loss."""
+    import torch
+
     upstream = torch.randn_like(forward()[0])
     weights = [features, *(p for p in quantizer.parameters() if p.requires_grad)]
 

@@ -26,7 +26,7 @@ def prepare_affine(kernel, bias, rows):
     Args:
         kernel: (inputs, outputs).
         bias: (outputs,), or None.
-        rows: how many rows `affine` will get, if it is known.
+        rows: how many rows `affine` will get.
 
     Returns:
         what `affine` takes.

@@ -23,11 +23,12 @@ class ResidualQuantizer(Quantizer):
 
     The losses are the sums over the stages of those that each gives for its own r_{s-1}. Of a
     `VectorQuantizer` the commitment is thereby the paper's, sum_s ||e - sg(z_1 + ... + z_s)||^2
-    (which its published code averages over s); codebooks learn from the loss "codebook", where the
-    paper takes moving averages. Stages that copy the decoder's gradient to the features do so once,
-    not q times; of all others the gradients add up. Tokens are int32 (B, h, w, q), the first stage
-    first. Lee et al., "Autoregressive Image Generation using Residual
-    Quantization" (CVPR 2022), RQ-VAE; Zeghidour et al., "SoundStream" (2021).
+    (which its published code averages over s). With its `ema` codes learn as the paper's; a shared
+    codebook is moved by what each stage is given, one after the other. Stages that copy the
+    decoder's gradient to the features do so once, not q times; of all others the gradients add up.
+    Tokens are int32 (B, h, w, q), the first stage first. Lee et al., "Autoregressive Image
+    Generation using Residual Quantization" (CVPR 2022), RQ-VAE; Zeghidour et al., "SoundStream"
+    (2021).
 
     Args:
         quantizers: a list of at least two quantizers, each a stage with a codebook of its own; or
@@ -37,8 +38,7 @@ class ResidualQuantizer(Quantizer):
             in RQ-VAE [True], or copies of it, as in SoundStream; a list shares none.
         scale: factor of the codes from each stage to the next: stage s quantizes
             r_{s-1} / scale^(s-1), gives its losses for this, and its code is multiplied by
-            scale^(s-1). None: 1, and 1/2 with `LookupFreeQuantizer`, whose codes are
-            -1 and 1.
+            scale^(s-1). None: 1, and 1/2 with `LookupFreeQuantizer`, whose codes are -1 and 1.
 
     Raises:
         ValueError: for stages that do not fit each other, and for those whose codes do not come
