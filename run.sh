@@ -23,6 +23,9 @@ setup() {  # setup EXTRA: once per extra and per change of the pinned versions
     fi
 }
 
+# Some images (Docker's) forbid Python to keep what it compiles: each process would compile the 4,700
+# modules of an import anew, for eight seconds.
+unset PYTHONDONTWRITEBYTECODE
 export TF_CPP_MIN_LOG_LEVEL=${TF_CPP_MIN_LOG_LEVEL:-3}
 # JAX compiles for minutes and keeps the result.
 export JAX_COMPILATION_CACHE_DIR=${JAX_COMPILATION_CACHE_DIR:-$PWD/.cache/jax}

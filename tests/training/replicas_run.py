@@ -34,28 +34,18 @@ def tokenizer_trainer(quantizer, **options):
     return training.TokenizerTrainer(tokenizer, **options), images
 
 
-def vq_with_discriminator():
+def vq_of_averages_with_discriminator():
+    """k-means starts, and codes are replaced, with features of both replicas."""
     import keras
 
     from keras_regvq import models, quantizers
 
-    discriminator = models.PatchDiscriminator(8, 1)
-    model, images = tokenizer_trainer(
-        quantizers.VectorQuantizer(12, 4), discriminator=discriminator, discriminator_ramp=1
-    )
-    return model, images, keras.optimizers.SGD(0.05)
-
-
-def vq_of_averages():
-    """k-means starts, and codes are replaced, with features of both replicas."""
-    import keras
-
-    from keras_regvq import quantizers
-
     quantizer = quantizers.VectorQuantizer(
         12, 4, ema=0.8, codebook_start="kmeans", dead_code_threshold=20.0, projection_dim=3, seed=1
     )
-    return *tokenizer_trainer(quantizer), keras.optimizers.SGD(0.05)
+    discriminator = models.PatchDiscriminator(8, 1)
+    model, images = tokenizer_trainer(quantizer, discriminator=discriminator, discriminator_ramp=1)
+    return model, images, keras.optimizers.SGD(0.05)
 
 
 def regvq_with_discriminator_and_features():
@@ -100,8 +90,7 @@ def label_maps():
 CASES = {
     function.__name__: function
     for function in (
-        vq_with_discriminator,
-        vq_of_averages,
+        vq_of_averages_with_discriminator,
         regvq_with_discriminator_and_features,
         prior,
         label_maps,

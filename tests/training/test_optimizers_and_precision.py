@@ -120,6 +120,7 @@ def test_accumulated_half_batches_move_both_players_as_the_whole_batch(images):
         assert differences(whole, halves) < 1e-5
 
 
+@pytest.mark.eager
 def test_gradients_are_clipped_for_each_player_by_its_own_optimizer(images):
     trainer = nearest_code_trainer()
     players = trainer.tokenizer, trainer.discriminator
@@ -149,6 +150,7 @@ class RecordWeights(keras.callbacks.Callback):
         self.weights.append([array_of(v) for v in trainable])
 
 
+@pytest.mark.eager
 @pytest.mark.parametrize("discriminator", [True, False])
 def test_averaged_weights_are_the_exponential_average_of_the_steps_with_a_decay_that_grows(
     discriminator, images
