@@ -55,7 +55,7 @@ print(checkpoint.name, f"{checkpoint.stat().st_size / 1e6:.1f} MB")
 # are missing, left over, of another shape or not finite are an error that names them. A folder of
 # diffusers may have its weights as `.safetensors` or `.bin`, in float16 or in several files, and be
 # a whole pipeline. A model of the hub is `hf://user/name`, a part of a pipeline
-# `hf://user/name/vqvae`.
+# `hf://user/name/vqvae`, a file of weights `hf://user/name/vqgan.ckpt`.
 
 # %%
 tokenizer = keras_regvq.from_preset(checkpoint, image_size=64)

@@ -25,9 +25,9 @@ def from_preset(preset, load_weights=None, custom_objects=None, **overrides):
     Args:
         preset: a built-in name (see `builtin_presets()`), a directory written by
             `save_to_preset`, or a handle hf://user/name, kaggle://...; or another project's
-            tokenizer: a folder of diffusers' VQModel, also hf://user/name/folder, or of open-muse's
-            MaskGitVQGAN, a checkpoint of taming-transformers, LlamaGen or SEED-Voken
-            (`load_foreign`).
+            tokenizer (`load_foreign`): a folder of diffusers' VQModel or of open-muse's
+            MaskGitVQGAN, or a checkpoint of taming-transformers, LlamaGen or SEED-Voken; also
+            hf://user/name/folder and hf://user/name/file.ckpt.
         load_weights: bool; by default True, but for built-in presets without weights.
         custom_objects: {name: class} of classes of your own that the preset holds; those that are
             registered with Keras are found without.

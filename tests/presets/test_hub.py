@@ -67,12 +67,34 @@ def test_a_preset_of_ours_comes_from_the_hub_too(hub):
     np.testing.assert_array_equal(loaded.encode(images), tokenizer.encode(images))
 
 
+@pytest.mark.parametrize("format", ["open_muse", "taming", "llamagen"])
+def test_other_projects_folders_and_files_come_from_the_hub(hub, format):
+    tokenizer = keras_regvq.models.ImageTokenizer(
+        16,
+        keras_regvq.quantizers.VectorQuantizer(9, 4, normalize=format == "llamagen"),
+        base_channels=32,
+        channel_multipliers=(1, 1),
+        latent_channels=4,
+        num_res_blocks=2 if format == "open_muse" else 1,
+        attention_resolutions=(),
+        middle_attention=format == "taming",
+        unit_range=format == "open_muse",
+    )
+    path = keras_regvq.presets.export(tokenizer, hub / "someone" / "theirs" / "deep", format)
+    file = "" if format == "open_muse" else f"/{path.name}"
+    loaded = keras_regvq.from_preset(f"hf://someone/theirs/deep{file}", image_size=16)
+    images = np.random.default_rng(0).random((2, 16, 16, 3), dtype="float32")
+    np.testing.assert_array_equal(loaded.encode(images), tokenizer.encode(images))
+
+
 def test_what_the_hub_lacks_is_named(hub):
     (hub / "someone" / "empty").mkdir(parents=True)
     with pytest.raises(ValueError, match="config.json"):
         keras_regvq.from_preset("hf://someone/empty")
     with pytest.raises(ValueError, match="hf://nobody/none"):
         keras_regvq.from_preset("hf://nobody/none")
+    with pytest.raises(ValueError, match="(?s)hf://someone/empty/last.ckpt.*a file in the repo"):
+        keras_regvq.from_preset("hf://someone/empty/last.ckpt")
     for handle in ("hf://someone", "hf://someone/../secret", "hf:///name"):
         with pytest.raises(ValueError, match="hf://user/name"):
             keras_regvq.from_preset(handle)

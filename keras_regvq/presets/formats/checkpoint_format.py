@@ -10,6 +10,11 @@ from keras_regvq.files.torch_pickle import read_torch_file
 SUFFIXES = (".ckpt", ".pth", ".pt", ".bin", ".pkl", ".safetensors")
 
 
+def names_tensors(name):
+    """Whether a file of this name can hold tensors; what torch writes may be called .pth.tar."""
+    return name.lower().removesuffix(".tar").endswith(SUFFIXES)
+
+
 class Checkpoint:
     """A file of tensors or a folder, which is read when it is first needed.
 
@@ -25,8 +30,7 @@ class Checkpoint:
     @property
     def is_file(self):
         """Whether it is a file that can hold tensors, by its name."""
-        name = self.path.name.lower().removesuffix(".tar")
-        return self.path.is_file() and name.endswith(SUFFIXES)
+        return self.path.is_file() and names_tensors(self.path.name)
 
     @functools.cached_property
     def contents(self):

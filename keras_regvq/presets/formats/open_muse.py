@@ -27,7 +27,7 @@ from keras_regvq.quantizers import VectorQuantizer
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 _CLASS = "MaskGitVQGAN"
-_FILES = (WEIGHTS, "pytorch_model.safetensors", "pytorch_model.bin")  # in this order
+FILES = (WEIGHTS, "pytorch_model.safetensors", "pytorch_model.bin")  # in this order
 _MARKS = ("encoder.mid.0.conv1.weight", "encoder.down.0.block.0.conv1.weight")
 # The config's names, and what `infer_architecture` calls the same.
 _SIZES = {
@@ -50,15 +50,15 @@ class OpenMuse(CheckpointFormat):
             names = all_names(checkpoint.contents)
             return all(any(f".{name}".endswith(f".{mark}") for name in names) for mark in _MARKS)
         config = checkpoint.path / CONFIG
-        return config.is_file() and read_json(config, "preset").get("_class_name") == _CLASS
+        return config.is_file() and is_config(read_json(config, "preset"))
 
     def load(self, checkpoint, image_size=None, config=None):
         if checkpoint.is_file:
             return load_open_muse(checkpoint.contents, checkpoint.source, image_size)
         folder = checkpoint.path
-        file = next((folder / name for name in _FILES if (folder / name).is_file()), None)
+        file = next((folder / name for name in FILES if (folder / name).is_file()), None)
         if file is None:
-            expected = f"one of {', '.join(_FILES)} in it"
+            expected = f"one of {', '.join(FILES)} in it"
             refuse("preset", f"{checkpoint.source} without weights", expected)
         settings = read_json(folder / CONFIG, "preset")
         weights = Checkpoint(file)
@@ -70,6 +70,11 @@ class OpenMuse(CheckpointFormat):
             write_text(part / CONFIG, json.dumps(config, indent=2) + "\n")
             write_safetensors(tensors, part / WEIGHTS)
         return directory / WEIGHTS
+
+
+def is_config(config):
+    """Whether a config.json is a MaskGitVQGAN's."""
+    return config.get("_class_name") == _CLASS
 
 
 def load_open_muse(checkpoint, source="the checkpoint", image_size=None, config=None):
