@@ -8,6 +8,7 @@ import pytest
 
 import keras_regvq
 from keras_regvq.files.preset_files import PresetFiles
+from tests.presets.formats.open_muse_models import check_open_muse, open_muse_model
 from tests.presets.formats.peer_models import check_diffusers, diffusers_model
 from tests.presets.formats.test_diffusers_folders import write
 
@@ -67,22 +68,20 @@ def test_a_preset_of_ours_comes_from_the_hub_too(hub):
     np.testing.assert_array_equal(loaded.encode(images), tokenizer.encode(images))
 
 
-@pytest.mark.parametrize("format", ["open_muse", "taming", "llamagen"])
-def test_other_projects_folders_and_files_come_from_the_hub(hub, format):
+def test_a_maskgit_of_the_hub_is_a_tokenizer(hub):
+    model = open_muse_model()
+    model.save(hub / "someone" / "maskgit")
+    check_open_muse(keras_regvq.from_preset("hf://someone/maskgit"), model)
+
+
+@pytest.mark.parametrize("folder", ["", "/deep"])
+def test_a_file_of_weights_of_the_hub_is_a_tokenizer(hub, folder):
+    quantizer = keras_regvq.quantizers.VectorQuantizer(9, 4)
     tokenizer = keras_regvq.models.ImageTokenizer(
-        16,
-        keras_regvq.quantizers.VectorQuantizer(9, 4, normalize=format == "llamagen"),
-        base_channels=32,
-        channel_multipliers=(1, 1),
-        latent_channels=4,
-        num_res_blocks=2 if format == "open_muse" else 1,
-        attention_resolutions=(),
-        middle_attention=format == "taming",
-        unit_range=format == "open_muse",
+        16, quantizer, base_channels=32, channel_multipliers=(1, 1), num_res_blocks=1
     )
-    path = keras_regvq.presets.export(tokenizer, hub / "someone" / "theirs" / "deep", format)
-    file = "" if format == "open_muse" else f"/{path.name}"
-    loaded = keras_regvq.from_preset(f"hf://someone/theirs/deep{file}", image_size=16)
+    path = keras_regvq.presets.export(tokenizer, hub / f"someone/theirs{folder}", "taming")
+    loaded = keras_regvq.from_preset(f"hf://someone/theirs{folder}/{path.name}", image_size=16)
     images = np.random.default_rng(0).random((2, 16, 16, 3), dtype="float32")
     np.testing.assert_array_equal(loaded.encode(images), tokenizer.encode(images))
 
