@@ -70,6 +70,7 @@ def test_a_preset_of_ours_comes_from_the_hub_too(hub):
 
 def test_a_maskgit_of_the_hub_is_a_tokenizer(hub):
     model = open_muse_model()
+    (hub / "someone").mkdir()
     model.save(hub / "someone" / "maskgit")
     check_open_muse(keras_regvq.from_preset("hf://someone/maskgit"), model)
 
