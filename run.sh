@@ -29,7 +29,7 @@ unset PYTHONDONTWRITEBYTECODE
 export TF_CPP_MIN_LOG_LEVEL=${TF_CPP_MIN_LOG_LEVEL:-3}
 # JAX compiles for minutes and keeps the result.
 export JAX_COMPILATION_CACHE_DIR=${JAX_COMPILATION_CACHE_DIR:-$PWD/.cache/jax}
-export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.1
+export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0
 
 case "$task" in
 quickstart)

@@ -27,7 +27,7 @@ keras.config.disable_traceback_filtering()
 # Days of a cycle. The same test takes two to five times longer where it has to be compiled.
 TURNS = ("tensorflow", *["torch"] * 7, "jax", *["torch"] * 7)
 # torch.onnx takes three times as long as the others' exporters.
-EXPORTING_TURNS = ("tensorflow", "jax", "torch", "jax") * 4
+EXPORTING_TURNS = ("tensorflow", "jax", "torch", "jax", *["tensorflow", "jax"] * 2) * 2
 EXPORTING = ("tests/models/tokenizers/test_export.py", "test_onnx_files")
 ONE_BACKEND = (
     "tests/backend/test_tensorflow_logs.py",

@@ -134,6 +134,7 @@ def test_tokens_outside_the_mask_are_kept(kind, tokens):
     assert (second[..., 1] != tokens[..., 1]).any()
 
 
+@pytest.mark.one_backend
 @each_kind
 def test_a_prior_learns_tokens_and_comes_back_from_its_preset(kind, tmp_path):
     tokens = np.repeat(np.random.default_rng(0).integers(0, CODES, (1, *GRID)), 8, 0)
