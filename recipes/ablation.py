@@ -11,6 +11,8 @@ Studies:
     prior       Reg-VQ's prior: its scope, its estimator, and its weight
     contrastive Reg-VQ's contrastive weight, plain and probabilistic
     length      VQ-GAN and Reg-VQ with four times the tokenizer's steps, or the generative prior's
+    quantizers  Reg-VQ beside twelve others, all with about as many bits a position; --codes 1024
+                gives each more (to an --output of its own)
     finite      FSQ with four numbers of codes, beside VQ-GAN and Reg-VQ
     search      what might bring Reg-VQ's fidelity to VQ-GAN's: less sampling, or none, or no prior
                 in the last third of the training; other codes and logits to begin with; other
@@ -93,7 +95,8 @@ def parse_arguments(arguments=None):
     option("--data", ["scenes"], "data sets", type=str, nargs="+")
     option("--seeds", [0, 1, 2], "random seeds", type=integer(0), nargs="+")
     option("--scale", "cpu", "sizes and steps", choices=tuple(SCALES))
-    option("--steps", None, "of the tokenizer, instead of the scale's", type=integer(1))
+    option("--codes", None, "instead of the scale's", type=integer(2))
+    option("--steps", None, "of the tokenizer, likewise", type=integer(1))
     option("--prior-steps", None, "of the prior over tokens, likewise", type=integer(1))
     option("--examples", None, "training images, likewise", type=integer(1))
     option("--test", None, "held-out images, likewise", type=integer(4))
@@ -112,7 +115,8 @@ def main(arguments=None):
 
     from shared.held_out import load_part
 
-    given = {name: getattr(args, name) for name in ("steps", "prior_steps", "examples", "test")}
+    names = ("codes", "steps", "prior_steps", "examples", "test")
+    given = {name: getattr(args, name) for name in names}
     scale = {**SCALES[args.scale], **{k: v for k, v in given.items() if v is not None}}
     cells = args.output / "cells"
     facts = {"backend": keras.backend.backend(), "features": args.features, **scale}

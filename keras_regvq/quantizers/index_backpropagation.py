@@ -7,11 +7,8 @@ from keras_regvq.backend.replicas import mean_over_replicas
 from keras_regvq.checks.arguments import check_number, refuse
 from keras_regvq.losses.prior import kl_to_uniform
 from keras_regvq.quantizers.codebook import CodebookQuantizer
-from keras_regvq.quantizers.straight_through import (
-    best_codes,
-    softmax_statistics,
-    straight_through_lookup,
-)
+from keras_regvq.quantizers.differentiated_choice import choose_with_statistics
+from keras_regvq.quantizers.straight_through import best_codes, straight_through_lookup
 
 
 @keras.saving.register_keras_serializable(package="keras_regvq")
@@ -81,31 +78,29 @@ class IndexBackpropagationQuantizer(CodebookQuantizer):
         return ops.transpose(self.codes()), ops.zeros((self.codebook_size,))
 
     def choose_codes(self, features, training):
-        (kernel, bias), codes = self.scores(), self.codes()
-        tokens = best_codes(features, kernel, bias, self.block_size)
-        sharpness = ops.ones_like(tokens, dtype="float32")
-        embeddings, _ = straight_through_lookup(
-            features, kernel, bias, codes, tokens, None, sharpness, self.block_size
-        )
+        codes = self.codes()
+        if self.entropy_weight == 0:
+            (kernel, bias), entropy = self.scores(), ops.zeros(())
+            tokens = best_codes(features, kernel, bias, self.block_size)
+            sharpness = ops.ones_like(tokens, dtype="float32")
+            embeddings, _ = straight_through_lookup(
+                features, kernel, bias, codes, tokens, None, sharpness, self.block_size
+            )
+        else:
+            tokens, embeddings, means, negative_entropy = choose_with_statistics(
+                features, codes, self.temperature, self.block_size
+            )
+            mean = mean_over_replicas(ops.mean(means, axis=0))
+            entropy = self.diversity * kl_to_uniform(mean) - ops.mean(negative_entropy)
         chosen = ops.take(codes, tokens, axis=0)
         towards_features = chosen - ops.stop_gradient(features)
         losses = {
             "index": ops.mean(ops.square(embeddings - features)),
             "commitment": ops.mean(ops.square(ops.stop_gradient(chosen) - features)),
             "codebook": self.commitment_weight * ops.mean(ops.square(towards_features)),
-            "entropy": self.entropy_weight * self.entropies(features, kernel, bias),
+            "entropy": self.entropy_weight * entropy,
         }
         return {"embeddings": embeddings, "tokens": tokens, "losses": losses}
-
-    def entropies(self, features, kernel, bias):
-        """H(r), averaged over (B, L, d) features, + gamma KL(mean r || uniform)."""
-        if self.entropy_weight == 0:
-            return ops.zeros(())
-        means, negative_entropy = softmax_statistics(
-            features, kernel / self.temperature, bias, self.block_size
-        )
-        mean = mean_over_replicas(ops.mean(means, axis=0))
-        return self.diversity * kl_to_uniform(mean) - ops.mean(negative_entropy)
 
     def get_config(self):
         return {

@@ -96,7 +96,8 @@ def straight_through_lookup(
 
         def backward(*inputs, upstream=None):
             upstream = inputs[0] if upstream is None else upstream
-            d_embeddings, d_frequencies = _unpack(upstream, embeddings, frequencies)
+            shapes = ops.shape(embeddings), ops.shape(frequencies)
+            d_embeddings, d_frequencies = unpack(upstream, shapes)
             d_codebook = ops.segment_sum(
                 ops.reshape(d_embeddings, (-1, codebook.shape[1])),
                 ops.reshape(tokens, (-1,)),
@@ -113,15 +114,15 @@ def straight_through_lookup(
                     logits = logits + noise[index]
                 p = ops.softmax(logits * sharpness[index], axis=-1)
                 slopes = map_rows(from_embeddings[index], codes) + from_frequencies
-                return _through_softmax(p, slopes) * sharpness[index]
+                return through_softmax(p, slopes) * sharpness[index]
 
             return (*affine_gradients(features, kernel, bias, chunks, logits_gradient), d_codebook)
 
-        return _pack(embeddings, frequencies), backward
+        return pack((embeddings, frequencies)), backward
 
     packed = ops.custom_gradient(forward)(features, kernel, bias, codebook)
     batch = ops.shape(features)[0]
-    return _unpack_shapes(packed, (batch, length, codebook.shape[1]), (batch, size))
+    return unpack(packed, ((batch, length, codebook.shape[1]), (batch, size)))
 
 
 def softmax_statistics(features, kernel, bias, block_size):
@@ -155,21 +156,21 @@ def softmax_statistics(features, kernel, bias, block_size):
 
         def backward(*inputs, upstream=None):
             upstream = inputs[0] if upstream is None else upstream
-            d_means, d_entropy = _unpack(upstream, means, negative_entropy)
+            d_means, d_entropy = unpack(upstream, (ops.shape(means), ops.shape(negative_entropy)))
             from_means = d_means[:, None] / ops.cast(length, "float32")
             from_entropy = cut(d_entropy[..., None], chunks)
 
             def logits_gradient(index, logits):
                 log_q = ops.log_softmax(logits, axis=-1)
                 # The constant of d(q log q)/dq = log q + 1 falls out in p * (a - sum p a).
-                return _through_softmax(ops.exp(log_q), from_means + from_entropy[index] * log_q)
+                return through_softmax(ops.exp(log_q), from_means + from_entropy[index] * log_q)
 
             return affine_gradients(features, kernel, bias, chunks, logits_gradient)
 
-        return _pack(means, negative_entropy), backward
+        return pack((means, negative_entropy)), backward
 
     packed = ops.custom_gradient(forward)(features, kernel, bias)
-    return _unpack_shapes(packed, (batch, size), (batch, length))
+    return unpack(packed, ((batch, size), (batch, length)))
 
 
 def code_frequencies(tokens, codebook_size, dtype="float32"):
@@ -184,22 +185,25 @@ def code_frequencies(tokens, codebook_size, dtype="float32"):
     return ops.reshape(counts, (batch, codebook_size)) / ops.cast(ops.maximum(length, 1), dtype)
 
 
-def _through_softmax(p, slopes):
+def through_softmax(p, slopes):
     """dL/dy for p = softmax(y) and slopes = dL/dp."""
     return p * (slopes - ops.sum(p * slopes, axis=-1, keepdims=True))
 
 
-# ops.custom_gradient takes functions of one output on PyTorch: two tensors travel as one vector.
-def _pack(first, second):
-    return ops.concatenate([ops.reshape(first, (-1,)), ops.reshape(second, (-1,))])
+# ops.custom_gradient takes functions of one output on PyTorch: several travel as one vector.
+def pack(tensors):
+    """One vector of all numbers of some tensors."""
+    return ops.concatenate([ops.reshape(tensor, (-1,)) for tensor in tensors])
 
 
-def _unpack(packed, first_like, second_like):
-    return _unpack_shapes(packed, ops.shape(first_like), ops.shape(second_like))
-
-
-def _unpack_shapes(packed, first_shape, second_shape):
-    split = 1
-    for side in first_shape:
-        split = split * side
-    return ops.reshape(packed[:split], first_shape), ops.reshape(packed[split:], second_shape)
+def unpack(packed, shapes):
+    """The tensors, of these shapes, that `pack` packed."""
+    tensors, start = [], 0
+    for shape in shapes:
+        size = 1
+        for side in shape:
+            size = size * side
+        end = start + size
+        tensors.append(ops.reshape(packed[start:end], shape))
+        start = end
+    return tensors

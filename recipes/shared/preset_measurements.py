@@ -1,6 +1,7 @@
 """What is measured of one preset: a tokenizer's reconstructions, or what a generator samples."""
 
 import dataclasses
+import warnings
 
 import keras
 
@@ -37,14 +38,22 @@ def measure(preset, model, args, networks):
         networks: what `feature_networks` gave.
 
     Returns:
-        Measured.
+        Measured; what the data warned of, such as pictures that were left out, is among its
+        warnings.
     """
     if isinstance(model, ImageTokenizer):
-        return _measure_tokenizer(model, args, networks)
-    if isinstance(model, ImageGenerator):
-        return _measure_generator(preset, model, args, networks)
-    expected = "a tokenizer, a SemanticToImage or a TextToImage"
-    refuse("--preset", f"{preset}, which holds a {type(model).__name__}", expected)
+        kind = _measure_tokenizer
+    elif isinstance(model, ImageGenerator):
+        kind = _measure_generator
+    else:
+        expected = "a tokenizer, a SemanticToImage or a TextToImage"
+        refuse("--preset", f"{preset}, which holds a {type(model).__name__}", expected)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        measured = kind(model, args, networks)
+    said = dict.fromkeys(str(w.message) for w in caught if w.category is UserWarning)
+    measured.warnings[:0] = said
+    return measured
 
 
 def _measure_tokenizer(tokenizer, args, networks):
@@ -77,12 +86,12 @@ def _measure_tokenizer(tokenizer, args, networks):
     )  # fmt: skip
 
 
-def _measure_generator(preset, model, args, networks):
+def _measure_generator(model, args, networks):
     """Numbers, and pictures sampled for the conditions of the data."""
     field, size = model.condition_field, model.tokenizer.image_size
     if args.image_size not in (None, size):
         expected = "{} {}, the preset's own, or none".format(*size)
-        refuse("--image-size", f"{args.image_size} for {preset}", expected)
+        refuse("--image-size", f"{args.image_size} for {args.preset}", expected)
     # Distances are to other real images: those of the same conditions would be nearer than any
     # new picture. Where there are not twice as many, it is half against half.
     wanted = args.count if networks is None else 2 * args.count

@@ -108,7 +108,7 @@ def write_foreign(folder):
 
 def new_trainer(seed):
     keras.utils.set_random_seed(seed)
-    trainer = make_trainer(features=False)
+    trainer = make_trainer(features=False, tokenizer=make_tokenizer())
     averages = {"use_ema": True, "ema_momentum": 0.8}
     trainer.compile(keras.optimizers.Adam(1e-2, **averages), keras.optimizers.SGD(1e-2, 0.9))
     return trainer

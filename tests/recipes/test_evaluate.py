@@ -192,3 +192,16 @@ def test_too_few_images_are_named(recipe, tmp_path):
     (tmp_path / "few" / "images").mkdir(parents=True)
     with pytest.raises(ValueError, match="few"):
         recipe.main(["--data", f"folder:{tmp_path / 'few'}", *SMALL])
+
+
+def test_the_page_says_which_pictures_were_left_out(recipe, tokenizer, tmp_path, capsys, recwarn):
+    source = folder_of_pictures(tmp_path / "held_out", 6)
+    (tmp_path / "held_out" / "empty.png").write_bytes(b"")
+    broken = tmp_path / "held_out" / "3.png"
+    broken.write_bytes(broken.read_bytes()[:-600])
+    recipe.main(["--preset", tokenizer, "--data", source, "--split", "all", *SMALL])
+    page = (page_of(tokenizer) / "index.html").read_text()
+    printed = capsys.readouterr().out
+    for text in (page, printed):
+        assert "empty.png" in text and "3.png cannot be decoded" in text
+    assert not [w for w in recwarn if "decoded" in str(w.message)]  # said once

@@ -24,9 +24,13 @@ def make_tokenizer(quantizer=None, **options):
     return ImageTokenizer(16, quantizer, **{**sizes, **options})
 
 
-def make_trainer(quantizer=None, discriminator=True, features=True, **settings):
+# The shortest network with everything that a trainer can meet: TensorFlow and JAX compile it often.
+SHORT = {"patch_size": 2, "channel_multipliers": (1,), "middle_attention": False}
+
+
+def make_trainer(quantizer=None, discriminator=True, features=True, tokenizer=None, **settings):
     return TokenizerTrainer(
-        make_tokenizer(quantizer),
+        tokenizer or make_tokenizer(quantizer, **SHORT),
         PatchDiscriminator(4, 1) if discriminator else None,
         make_features() if features else None,
         **{"discriminator_ramp": 1, "seed": 5, **settings},

@@ -6,7 +6,7 @@ import pytest
 
 from keras_regvq.backend.autodiff import convolve_without_copies
 from tests.gradients import BACKEND, assert_close, layer_gradients
-from tests.training.conftest import make_trainer
+from tests.training.conftest import make_tokenizer, make_trainer
 
 OPTIONS = [
     dict(padding="same"),
@@ -48,7 +48,7 @@ def test_on_pytorch_a_trainers_convolutions_do_not_copy_their_input(name, monkey
         received.append(inputs.data_ptr())
         return convolve(inputs, *arguments, **options)
 
-    layer = make_trainer().tokenizer.encoder.get_layer(name)
+    layer = make_trainer(tokenizer=make_tokenizer()).tokenizer.encoder.get_layer(name)
     layer = getattr(layer, "conv1", layer)  # also inside a block
     inputs = torch.ones(2, 16, 16, layer.kernel.shape[2])
     monkeypatch.setattr(torch.nn.functional, "conv2d", recorded)
