@@ -5,7 +5,9 @@ N = 65,536 that is half a gigabyte a time for 2,048 positions. Nothing here hold
 P * block_size numbers at once: the L positions of each image are cut into ceil(N / block_size)
 chunks, and the backward pass computes a chunk's logits again, as attention kernels do. A chunk
 holds whole rows of N logits, so that each pass sees it once, softmax included. Where one chunk is
-enough there is no loop.
+enough there is no loop. A chunk that fits a processor's cache is faster, too: with 1,024 codes a
+position at a time instead of 4,096, N = 65,536 takes 0.4 of the time on PyTorch and 0.7 on
+TensorFlow and JAX; 512 gains nothing more.
 """
 
 from keras import ops

@@ -42,7 +42,7 @@ class CodebookQuantizer(Quantizer):
     """
 
     def __init__(
-        self, codebook_size, embedding_dim, codebook_initializer, block_size=4096, **kwargs
+        self, codebook_size, embedding_dim, codebook_initializer, block_size=1024, **kwargs
     ):
         super().__init__(codebook_size, embedding_dim, **kwargs)
         self.block_size = check_positive_integer("block_size", block_size)

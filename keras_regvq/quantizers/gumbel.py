@@ -56,7 +56,7 @@ class GumbelQuantizer(SamplingQuantizer):
         kl_weight=5e-4,
         codebook_initializer=None,
         seed=None,
-        block_size=4096,
+        block_size=1024,
         logits="linear",
         scale=10.0,
         dither=0.0,

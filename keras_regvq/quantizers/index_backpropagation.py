@@ -58,7 +58,7 @@ class IndexBackpropagationQuantizer(CodebookQuantizer):
         diversity=1.0,
         temperature=0.01,
         codebook_initializer=None,
-        block_size=4096,
+        block_size=1024,
         **kwargs,
     ):
         if codebook_initializer is None:

@@ -6,7 +6,7 @@ from keras_regvq.quantizers.codebook import distance_scores, unit_length
 from keras_regvq.quantizers.straight_through import best_codes
 
 
-def kmeans(rows, codes, iterations, normalize=False, block_size=4096):
+def kmeans(rows, codes, iterations, normalize=False, block_size=1024):
     """Lloyd's iterations: each code becomes the mean of the rows that it is nearest to.
 
     A code that is nearest to none stays. With `normalize` rows and codes are of length 1, and so

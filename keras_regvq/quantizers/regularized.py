@@ -70,7 +70,7 @@ class RegularizedQuantizer(SamplingQuantizer):
         prior_estimator="soft",
         codebook_initializer=None,
         seed=None,
-        block_size=4096,
+        block_size=1024,
         logits="linear",
         scale=10.0,
         dither=0.0,

@@ -53,7 +53,7 @@ class SamplingQuantizer(SavesRandomState, CodebookQuantizer):
         temperature=1.0,
         codebook_initializer=None,
         seed=None,
-        block_size=4096,
+        block_size=1024,
         logits="linear",
         scale=10.0,
         dither=0.0,

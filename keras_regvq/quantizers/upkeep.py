@@ -62,7 +62,7 @@ class CodebookUpkeep(SavesRandomState, keras.layers.Layer):
         codebook_start=None,
         dead_code_threshold=0.0,
         normalize=False,
-        block_size=4096,
+        block_size=1024,
         seed=None,
         name="upkeep",
     ):

@@ -83,7 +83,7 @@ class VectorQuantizer(CodebookQuantizer):
         commitment_weight=0.25,
         normalize=False,
         codebook_initializer=None,
-        block_size=4096,
+        block_size=1024,
         rotation_trick=False,
         ema=None,
         codebook_start=None,
