@@ -54,23 +54,23 @@ class FiniteScalarQuantizer(Quantizer):
         self.levels = levels
 
     def choose_codes(self, features, training):
-        levels, half_width = np.array(self.levels), np.array(self.levels) // 2
+        shift, half, offset, half_width, basis = map(ops.convert_to_tensor, self._constants)
+        bounded = ops.tanh(features + shift) * half - offset
+        level = ops.stop_gradient(bounded)
+        rounded = ops.round(level)
+        # bounded - level is zero: the value is the level, the gradient that of `bounded`.
+        code = rounded + (bounded - level)
+        # Where a step overflowed there is NaN, which is no level, but must not raise.
+        digits = ops.cast(ops.nan_to_num(rounded) + half_width, "int32")
+        return {"embeddings": code / half_width, "tokens": ops.sum(digits * basis, axis=-1)}
+
+    @functools.cached_property
+    def _constants(self):
+        levels = np.array(self.levels)
         half = (levels - 1) * (1 + MARGIN) / 2
         offset = np.where(levels % 2 == 0, 0.5, 0.0)
-        shift = np.arctanh(offset / half)
-        half, offset, shift = (ops.convert_to_tensor(x, "float32") for x in (half, offset, shift))
-
-        bounded = ops.tanh(features + shift) * half - offset
-        rounded = ops.stop_gradient(ops.round(bounded))
-        # bounded - sg(bounded) is zero: the value is the level, the gradient that of `bounded`.
-        code = rounded + (bounded - ops.stop_gradient(bounded))
-        # Where a step overflowed there is NaN, which is no level, but must not raise.
-        known = ops.where(ops.isnan(rounded), ops.zeros_like(rounded), rounded)
-        digits = ops.cast(known, "int32") + ops.convert_to_tensor(half_width, "int32")
-        return {
-            "embeddings": code / ops.convert_to_tensor(half_width, "float32"),
-            "tokens": ops.sum(digits * ops.convert_to_tensor(self._basis, "int32"), axis=-1),
-        }
+        constants = np.arctanh(offset / half), half, offset, levels // 2
+        return (*(x.astype("float32") for x in constants), self._basis.astype("int32"))
 
     def codes(self):
         return ops.convert_to_tensor(self._codes)

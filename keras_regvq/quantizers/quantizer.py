@@ -107,14 +107,17 @@ class Quantizer(keras.layers.Layer):
         rows, grid = self.flatten_grid(features)
         chosen = self.choose_codes(rows, training)
         tokens = chosen["tokens"]
-        best = chosen.get("best_tokens", tokens)
-        difference = ops.stop_gradient(self.embed(tokens) - self.embed(best))
+        best, perturbation = tokens, ops.zeros_like(tokens, dtype="float32")
+        if "best_tokens" in chosen:
+            best = chosen["best_tokens"]
+            difference = ops.stop_gradient(self.embed(tokens) - self.embed(best))
+            perturbation = ops.sum(ops.square(difference), axis=-1)
         result = {
             "embeddings": chosen["embeddings"],
             "tokens": tokens,
             "best_tokens": best,
             "mask": chosen.get("mask", ops.zeros_like(tokens, dtype="bool")),
-            "perturbation": ops.sum(ops.square(difference), axis=-1),
+            "perturbation": perturbation,
         }
         result = {
             name: ops.reshape(value, (*grid, *value.shape[2:])) for name, value in result.items()
