@@ -4,7 +4,8 @@
 
 2,048 positions (8 x 16 x 16), about 16,384 codes, widths 8 and 64; of LFQ, BSQ and FSQ the width is
 what the codes say. Each measurement is a process of its own, in turns, as in benchmarks.quantizer.
-IBQ is not in vector-quantize-pytorch: its peer is the published calculation, with one-hot vectors.
+IBQ and Reg-VQ are not in vector-quantize-pytorch: their peers are the published calculations, with
+one-hot vectors.
 """
 
 import argparse

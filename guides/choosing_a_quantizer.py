@@ -177,7 +177,7 @@ compare("codebook", "emoji", seeds=1)
 # training on small pictures take 256 to 1,024.
 #
 # `block_size` bounds the memory of every quantizer: logits or distances exist for about that many
-# codes a position at a time, so 65,536 codes need hardly more memory than 4,096, but their own.
+# codes a position at a time, so 65,536 codes need hardly more memory than 1,024, but their own.
 #
 # ## 5. What else was tried
 #

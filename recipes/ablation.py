@@ -7,7 +7,7 @@ Studies:
     ladder      VQ-GAN, Gumbel-VQ, then Reg-VQ step by step: the prior, the mask, a contrastive
                 loss, and the probabilistic one (Zhang et al., CVPR 2023, its ablation table)
     mask        Reg-VQ's mask ratio, 0 to 1
-    codebook    VQ-GAN and Reg-VQ with 256 to 4,096 codes
+    codebook    VQ-GAN and Reg-VQ with 1 to 16 times as many codes
     prior       Reg-VQ's prior: its scope, its estimator, and its weight
     contrastive Reg-VQ's contrastive weight, plain and probabilistic
     length      VQ-GAN and Reg-VQ with four times the tokenizer's steps, or the generative prior's
@@ -35,7 +35,7 @@ import itertools
 import json
 from pathlib import Path
 
-from ablation_studies import COLUMNS, SCALES, studies
+from ablation_studies import COLUMNS, FINITE_LEVELS, SCALES, studies
 
 from keras_regvq.files.replacing import replacing, write_text
 from shared.options import adding_to, command_parser, integer
@@ -103,7 +103,11 @@ def parse_arguments(arguments=None):
     option("--features", "efficientnet", "efficientnet, a VGG-19 file, imagenet, random or none")
     option("--output", Path("runs/ablation"), "directory")
     parser.add_argument("--report", action="store_true", help="on the cells there are; run none")
-    return parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
+    if args.codes not in (None, *FINITE_LEVELS) and "quantizers" in args.studies:
+        sizes = ", ".join(map(str, FINITE_LEVELS))
+        parser.error(f"argument --codes: {args.codes}; the study quantizers takes one of {sizes}")
+    return args
 
 
 def main(arguments=None):
@@ -123,6 +127,9 @@ def main(arguments=None):
     variants = studies(scale["codes"])
     if not args.report:
         check_features(args.features)
+        for path in sorted(cells.glob("*.json")):
+            if (cell := read_cell(path)) is not None:
+                check_facts(path, cell, facts)
     for data in [] if args.report else args.data:
         train, test = (
             load_part(data, split, scale["image_size"], ("images",), scale[count])["images"]
@@ -132,9 +139,7 @@ def main(arguments=None):
         for seed, study in itertools.product(args.seeds, args.studies):
             for variant, settings in variants[study].items():
                 path = cell_path(cells, settings, data, seed)
-                cell = read_cell(path) if path.exists() else None
-                if cell is not None:
-                    check_facts(path, cell, facts)
+                if path.exists() and read_cell(path) is not None:
                     continue
                 print(f"== {study}: {variant}, {data}, seed {seed}", flush=True)
                 numbers, picture = run_cell(settings, scale, args.features, seed, train, test)

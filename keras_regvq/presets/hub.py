@@ -6,13 +6,13 @@ from keras_regvq.checks.arguments import refuse
 from keras_regvq.files.preset_files import first_line
 from keras_regvq.files.settings_files import read_json
 from keras_regvq.presets.formats import diffusers_folder, open_muse
-from keras_regvq.presets.formats.checkpoint_format import names_tensors
+from keras_regvq.presets.formats.checkpoint_format import SUFFIXES, names_tensors
 from keras_regvq.presets.formats.diffusers_folder import CONFIG, PIPELINE, read_index
 
 PREFIX = "hf://"
 
 
-def download_folder(handle):
+def download(handle):
     """Fetch config.json and, if it is another project's, its weights, into huggingface_hub's cache.
 
     Args:
@@ -54,7 +54,7 @@ def download_folder(handle):
             part = _part_of_pipeline(fetch)
             if folder is not None or part is None:
                 raise error
-            return download_folder(f"{handle}/{part}")
+            return download(f"{handle}/{part}")
         content = read_json(config, "preset")
         if diffusers_folder.is_config(content):
             _fetch_weights(fetch, diffusers_folder.LAYOUTS)
@@ -63,7 +63,8 @@ def download_folder(handle):
     except LocalEntryNotFoundError as error:  # nothing was asked for yet: there is no connection
         raise OSError(f"{handle}: the hub cannot be reached ({first_line(error)})") from error
     except (EntryNotFoundError, RepositoryNotFoundError, HFValidationError) as error:
-        expected = f"a file in the repository, or {CONFIG} and {diffusers_folder.WEIGHTS}"
+        file = f"a file in it that ends in {', '.join(SUFFIXES)}"
+        expected = f"a repository with {CONFIG} and its weights, or {file}"
         refuse("preset", f"{handle!r}: {first_line(error)}", expected)
     except OSError as error:
         raise OSError(f"{handle}: {first_line(error)}") from error

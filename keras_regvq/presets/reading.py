@@ -20,7 +20,7 @@ def read_preset(cls, preset, load_weights=None, custom_objects=None, overrides=N
     overrides = overrides or {}
     location = preset = check_path("preset", preset, "a built-in name, a directory or a handle")
     if preset.startswith(hub.PREFIX):
-        location = hub.download_folder(preset)
+        location = hub.download(preset)
     if (Path(location) / "config.json").is_file():
         read_config(Path(location) / "config.json")  # damaged ones end here
     if foreign_format(location) is None:

@@ -13,7 +13,7 @@ from keras_regvq.quantizers.chunked import (
     with_bias,
     with_ones,
 )
-from keras_regvq.quantizers.straight_through import pack, through_softmax, unpack
+from keras_regvq.quantizers.straight_through import into_chosen_rows, pack, through_softmax, unpack
 
 
 def choose_with_statistics(features, codes, temperature, block_size):
@@ -33,7 +33,7 @@ def choose_with_statistics(features, codes, temperature, block_size):
     """
     size, (batch, length) = codes.shape[0], ops.shape(features)[:2]
     chunks = chunk_count(size, block_size, length)
-    bias = ops.zeros((size,))
+    bias = ops.zeros((size,), "float32")
     tokens, means, negative_entropy = _choose(features, codes, bias, temperature, chunks)
 
     def forward(features, codes):
@@ -44,16 +44,15 @@ def choose_with_statistics(features, codes, temperature, block_size):
             upstream = inputs[0] if upstream is None else upstream
             d_embeddings, d_means, d_entropy = unpack(upstream, [ops.shape(x) for x in results])
             kernel = ops.transpose(codes)
-            from_embeddings, from_entropy, best = (
-                cut(values, chunks)
-                for values in (d_embeddings, d_entropy[..., None], tokens[..., None])
+            from_embeddings, from_entropy = (
+                cut(gradients, chunks) for gradients in (d_embeddings, d_entropy[..., None])
             )
             from_means = d_means[:, None] / ops.cast(length, "float32")
 
             def logits_gradient(index, logits):
                 slopes = map_rows(from_embeddings[index], kernel)
                 of_choice = through_softmax(ops.softmax(logits, axis=-1), slopes)
-                sharp = sharpened(logits, best[index], temperature)
+                sharp = sharpened(logits, temperature)
                 # In place of log r, which differs by a constant: that falls out.
                 slopes = from_means + from_entropy[index] * sharp
                 r = ops.softmax(sharp, axis=-1)
@@ -62,12 +61,8 @@ def choose_with_statistics(features, codes, temperature, block_size):
             d_features, d_kernel, _ = affine_gradients(
                 features, kernel, bias, chunks, logits_gradient
             )
-            d_chosen = ops.segment_sum(
-                ops.reshape(d_embeddings, (-1, codes.shape[1])),
-                ops.reshape(tokens, (-1,)),
-                num_segments=size,
-            )
-            return d_features, ops.transpose(d_kernel) + d_chosen
+            d_codes = ops.transpose(d_kernel) + into_chosen_rows(d_embeddings, tokens, size)
+            return d_features, d_codes
 
         return pack(results), backward
 
@@ -84,14 +79,13 @@ def _choose(features, codes, bias, temperature, chunks):
 
     def choose(index, sums):
         logits = map_rows(rows[index], weights)
-        best = ops.cast(ops.argmax(logits, axis=-1), "int32")[..., None]
-        sharp = sharpened(logits, best, temperature)
+        best = ops.cast(ops.argmax(logits, axis=-1), "int32")
+        sharp = sharpened(logits, temperature)
         r = ops.softmax(sharp, axis=-1)
         # The last channel is 1 at a position, and 0 where a chunk was filled up.
         counted = ops.transpose(rows[index][..., -1:], (0, 2, 1))
         # log r = sharp + log r of the best code, where sharp is 0.
-        constant = ops.log(ops.take_along_axis(r, best, axis=-1)[..., 0])
-        entropy, best = ops.sum(r * sharp, axis=-1) + constant, best[..., 0]
+        entropy = ops.sum(r * sharp, axis=-1) + ops.log(ops.max(r, axis=-1))
         return (
             put(sums[0], index, best),
             sums[1] + ops.matmul(counted, r),
@@ -105,6 +99,6 @@ def _choose(features, codes, bias, temperature, chunks):
     return join(tokens, length), total[:, 0] / ops.cast(length, "float32"), join(entropy, length)
 
 
-def sharpened(logits, best, temperature):
-    """(l - l of the best code) / temperature: at most 0, whatever the features' length."""
-    return (logits - ops.take_along_axis(logits, best, axis=-1)) / temperature
+def sharpened(logits, temperature):
+    """(l - max l) / temperature: at most 0, whatever the features' length."""
+    return (logits - ops.max(logits, axis=-1, keepdims=True)) / temperature

@@ -61,7 +61,8 @@ class FiniteScalarQuantizer(Quantizer):
         # bounded - level is zero: the value is the level, the gradient that of `bounded`.
         code = rounded + (bounded - level)
         # Where a step overflowed there is NaN, which is no level, but must not raise.
-        digits = ops.cast(ops.nan_to_num(rounded) + half_width, "int32")
+        known = ops.where(ops.isnan(rounded), ops.zeros_like(rounded), rounded)
+        digits = ops.cast(known + half_width, "int32")
         return {"embeddings": code / half_width, "tokens": ops.sum(digits * basis, axis=-1)}
 
     @functools.cached_property

@@ -75,12 +75,12 @@ class IndexBackpropagationQuantizer(CodebookQuantizer):
         return ops.copy(self.codebook)  # a custom gradient on TensorFlow refuses variables
 
     def scores(self):
-        return ops.transpose(self.codes()), ops.zeros((self.codebook_size,))
+        return ops.transpose(self.codes()), ops.zeros((self.codebook_size,), "float32")
 
     def choose_codes(self, features, training):
         codes = self.codes()
         if self.entropy_weight == 0:
-            (kernel, bias), entropy = self.scores(), ops.zeros(())
+            (kernel, bias), entropy = self.scores(), ops.zeros((), "float32")
             tokens = best_codes(features, kernel, bias, self.block_size)
             sharpness = ops.ones_like(tokens, dtype="float32")
             embeddings, _ = straight_through_lookup(

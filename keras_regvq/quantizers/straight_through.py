@@ -98,11 +98,7 @@ def straight_through_lookup(
             upstream = inputs[0] if upstream is None else upstream
             shapes = ops.shape(embeddings), ops.shape(frequencies)
             d_embeddings, d_frequencies = unpack(upstream, shapes)
-            d_codebook = ops.segment_sum(
-                ops.reshape(d_embeddings, (-1, codebook.shape[1])),
-                ops.reshape(tokens, (-1,)),
-                num_segments=size,
-            )
+            d_codebook = into_chosen_rows(d_embeddings, tokens, size)
             # Multiplied, not divided by: where a chunk is filled up there are zeros.
             sharpness = cut(1.0 / temperature[..., None], chunks)
             from_embeddings = cut(d_embeddings, chunks)
@@ -188,6 +184,12 @@ def code_frequencies(tokens, codebook_size, dtype="float32"):
 def through_softmax(p, slopes):
     """dL/dy for p = softmax(y) and slopes = dL/dp."""
     return p * (slopes - ops.sum(p * slopes, axis=-1, keepdims=True))
+
+
+def into_chosen_rows(gradients, tokens, size):
+    """(N, d): the gradients (B, L, d) of the rows that tokens (B, L) chose, added up."""
+    rows = ops.reshape(gradients, (-1, gradients.shape[-1]))
+    return ops.segment_sum(rows, ops.reshape(tokens, (-1,)), num_segments=size)
 
 
 # ops.custom_gradient takes functions of one output on PyTorch: several travel as one vector.

@@ -1,5 +1,6 @@
 """What is measured of one preset: a tokenizer's reconstructions, or what a generator samples."""
 
+import contextlib
 import dataclasses
 import warnings
 
@@ -41,19 +42,35 @@ def measure(preset, model, args, networks):
         Measured; what the data warned of, such as pictures that were left out, is among its
         warnings.
     """
-    if isinstance(model, ImageTokenizer):
-        kind = _measure_tokenizer
-    elif isinstance(model, ImageGenerator):
-        kind = _measure_generator
-    else:
-        expected = "a tokenizer, a SemanticToImage or a TextToImage"
-        refuse("--preset", f"{preset}, which holds a {type(model).__name__}", expected)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        measured = kind(model, args, networks)
-    said = dict.fromkeys(str(w.message) for w in caught if w.category is UserWarning)
+    said = []
+    with _hearing(said):
+        if isinstance(model, ImageTokenizer):
+            measured = _measure_tokenizer(model, args, networks)
+        elif isinstance(model, ImageGenerator):
+            measured = _measure_generator(preset, model, args, networks)
+        else:
+            expected = "a tokenizer, a SemanticToImage or a TextToImage"
+            refuse("--preset", f"{preset}, which holds a {type(model).__name__}", expected)
     measured.warnings[:0] = said
     return measured
+
+
+@contextlib.contextmanager
+def _hearing(sentences):
+    """Put warnings of what users gave into a list; others, and after an error all, are shown."""
+    done = False
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            yield
+            done = True
+    finally:
+        for warning in caught:
+            if done and warning.category is UserWarning:
+                sentences.append(str(warning.message))
+            else:
+                warnings.warn_explicit(
+                    warning.message, warning.category, warning.filename, warning.lineno
+                )
 
 
 def _measure_tokenizer(tokenizer, args, networks):
@@ -86,12 +103,12 @@ def _measure_tokenizer(tokenizer, args, networks):
     )  # fmt: skip
 
 
-def _measure_generator(model, args, networks):
+def _measure_generator(preset, model, args, networks):
     """Numbers, and pictures sampled for the conditions of the data."""
     field, size = model.condition_field, model.tokenizer.image_size
     if args.image_size not in (None, size):
         expected = "{} {}, the preset's own, or none".format(*size)
-        refuse("--image-size", f"{args.image_size} for {args.preset}", expected)
+        refuse("--image-size", f"{args.image_size} for {preset}", expected)
     # Distances are to other real images: those of the same conditions would be nearer than any
     # new picture. Where there are not twice as many, it is half against half.
     wanted = args.count if networks is None else 2 * args.count

@@ -18,7 +18,12 @@ from keras_regvq.presets import load_net2net
 from keras_regvq.training import Backup
 from tests.models.priors.tiny_diffusion import make_diffusion_prior
 from tests.models.priors.tiny_prior import CLASSES, make_map_prior, random_maps, randomize
-from tests.presets.formats import peer_models, test_net2net
+from tests.presets.formats import (
+    open_muse_models,
+    peer_models,
+    seed_voken_models,
+    test_net2net,
+)
 from tests.training.conftest import make_tokenizer, make_trainer
 
 FOLDER = Path(__file__).parent
@@ -93,6 +98,22 @@ def foreign_files():
     return found
 
 
+def ibq_and_maskgit():
+    """Formats that came later."""
+    import torch
+
+    found = {}
+    with tempfile.TemporaryDirectory() as folder:
+        paths = {"ibq": Path(folder) / "ibq.ckpt", "maskgit": Path(folder) / "maskgit"}
+        torch.save({"state_dict": seed_voken_models.trained_state()}, paths["ibq"])
+        open_muse_models.open_muse_model().save(paths["maskgit"])
+        for name, path in paths.items():
+            tokenizer = keras_regvq.from_preset(path, image_size=32)
+            part = of_tokenizer(tokenizer, peer_models.images(32))
+            found |= {f"{name}_{key}": value for key, value in part.items()}
+    return found
+
+
 def write_foreign(folder):
     import torch
 
@@ -130,7 +151,10 @@ def write_files():
         prior.save(FILES / f"{process}.keras")
 
 
-PARTS = (regvq_preset, semantic_preset, text_preset, keras_files, backup, foreign_files)
+PARTS = (
+    *(regvq_preset, semantic_preset, text_preset, keras_files, backup, foreign_files),
+    ibq_and_maskgit,
+)
 
 
 def write(name):

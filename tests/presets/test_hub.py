@@ -93,7 +93,7 @@ def test_what_the_hub_lacks_is_named(hub):
         keras_regvq.from_preset("hf://someone/empty")
     with pytest.raises(ValueError, match="hf://nobody/none"):
         keras_regvq.from_preset("hf://nobody/none")
-    with pytest.raises(ValueError, match="(?s)hf://someone/empty/last.ckpt.*a file in the repo"):
+    with pytest.raises(ValueError, match="(?s)hf://someone/empty/last.ckpt.*a file in it"):
         keras_regvq.from_preset("hf://someone/empty/last.ckpt")
     for handle in ("hf://someone", "hf://someone/../secret", "hf:///name"):
         with pytest.raises(ValueError, match="hf://user/name"):

@@ -12,7 +12,7 @@ from tests.gradients import assert_close, layer_gradients
 CODES, WIDTH = 7, 5
 
 
-@pytest.mark.parametrize("block_size", [4096, 3])
+@pytest.mark.parametrize("block_size", [4096, 3, 1])
 @pytest.mark.parametrize("entropy_weight", [0.05, 0.0])
 def test_outputs_losses_and_gradients_are_the_published_ones(entropy_weight, block_size, rng):
     features = rng.normal(size=(2, 3, 4, WIDTH)).astype("float32")

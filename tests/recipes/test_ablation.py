@@ -199,3 +199,10 @@ def test_settings_may_change_for_the_last_third(recipe, monkeypatch):
     assert codebook.std() < 0.2
     assert float(tokenizer.quantizer.temperature) == 0.5
     assert (tokenizer.quantizer.logits, tokenizer.quantizer.scale) == ("cosine", 40.0)
+
+
+def test_a_number_of_codes_that_fsq_has_no_levels_for_is_refused(capsys):
+    recipe = importlib.import_module("ablation")
+    with pytest.raises(SystemExit):
+        recipe.main(["--studies", "quantizers", "--codes", "2048"])
+    assert "--codes: 2048; the study quantizers takes one of 256, 1024" in capsys.readouterr().err

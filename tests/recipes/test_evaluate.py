@@ -1,6 +1,7 @@
 import importlib
 import json
 import re
+import warnings
 from pathlib import Path
 
 import keras
@@ -205,3 +206,15 @@ def test_the_page_says_which_pictures_were_left_out(recipe, tokenizer, tmp_path,
     for text in (page, printed):
         assert "empty.png" in text and "3.png cannot be decoded" in text
     assert not [w for w in recwarn if "decoded" in str(w.message)]  # said once
+
+
+def test_what_was_warned_of_before_an_error_is_shown():
+    hearing = importlib.import_module("shared.preset_measurements")._hearing
+    with pytest.warns(UserWarning, match="left out"), pytest.raises(OSError), hearing([]):
+        warnings.warn("Two pictures were left out.", stacklevel=1)
+        raise OSError("disk")
+    said = []
+    with pytest.warns(RuntimeWarning, match="overflow"), hearing(said):
+        warnings.warn("Two pictures were left out.", stacklevel=1)
+        warnings.warn("overflow", RuntimeWarning, stacklevel=1)
+    assert said == ["Two pictures were left out."]
