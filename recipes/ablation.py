@@ -125,11 +125,18 @@ def main(arguments=None):
     cells = args.output / "cells"
     facts = {"backend": keras.backend.backend(), "features": args.features, **scale}
     variants = studies(scale["codes"])
+    known = {}
+
+    def cell_at(path):  # a damaged file is named once
+        if path not in known and path.exists():
+            known[path] = read_cell(path)
+        return known.get(path)
+
     if not args.report:
         check_features(args.features)
         for path in sorted(cells.glob("*.json")):
-            if (cell := read_cell(path)) is not None:
-                check_facts(path, cell, facts)
+            if cell_at(path) is not None:
+                check_facts(path, cell_at(path), facts)
     for data in [] if args.report else args.data:
         train, test = (
             load_part(data, split, scale["image_size"], ("images",), scale[count])["images"]
@@ -139,7 +146,7 @@ def main(arguments=None):
         for seed, study in itertools.product(args.seeds, args.studies):
             for variant, settings in variants[study].items():
                 path = cell_path(cells, settings, data, seed)
-                if path.exists() and read_cell(path) is not None:
+                if cell_at(path) is not None:
                     continue
                 print(f"== {study}: {variant}, {data}, seed {seed}", flush=True)
                 numbers, picture = run_cell(settings, scale, args.features, seed, train, test)
@@ -147,10 +154,11 @@ def main(arguments=None):
                     picture.save(part)
                 cell = {"settings": settings, "data": data, "seed": seed}
                 write_text(path, json.dumps({**cell, "numbers": numbers, "facts": used}))
+                known.pop(path, None)
     results = [
         {**cell, "picture": path.with_suffix(".png")}
         for path in sorted(cells.glob("*.json"))
-        if (cell := read_cell(path)) is not None
+        if (cell := cell_at(path)) is not None
     ]
     if not results:
         raise SystemExit(f"error: there are no finished cells in {cells} to report on.")

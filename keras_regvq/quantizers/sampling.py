@@ -116,9 +116,8 @@ class SamplingQuantizer(SavesRandomState, CodebookQuantizer):
 
     def scores(self):
         if self.logits == "cosine":
-            return self.scale * ops.transpose(self.codes()), ops.zeros(
-                (self.codebook_size,), "float32"
-            )
+            bias = ops.zeros((self.codebook_size,), "float32")
+            return self.scale * ops.transpose(self.codes()), bias
         # Copies, since a custom gradient on TensorFlow takes tensors and refuses variables.
         return ops.copy(self.kernel), ops.copy(self.bias)
 

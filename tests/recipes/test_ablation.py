@@ -104,8 +104,10 @@ def test_a_killed_ablation_loses_one_cell_and_the_report_has_them_all(recipe, mo
     assert "## mask" not in report.read_text()  # only the cell that it shares with the ladder
     assert len(recipe.main([*TINY, "--studies", "mask"])) == 6  # mask 0.4 is the ladder's last
     assert "## mask" in report.read_text() and "## ladder" in report.read_text()
+    count = len(ran)
     with pytest.raises(SystemExit, match="steps 2, not 3: name another --output"):
-        recipe.main([*TINY, "--steps", "3"])
+        recipe.main([*TINY, "--steps", "3", "--seeds", "5"])  # none of which is there
+    assert len(ran) == count
     assert json.loads(next(cells.glob("*.json")).read_text())["facts"]["steps"] == 2
 
 
@@ -122,6 +124,7 @@ def test_a_damaged_cell_is_named_and_made_anew(recipe, monkeypatch, capsys, dama
     assert len(recipe.main([*TINY, "--report"])) == 3
     assert f"{path} is damaged, and left out" in capsys.readouterr().out
     assert len(recipe.main(TINY)) == 4
+    assert capsys.readouterr().out.count("is damaged, and left out") == 1
     assert path.read_text() == whole
 
 
