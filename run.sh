@@ -45,7 +45,8 @@ tests)
     .venv/bin/ruff check .
     .venv/bin/ruff format --check .
     # The tests compile many small functions and run each a few times: compiling fast counts.
-    export XLA_FLAGS=${XLA_FLAGS:---xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false}
+    quickly="--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+    export XLA_FLAGS=${XLA_FLAGS:-$quickly --xla_llvm_disable_expensive_passes=true}
     failed=0
     # Workers of one thread each: PyTorch slows down when threads of two processes compete. Three on
     # two cores, since tests of processes also wait for them.

@@ -1,7 +1,5 @@
 """Pictures of what a tokenizer does: grids of images and plots, as PIL images."""
 
-import io
-
 import numpy as np
 from PIL import Image
 
@@ -137,13 +135,11 @@ def _figure(width, height, columns=1):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     return figure, figure.subplots(1, columns)
 
 
 def _to_image(figure):
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    buffer.seek(0)
-    return Image.open(buffer).convert("RGB")
+    figure.canvas.draw()
+    return Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB")

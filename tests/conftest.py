@@ -5,6 +5,9 @@ of their own (guides, recipes) need not be tested three times. In a run of the w
 of a file of `ONE_BACKEND`, and each test marked `one_backend`, runs on one backend, and within
 sixteen days on each; `--all` runs all of them everywhere, and so does a run that names files.
 
+A test marked `seldom` takes five seconds and more, and most of what it would find is found by a
+shorter one. It runs on one day of three, where it runs at all.
+
 TensorFlow needs longer to compile a training step than a test needs to take a few of them. Where a
 test is about what surrounds the step (data, callbacks, backups, messages), it or its file is marked
 `eager`: there `fit` and `evaluate` take their steps uncompiled on TensorFlow, unless `compile` is
@@ -84,7 +87,13 @@ LONGEST = (
 
 
 def pytest_configure(config):
+    if keras.backend.backend() == "tensorflow" and not config.getoption("--all"):
+        # Graphs that run a few times are not worth what TensorFlow takes to simplify them.
+        import tensorflow as tf
+
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     config.addinivalue_line("markers", "one_backend: takes turns on the backends")
+    config.addinivalue_line("markers", "seldom: long, on one day of three")
     config.addinivalue_line("markers", "eager: on TensorFlow, no compiled training step")
     config.addinivalue_line("markers", "compiled: compiles the step, though its file is eager")
 
@@ -98,8 +107,8 @@ def pytest_collection_modifyitems(config, items):
     items.sort(key=lambda item: places.get(item.nodeid.split("::")[0], len(LONGEST)))
     if config.getoption("--all") or config.args_source != pytest.Config.ArgsSource.TESTPATHS:
         return
-    left_out = [item for item in items if takes_turns(item) and not has_turn(item)]
-    items[:] = [item for item in items if item not in left_out]
+    left_out = [item for item in items if not runs_today(item)]
+    items[:] = [item for item in items if runs_today(item)]
     config.hook.pytest_deselected(items=left_out)
 
 
@@ -110,19 +119,18 @@ def pytest_collection_finish():
     gc.freeze()
 
 
-def takes_turns(item):
-    return item.nodeid.startswith(ONE_BACKEND) or item.get_closest_marker("one_backend")
-
-
-def has_turn(item):
+def runs_today(item):
     """Whether it runs here today: by its name alone, for backends may collect different tests."""
     # The same day for all workers and all three backends: `run.sh` sets it.
     day = int(os.environ.get("TEST_DAY", "0"))
     name = item.nodeid
-    name = name.split("::")[0] if name.startswith(AS_A_WHOLE) else name
+    number = zlib.crc32((name.split("::")[0] if name.startswith(AS_A_WHOLE) else name).encode())
+    if item.get_closest_marker("seldom") and (number // len(TURNS) + day) % 3:
+        return False
+    if not name.startswith(ONE_BACKEND) and not item.get_closest_marker("one_backend"):
+        return True
     turns = EXPORTING_TURNS if any(part in name for part in EXPORTING) else TURNS
-    turn = turns[(zlib.crc32(name.encode()) + day) % len(turns)]
-    return turn == keras.backend.backend()
+    return turns[(number + day) % len(turns)] == keras.backend.backend()
 
 
 # Keras asks whether a model overrides this very class's `compile`: not to be set on keras.Model.

@@ -2,6 +2,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from keras_regvq.backend.tensorflow_logs import without_early_lines
 
 EARLY = """\
@@ -39,6 +41,7 @@ def run(level):
     ).stderr
 
 
+@pytest.mark.seldom
 def test_tensorflow_is_silent_unless_the_user_wants_its_lines():
     assert run(None) == "mine\n"
     assert "oneDNN" in run("0")

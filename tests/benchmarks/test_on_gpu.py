@@ -24,6 +24,7 @@ def test_a_command_that_hangs_or_fails_is_named(tmp_path):
     assert run("import os, signal; os.kill(os.getpid(), signal.SIGKILL)") == "killed by SIGKILL"
 
 
+@pytest.mark.seldom
 def test_rows_are_measured_and_a_failure_loses_its_own(tmp_path, monkeypatch, capsys):
     pytest.importorskip("torch")
     toy = ["--toy", "--only", "quantizer", "--sides", "plain", "--output", str(tmp_path)]

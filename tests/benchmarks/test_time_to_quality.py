@@ -90,6 +90,7 @@ def test_measured_numbers_are_those_of_their_definitions():
     np.testing.assert_allclose(numbers["codebook_perplexity"], 2)
 
 
+@pytest.mark.seldom
 def test_one_command_measures_and_goes_on_with_what_is_missing(tmp_path, monkeypatch):
     tiny = [
         *("--steps", "2", "--every", "1", "--batch-size", "2", "--codes", "16", "--width", "8"),

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.seldom
+
 NAME = "from_maps_to_pictures"
 
 

@@ -8,6 +8,8 @@ import pytest
 
 from keras_regvq import models
 
+pytestmark = pytest.mark.seldom
+
 NAME = "from_words_to_pictures"
 
 

@@ -4,6 +4,8 @@ import keras
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.seldom
+
 
 @pytest.fixture(scope="module")
 def guide(run_guide):

@@ -78,6 +78,7 @@ def test_a_network_in_float16_gives_nearly_the_tokens_that_it_gives_in_float32(r
     assert (tokens == expected).mean() > 0.99  # the others are right between two codes
 
 
+@pytest.mark.seldom
 def test_a_tokenizer_is_built_and_trained(setting):
     SETTINGS[setting]()
     trainer = TokenizerTrainer(
@@ -114,6 +115,7 @@ def test_fid_inception_is_built(setting):
     assert tuple(FIDInception()(pictures(count=1)).shape) == (1, 2048)
 
 
+@pytest.mark.seldom
 def test_label_maps_and_priors_train_and_sample(setting):
     SETTINGS[setting]()
     labels = np.random.default_rng(0).integers(0, 3, (4, 16, 16))

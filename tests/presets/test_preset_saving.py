@@ -121,6 +121,7 @@ def test_what_is_no_folder_is_refused_by_name(argument):
         make_tokenizer().save_to_preset(argument)
 
 
+@pytest.mark.seldom
 @pytest.mark.filterwarnings("ignore:.*quantiz")
 @pytest.mark.parametrize("mode", ["int8", "int4"])
 @pytest.mark.parametrize("kind", ["autoregressive", "diffusion"])

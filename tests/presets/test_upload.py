@@ -1,6 +1,7 @@
 """upload_preset against servers on this machine, and from_preset from them."""
 
 import os
+import shutil
 import sys
 
 import huggingface_hub
@@ -18,10 +19,17 @@ URI = "hf://someone/pictures"
 KAGGLE = "kaggle://someone/pictures/keras/small"
 
 
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("presets") / "preset"
+    make_tokenizer().save_to_preset(folder, card={"license": "apache-2.0"})
+    return folder
+
+
 @pytest.fixture
-def preset(tmp_path):
+def preset(saved, tmp_path):
     """A preset's folder, with a file of the user's own."""
-    make_tokenizer().save_to_preset(tmp_path / "preset", card={"license": "apache-2.0"})
+    shutil.copytree(saved, tmp_path / "preset")
     (tmp_path / "preset" / "secret.txt").write_text("mine")
     return tmp_path / "preset"
 

@@ -71,6 +71,7 @@ def test_train_tokenizer_takes_a_quantizer_without_a_codebook():
     assert "(4, 3)" in Path("runs/tokenizer/index.html").read_text()
 
 
+@pytest.mark.seldom
 @pytest.mark.parametrize("own", [False, True])
 def test_train_tokenizer_takes_stages(own):
     recipe = importlib.import_module("train_tokenizer")
@@ -114,6 +115,7 @@ def test_help_names_every_option_with_its_default(capsys):
         assert expected in text
 
 
+@pytest.mark.seldom
 @pytest.mark.usefixtures("few_held_out")
 @pytest.mark.parametrize("channels", [1, 4])
 def test_train_tokenizer_takes_other_channels_mirroring_and_half_precision(channels):

@@ -71,6 +71,7 @@ def check_equal(one, other):
         np.testing.assert_array_equal(first, second)
 
 
+@pytest.mark.seldom
 @pytest.mark.parametrize("place", ["fit", "preset", "measuring", "report", "end"])
 def test_a_kill_anywhere_loses_nothing(recipe, whole, monkeypatch, place):
     numbers, folder = whole

@@ -27,6 +27,7 @@ def train(tokenizer):
     return lambda *options: recipe.main([*SMALL, "--tokenizer", tokenizer, *options])
 
 
+@pytest.mark.seldom
 @pytest.mark.parametrize(
     "options",
     [
@@ -66,6 +67,7 @@ def test_training_goes_on_where_it_was_interrupted(train, monkeypatch):
         assert [int(row["epoch"]) for row in csv.DictReader(file)] == [0, 1, 2]
 
 
+@pytest.mark.seldom
 def test_a_run_killed_between_its_two_trainings_ends_as_if_nothing_had_happened(train, monkeypatch):
     options = ["--condition", "tokens", "--label-steps", "4", "--steps", "4", "--dropout", "0.1"]
     whole = train(*options, "--output", "runs/whole")

@@ -25,6 +25,7 @@ def train(tokenizer):
     return lambda *options: recipe.main([*SMALL, "--tokenizer", tokenizer, *options])
 
 
+@pytest.mark.seldom
 @pytest.mark.parametrize(
     "options",
     [
@@ -56,6 +57,7 @@ def test_configs_hold_options_that_the_recipe_knows(name):
     assert name.split("_")[0] in args.data
 
 
+@pytest.mark.seldom
 def test_evaluation_reports_what_is_found_beside_real_images(painter, monkeypatch):
     classifier = importlib.import_module("shared.scene_classifier")
     monkeypatch.setattr(classifier, "EXAMPLES", 32)

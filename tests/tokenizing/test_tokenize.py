@@ -84,6 +84,7 @@ def test_a_run_that_was_killed_goes_on_and_ends_with_the_same_shards(
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
 
 
+@pytest.mark.seldom
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_workers_of_ray_make_the_same_shards(preset, folder, tmp_path, monkeypatch):
     pytest.importorskip("ray")

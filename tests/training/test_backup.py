@@ -117,6 +117,7 @@ def test_a_run_whose_training_is_over_has_its_weights_again(whole, tmp_path):
     check_equal(model, backup, folder, whole)
 
 
+@pytest.mark.seldom
 @pytest.mark.one_backend
 def test_a_finished_run_goes_on_from_what_finish_kept(whole, tmp_path):
     folder = shutil.copytree(whole["folder"], tmp_path / "copy")

@@ -55,13 +55,16 @@ def run(count, *command):
 
 
 @pytest.fixture(scope="module")
-def on_two(tmp_path_factory):
-    """What two replicas make of each case: of one process, or of PyTorch's two."""
+def on_two(request, tmp_path_factory):
+    """What two replicas make of each of the cases: of one process, or of PyTorch's two."""
     folder = tmp_path_factory.mktemp("replicas")
-    run(2 if BACKEND == "torch" else 1, replicas_run.__file__, folder, *replicas_run.CASES)
+    names = [item.name for item in request.session.items]
+    cases = [case for case in replicas_run.CASES if any(f"[{case}]" in name for name in names)]
+    run(2 if BACKEND == "torch" else 1, replicas_run.__file__, folder, *cases)
     return lambda case: dict(np.load(folder / f"{case}.npz"))
 
 
+@pytest.mark.seldom
 @pytest.mark.parametrize("case", replicas_run.CASES)
 def test_two_replicas_learn_and_log_what_one_does(on_two, case):
     check_equal(on_two(case), replicas_run.train(case, eager=BACKEND == "tensorflow" or None))
@@ -80,6 +83,7 @@ def check_equal(two, one):
     np.testing.assert_allclose(two["loss"], one["loss"], rtol=2e-5)
 
 
+@pytest.mark.seldom
 @pytest.mark.skipif(BACKEND != "jax", reason="the others have one way")
 def test_two_processes_of_jax_do_so_too(tmp_path):
     run(2, replicas_run.__file__, tmp_path, "prior")
@@ -93,6 +97,7 @@ RECIPE = (
 )
 
 
+@pytest.mark.seldom
 @pytest.mark.skipif(BACKEND == "tensorflow", reason="its replicas are one process")
 @pytest.mark.one_backend
 def test_when_one_process_dies_the_other_ends_and_one_alone_goes_on(tmp_path):

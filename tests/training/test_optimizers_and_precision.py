@@ -215,6 +215,7 @@ def test_a_trainer_without_an_adversary_is_saved_and_loaded_under_loss_scaling(i
     assert int(loaded.step.numpy()) == 1
 
 
+@pytest.mark.seldom
 @pytest.mark.parametrize("name", ["mixed_bfloat16", "mixed_float16"])
 def test_moving_averages_are_float32_and_updated_by_each_batch_of_an_accumulated_step(
     name, policy, images

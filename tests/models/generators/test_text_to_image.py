@@ -170,6 +170,7 @@ def test_a_preset_generates_the_same_images(tmp_path, model):
     np.testing.assert_array_equal(loaded.generate(CAPTIONS, **options), expected)
 
 
+@pytest.mark.seldom
 def test_a_preset_carries_its_language_model(tmp_path, bert):  # noqa: F811
     encoder = models.PretrainedTextEncoder(bert[0], max_length=8)
     model = make_model(encoder=encoder)
@@ -213,6 +214,7 @@ def test_a_language_model_inside_a_preset_is_checked_too(tmp_path, bert, file): 
         loaded.generate(CAPTIONS, num_steps=3, seed=0)
 
 
+@pytest.mark.seldom
 def test_an_autoregressive_prior_generates_from_captions_too():
     encoder = models.VocabularyEncoder.from_captions(CAPTIONS)
     prior = make_prior(encoder.condition(num_heads=2))

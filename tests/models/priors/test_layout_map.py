@@ -67,6 +67,7 @@ print(json.dumps(found))
 """
 
 
+@pytest.mark.seldom
 def test_a_prior_divided_among_2_and_4_devices_learns_what_it_learns_on_one():
     if keras.backend.backend() != "jax":  # the one backend with ModelParallel
         with pytest.raises(ValueError, match="`device_mesh`"):

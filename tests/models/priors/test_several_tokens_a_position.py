@@ -134,6 +134,7 @@ def test_tokens_outside_the_mask_are_kept(kind, tokens):
     assert (second[..., 1] != tokens[..., 1]).any()
 
 
+@pytest.mark.seldom
 @pytest.mark.one_backend
 @each_kind
 def test_a_prior_learns_tokens_and_comes_back_from_its_preset(kind, tmp_path):
@@ -150,6 +151,7 @@ def test_a_prior_learns_tokens_and_comes_back_from_its_preset(kind, tmp_path):
     assert "4 x 6 x 2" in (tmp_path / "prior" / "README.md").read_text()
 
 
+@pytest.mark.seldom
 @pytest.mark.one_backend
 @each_kind
 def test_generators_of_maps_train_and_generate(kind, tmp_path):
@@ -181,6 +183,7 @@ def test_generators_of_maps_train_and_generate(kind, tmp_path):
     )
 
 
+@pytest.mark.seldom
 @pytest.mark.one_backend
 @each_kind
 def test_generators_of_captions_train_and_generate(kind):

@@ -50,6 +50,7 @@ def test_onnx_files_give_the_same_tokens_and_images_and_replace_older_ones(tmp_p
     assert (tmp_path / "notes.txt").read_text() == "old"
 
 
+@pytest.mark.seldom
 @pytest.mark.one_backend
 @pytest.mark.parametrize(
     "name, policy, of_all",

@@ -46,6 +46,7 @@ def tokenizer():
     return randomize(make_tokenizer(OTHERS["fsq"]()))
 
 
+@pytest.mark.seldom
 @pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("name", "contrastive"), [("fsq", "probabilistic"), *((name, "plain") for name in OTHERS)]
@@ -75,6 +76,7 @@ def test_presets_bring_back_the_options_and_the_tokens(name, images, tmp_path):
     np.testing.assert_array_equal(loaded.decode(tokens), tokenizer.decode(tokens))
 
 
+@pytest.mark.seldom
 @pytest.mark.one_backend
 @pytest.mark.parametrize(
     "name", ["fsq", "lfq", "simvq", "ibq", "rq", "rvq", "vq_ema", "vq_projected"]
@@ -127,6 +129,7 @@ def test_formats_that_need_a_codebook_name_the_quantizer(tokenizer, tmp_path):
             export()
 
 
+@pytest.mark.seldom
 @pytest.mark.parametrize("name", ["simvq", "vq_ema", "vq_started"])
 def test_it_is_written_for_others_as_the_vq_that_it_is_at_inference(name, images, tmp_path):
     started = quantizers.VectorQuantizer(CODES, 4, codebook_start="sampled")

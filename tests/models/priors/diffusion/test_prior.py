@@ -38,6 +38,7 @@ def outputs_of(prior, **inputs):
     return keras.tree.map_structure(ops.convert_to_numpy, prior(tensors))
 
 
+@pytest.mark.seldom
 @pytest.mark.one_backend
 @pytest.mark.parametrize("grid", [(4, 4), (5, 7), (16, 8)])
 @pytest.mark.parametrize("process", PROCESSES)
@@ -114,6 +115,7 @@ def test_latents_snap_back_to_their_tokens(priors):
     np.testing.assert_array_equal(ops.convert_to_numpy(process.to_tokens(latents)), tokens)
 
 
+@pytest.mark.seldom
 @pytest.mark.compiled
 @pytest.mark.one_backend
 @pytest.mark.parametrize("process, shift", [("discrete", 3), ("gaussian", 0)])
