@@ -63,7 +63,29 @@ class Muon(keras.optimizers.Muon):
 
     def zeropower_via_newtonschulz5(self, x, steps):
         matrix = ops.reshape(x, matrix_shape(x.shape))
-        return ops.reshape(super().zeropower_via_newtonschulz5(matrix, steps), x.shape)
+        if max(matrix.shape) < 2 * min(matrix.shape):
+            step = super().zeropower_via_newtonschulz5(matrix, steps)
+        else:
+            step = self._orthogonalized_by_gram_matrix(matrix, steps)
+        return ops.reshape(step, x.shape)
+
+    def _orthogonalized_by_gram_matrix(self, x, steps):
+        """The same for a long matrix, whose products cost most of the iteration.
+
+        Each iteration multiplies X by aI + bG + cG^2, a polynomial in its Gram matrix G of the
+        short side. All of these commute: G itself is iterated, and X is multiplied once, at last.
+        """
+        tall = x.shape[0] > x.shape[1]
+        x = x / (ops.norm(x) + 1e-7)
+        gram = ops.transpose(x) @ x if tall else x @ ops.transpose(x)
+        identity = ops.eye(min(x.shape), dtype=x.dtype)
+        product = identity
+        for step in range(steps):
+            factor = self.muon_a * identity + (self.muon_b * identity + self.muon_c * gram) @ gram
+            product = factor if step == 0 else product @ factor
+            if step < steps - 1:
+                gram = gram @ (factor @ factor)
+        return x @ product if tall else product @ x
 
     def lr_adjust(self, x):
         return x if self.rms_rate is None else x * self.rms_rate * max(matrix_shape(x.shape)) ** 0.5

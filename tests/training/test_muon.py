@@ -44,6 +44,17 @@ def test_kernels_take_orthogonalized_steps(kind, rng):
     np.testing.assert_allclose(array_of(variable), expected, atol=2e-5)
 
 
+@pytest.mark.parametrize("sides", [(576, 64), (64, 576)])
+@pytest.mark.parametrize("smallest", [1e-1, 1e-7])
+def test_long_matrices_of_nearly_dependent_rows_are_orthogonalized_alike(sides, smallest, rng):
+    left, right = (np.linalg.qr(rng.normal(size=(side, 64)))[0] for side in sides)
+    matrix = (left * np.geomspace(1.0, smallest, 64)) @ right.T
+    step = Muon().zeropower_via_newtonschulz5(matrix.astype("float32"), 5)
+    expected = orthogonalized(matrix)
+    assert np.linalg.norm(expected, 2) > 0.7
+    np.testing.assert_allclose(array_of(step), expected, atol=2e-4)
+
+
 def test_vectors_and_what_is_no_hidden_layer_take_adams_step(rng):
     layers = {
         "conv_in": keras.layers.Conv2D(4, 3, name="conv_in"),
