@@ -3,7 +3,7 @@
 What no backend computes (files, data, messages) and what is long and made of parts that have tests
 of their own (guides, recipes) need not be tested three times. In a run of the whole suite each test
 of a file of `ONE_BACKEND`, and each test marked `one_backend`, runs on one backend, and within
-sixteen days on each; `--all` runs all of them everywhere, and so does a run that names files.
+thirty-two days on each; `--all` runs all of them everywhere, and so does a run that names files.
 
 A test marked `seldom` takes five seconds and more, and most of what it would find is found by a
 shorter one. It runs on one day of three, where it runs at all.
@@ -28,9 +28,9 @@ import pytest
 keras.config.disable_traceback_filtering()
 
 # Days of a cycle. The same test takes two to five times longer where it has to be compiled.
-TURNS = ("tensorflow", *["torch"] * 7, "jax", *["torch"] * 7)
+TURNS = ("tensorflow", *["torch"] * 15, "jax", *["torch"] * 15)
 # torch.onnx takes three times as long as the others' exporters.
-EXPORTING_TURNS = ("tensorflow", "jax", "torch", "jax", *["tensorflow", "jax"] * 2) * 2
+EXPORTING_TURNS = ("tensorflow", "jax", "torch", "jax", *["tensorflow", "jax"] * 2) * 4
 EXPORTING = ("tests/models/tokenizers/test_export.py", "test_onnx_files")
 ONE_BACKEND = (
     "tests/backend/test_tensorflow_logs.py",

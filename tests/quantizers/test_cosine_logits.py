@@ -93,7 +93,7 @@ def test_the_best_code_is_that_of_the_largest_cosine_and_of_length_1(kind, rng):
     assert (again.logits, again.scale) == ("cosine", 10.0)
 
 
-@pytest.mark.parametrize("size", [(8, 4), (5, 6)])
+@pytest.mark.parametrize("size", [(8, 4), pytest.param((5, 6), marks=pytest.mark.seldom)])
 def test_dither_moves_the_features_of_each_place_by_an_offset_of_its_own(size, rng):
     layer = make(RegularizedQuantizer, rng, CODE_WIDTH, logits="cosine", dither=0.5)
     features = 3 * rng.normal(size=(2, *size, CODE_WIDTH)).astype("float32")

@@ -18,7 +18,7 @@ def state(layer):
     return [keras.ops.convert_to_numpy(variable.value) for variable in found]
 
 
-@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("shared", [False, pytest.param(True, marks=pytest.mark.seldom)])
 @pytest.mark.parametrize("settings", SETTINGS, ids=["averages", "gradient"])
 def test_each_stage_moves_its_codebook_by_what_the_stages_before_have_left(rng, shared, settings):
     stage = VectorQuantizer(9, 4, seed=1, **settings)

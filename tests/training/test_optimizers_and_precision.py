@@ -151,7 +151,7 @@ class RecordWeights(keras.callbacks.Callback):
 
 
 @pytest.mark.eager
-@pytest.mark.parametrize("discriminator", [True, False])
+@pytest.mark.parametrize("discriminator", [True, pytest.param(False, marks=pytest.mark.seldom)])
 def test_averaged_weights_are_the_exponential_average_of_the_steps_with_a_decay_that_grows(
     discriminator, images
 ):

@@ -54,7 +54,11 @@ def cached_logits(prior, tokens, condition=None, guided=False):
 
 @pytest.mark.parametrize(
     "name, condition",
-    [("prior", random_maps()), ("class_prior", [0, 4, 2]), ("free_prior", None)],
+    [
+        ("prior", random_maps()),
+        pytest.param("class_prior", [0, 4, 2], marks=pytest.mark.seldom),
+        pytest.param("free_prior", None, marks=pytest.mark.seldom),
+    ],
 )
 def test_cached_logits_equal_the_full_forward_pass_at_every_position(request, name, condition):
     prior, tokens = request.getfixturevalue(name), random_tokens()
