@@ -102,11 +102,16 @@ def parse_arguments(arguments=None):
     option("--test", None, "held-out images, likewise", type=integer(4))
     option("--features", "efficientnet", "efficientnet, a VGG-19 file, imagenet, random or none")
     option("--output", Path("runs/ablation"), "directory")
+    option("--against", None, "a variant: the tables have all differences from it, too", type=str)
     parser.add_argument("--report", action="store_true", help="on the cells there are; run none")
     args = parser.parse_args(arguments)
     if args.codes not in (None, *FINITE_LEVELS) and "quantizers" in args.studies:
         sizes = ", ".join(map(str, FINITE_LEVELS))
         parser.error(f"argument --codes: {args.codes}; the study quantizers takes one of {sizes}")
+    if args.against is not None:
+        known = {name for study in studies(args.codes or 1).values() for name in study}
+        if args.against not in known:
+            parser.error(f"argument --against: {args.against!r} is a variant of no study")
     return args
 
 
@@ -162,7 +167,7 @@ def main(arguments=None):
     ]
     if not results:
         raise SystemExit(f"error: there are no finished cells in {cells} to report on.")
-    print(write_report(args.output, results, variants, args.studies))
+    print(write_report(args.output, results, variants, args.studies, args.against))
     return results
 
 

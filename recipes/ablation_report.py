@@ -15,7 +15,7 @@ PANELS = (
 )  # fmt: skip
 
 
-def write_report(directory, results, studies, unfinished):
+def write_report(directory, results, studies, unfinished, reference=None):
     """Write ablation.md, and for each study and data set a figure, and pictures if there are any.
 
     Args:
@@ -24,6 +24,7 @@ def write_report(directory, results, studies, unfinished):
         studies: {study: {variant: settings}}.
         unfinished: the studies that are written even where variants are missing; of the others,
             which share cells with them, the whole ones are.
+        reference: a variant; of each study that has it, all differences from it too.
 
     Returns:
         the tables as Markdown.
@@ -41,9 +42,12 @@ def write_report(directory, results, studies, unfinished):
                 variant: next((c["picture"] for c in cells if c["picture"].exists()), None)
                 for variant, cells in rows.items()
             }
-            rows = {v: [cell["numbers"] for cell in cells] for v, cells in rows.items() if cells}
+            seeds = {v: {c["seed"]: c["numbers"] for c in cells} for v, cells in rows.items()}
+            rows = {v: list(numbers.values()) for v, numbers in seeds.items() if numbers}
             if rows and (study in unfinished or len(rows) == len(variants)):
                 sections.append(f"## {study}, {title}\n\n{table(rows)}")
+                if reference in rows:
+                    sections.append(differences(seeds, reference))
                 name = "".join(c if c.isalnum() else "_" for c in f"{study}_{title}")
                 plot(rows, directory / f"{name}.png")
                 show({v: p for v, p in pictures.items() if p}, directory / f"{name}_pictures.png")
@@ -75,6 +79,35 @@ def table(rows):
         texts = [mean_and_spread(columns[name], form, 1) for name, (_, form) in COLUMNS.items()]
         lines.append([variant, str(len(cells)), *texts])
     return markdown_table(heads, lines)
+
+
+def differences(rows, reference):
+    """Markdown: each variant's numbers less the reference's, paired by their seeds.
+
+    Args:
+        rows: {variant: {seed: numbers}}.
+        reference: one of the variants.
+    """
+    names = [name for name in COLUMNS if not name.startswith("codebook")]
+    lines = []
+    for variant, cells in rows.items():
+        paired = sorted(cells.keys() & rows[reference].keys())
+        if variant == reference or not paired:
+            continue
+        line = [variant, str(len(paired))]
+        for name in names:
+            form = COLUMNS[name][1].replace(":", ":+")
+            found = np.array([cells[seed][name] - rows[reference][seed][name] for seed in paired])
+            text = mean_and_spread(found, form, 1).replace("± +", "± ")
+            told = len(found) > 1 and abs(found.sum()) == np.abs(found).sum()
+            told = told and abs(found.mean()) > found.std(ddof=1)
+            line.append(f"**{text}**" if told else text)
+        lines.append(line)
+    heads = ["variant", "seeds", *(COLUMNS[name][0] for name in names)]
+    return (
+        f"Less the numbers of {reference} of the same seed. Bold: of one sign in every seed, and "
+        f"larger than its standard deviation.\n\n{markdown_table(heads, lines)}"
+    )
 
 
 def plot(rows, path):

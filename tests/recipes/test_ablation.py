@@ -111,6 +111,40 @@ def test_a_killed_ablation_loses_one_cell_and_the_report_has_them_all(recipe, mo
     assert json.loads(next(cells.glob("*.json")).read_text())["facts"]["steps"] == 2
 
 
+def test_differences_are_of_equal_seeds_and_bold_where_all_have_one_sign():
+    report = importlib.import_module("ablation_report")
+    columns = importlib.import_module("ablation_studies").COLUMNS
+
+    def row(**values):
+        return {
+            seed: {**dict.fromkeys(columns, 1.0), "psnr": psnr} for seed, psnr in values.items()
+        }
+
+    rows = {
+        "all better": row(a=21.0, b=22.5),
+        "mixed": row(a=19.0, b=25.0),
+        "reference": row(a=20.0, b=21.0, c=30.0),
+        "one seed": row(c=32.0, d=1.0),
+        "none in common": row(d=1.0),
+    }
+    lines = report.differences(rows, "reference").splitlines()
+    cells = {line.split(" | ")[0].strip("| "): line.split(" | ")[1:3] for line in lines[4:] if line}
+    assert cells == {
+        "all better": ["2", "**+1.25 ± 0.35**"],
+        "mixed": ["2", "+1.50 ± 3.54"],
+        "one seed": ["1", "+2.00"],
+    }
+    assert "usage" not in lines[2]
+
+
+def test_a_variant_to_compare_with_has_to_be_one(capsys):
+    recipe = importlib.import_module("ablation")
+    with pytest.raises(SystemExit):
+        recipe.parse_arguments(["--against", "VQ-VAE"])
+    assert "--against: 'VQ-VAE' is a variant of no study" in capsys.readouterr().err
+    assert recipe.parse_arguments(["--against", "VQ-GAN"]).against == "VQ-GAN"
+
+
 @pytest.mark.parametrize("damage", ["", "{", "[]", '{"settings": {}}', "[" * 9000])
 def test_a_damaged_cell_is_named_and_made_anew(recipe, monkeypatch, capsys, damage):
     cells = importlib.import_module("ablation_cell")
