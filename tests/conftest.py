@@ -16,16 +16,12 @@ same sizes, and takes longer to compile the operations one by one. Encoding, dec
 are compiled everywhere. A test of the compiled step in an eager file is marked `compiled`.
 """
 
-import functools
 import gc
 import os
 import zlib
 
-import keras
 import numpy as np
 import pytest
-
-keras.config.disable_traceback_filtering()
 
 # Days of a cycle. The same test takes two to five times longer where it has to be compiled.
 TURNS = ("tensorflow", *["torch"] * 15, "jax", *["torch"] * 15)
@@ -87,15 +83,24 @@ LONGEST = (
 
 
 def pytest_configure(config):
-    if keras.backend.backend() == "tensorflow" and not config.getoption("--all"):
-        # Graphs that run a few times are not worth what TensorFlow takes to simplify them.
-        import tensorflow as tf
-
-        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     config.addinivalue_line("markers", "one_backend: takes turns on the backends")
     config.addinivalue_line("markers", "seldom: long, on one day of three")
     config.addinivalue_line("markers", "eager: on TensorFlow, no compiled training step")
     config.addinivalue_line("markers", "compiled: compiles the step, though its file is eager")
+    # Its workers wait for the process that hands out tests, so it imports no backend.
+    if not config.getoption("numprocesses", None) or hasattr(config, "workerinput"):
+        set_up_backend(quick=not config.getoption("--all"))
+
+
+def set_up_backend(quick):
+    import keras
+
+    keras.config.disable_traceback_filtering()
+    if keras.backend.backend() == "tensorflow" and quick:
+        # Graphs that run a few times are not worth what TensorFlow takes to simplify them.
+        import tensorflow as tf
+
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
 def pytest_addoption(parser):
@@ -130,29 +135,27 @@ def runs_today(item):
     if not name.startswith(ONE_BACKEND) and not item.get_closest_marker("one_backend"):
         return True
     turns = EXPORTING_TURNS if any(part in name for part in EXPORTING) else TURNS
-    return turns[(number + day) % len(turns)] == keras.backend.backend()
-
-
-# Keras asks whether a model overrides this very class's `compile`: not to be set on keras.Model.
-TRAINER = next(cls for cls in keras.Model.__mro__ if "compile" in vars(cls))
-COMPILE = TRAINER.compile
-
-
-@functools.wraps(COMPILE)
-def compile_eagerly(self, *args, **options):
-    eager = options.get("jit_compile") is not True
-    return COMPILE(self, *args, **{"run_eagerly": eager, **options})
+    return turns[(number + day) % len(turns)] == keras_backend()
 
 
 @pytest.hookimpl(tryfirst=True)  # before the module's fixtures, which compile models too
 def pytest_runtest_setup(item):
+    from tests import eager_steps
+
     eager = item.get_closest_marker("eager") and not item.get_closest_marker("compiled")
-    eager = eager and keras.backend.backend() == "tensorflow"
-    TRAINER.compile = compile_eagerly if eager else COMPILE
+    eager_steps.use(eager and keras_backend() == "tensorflow")
+
+
+def keras_backend():
+    import keras
+
+    return keras.backend.backend()
 
 
 @pytest.fixture(autouse=True)
 def fixed_seed():
+    import keras
+
     keras.utils.set_random_seed(7)
 
 

@@ -49,6 +49,7 @@ def pages(site):
     return {path: Page(path) for path in site.rglob("*.html") if path.name != "404.html"}
 
 
+@pytest.mark.seldom
 def test_every_link_leads_to_a_page_and_a_heading(pages):
     followed = 0
     for path, page in pages.items():

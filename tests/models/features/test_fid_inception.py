@@ -61,6 +61,7 @@ def theirs(peer, images):
     return [output.numpy() for output in outputs]
 
 
+@pytest.mark.seldom
 @pytest.mark.parametrize("output, index", [("pool", 0), ("logits_unbiased", 1)])
 def test_features_are_torch_fidelitys_at_any_size(peer, images, output, index):
     network, path = peer
