@@ -25,9 +25,17 @@ import pytest
 
 # Days of a cycle. The same test takes two to five times longer where it has to be compiled.
 TURNS = ("tensorflow", *["torch"] * 15, "jax", *["torch"] * 15)
-# torch.onnx takes three times as long as the others' exporters.
-EXPORTING_TURNS = ("tensorflow", "jax", "torch", "jax", *["tensorflow", "jax"] * 2) * 4
-EXPORTING = ("tests/models/tokenizers/test_export.py", "test_onnx_files")
+# What computes next to nothing takes as long anywhere, and so do exports: torch.onnx is slow.
+NO_FASTER_ON_TORCH_TURNS = ("tensorflow", "jax", "torch", "jax", *["tensorflow", "jax"] * 2) * 4
+NO_FASTER_ON_TORCH = (
+    "test_onnx_files",
+    "tests/data/",
+    "tests/docs/",
+    "tests/files/",
+    "tests/models/tokenizers/test_export.py",
+    "tests/test_distribution.py",
+    "tests/test_package.py",
+)
 ONE_BACKEND = (
     "tests/backend/test_tensorflow_logs.py",
     "tests/benchmarks/",
@@ -62,7 +70,11 @@ ONE_BACKEND = (
 )
 
 # Of these files one fixture takes all the time: their tests take turns together.
-AS_A_WHOLE = ("tests/guides/",)
+AS_A_WHOLE = (
+    "tests/docs/test_site.py",
+    "tests/guides/",
+    "tests/models/features/test_fid_inception.py",
+)
 
 # Files of a minute or more where the backend compiles: the first to be handed to the workers of
 # `--dist loadfile`, so that none is left to one worker while the other has nothing to do.
@@ -93,6 +105,9 @@ def pytest_configure(config):
 
 
 def set_up_backend(quick):
+    from keras_regvq.backend.tensorflow_logs import quiet_tensorflow
+
+    quiet_tensorflow()
     import keras
 
     keras.config.disable_traceback_filtering()
@@ -134,7 +149,8 @@ def runs_today(item):
         return False
     if not name.startswith(ONE_BACKEND) and not item.get_closest_marker("one_backend"):
         return True
-    turns = EXPORTING_TURNS if any(part in name for part in EXPORTING) else TURNS
+    elsewhere = any(part in name for part in NO_FASTER_ON_TORCH)
+    turns = NO_FASTER_ON_TORCH_TURNS if elsewhere else TURNS
     return turns[(number + day) % len(turns)] == keras_backend()
 
 

@@ -47,6 +47,7 @@ def test_what_is_no_code_comes_along(built):
     assert sdist.stat().st_size < 30e6 and wheel.stat().st_size < 30e6
 
 
+@pytest.mark.seldom
 def test_the_wheel_runs_in_an_environment_without_the_repository(built, tmp_path):
     venv.create(tmp_path / "env")
     python = tmp_path / "env" / "bin" / "python"

@@ -41,6 +41,7 @@ def test_quantizers_losses_metrics_and_scenes_work_without_keras_hub_and_tensorf
     assert result.stdout.strip() == "(1, 64, 64, 3)", result.stderr[-2000:]
 
 
+@pytest.mark.seldom
 def test_all_that_commands_and_guides_reach_by_the_packages_name_is_there():
     """In a process of its own: here some other test may have imported a module already."""
     root, reached = PACKAGE.parent, set()

@@ -50,7 +50,8 @@ def affine(inputs, prepared):
         return ops.transpose(product if bias is None else product + bias)
     if kernel.is_mkldnn:
         return _product(inputs, kernel, bias, "none", [], "")
-    return torch.nn.functional.linear(inputs, kernel, bias)
+    # Keras's products of PyTorch's float64 are float32.
+    return torch.nn.functional.linear(inputs.to(kernel.dtype), kernel, bias)
 
 
 def write_position(cache, index, update):

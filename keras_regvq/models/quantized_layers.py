@@ -1,6 +1,9 @@
-"""Which layers of a model are quantized, so that a preset can hold them."""
+"""Which layers of a model are quantized, so that a preset can hold them, and their kernels."""
+
+import math
 
 import keras
+from keras import ops
 
 from keras_regvq.backend.layer_tree import all_layers
 from keras_regvq.checks.arguments import refuse
@@ -44,3 +47,24 @@ def quantize_again(model, found):
             refuse("quantization", repr(mode), f"one of {', '.join(MODES)}")
         chosen = {id(layers[index]) for index in indices}
         model.quantize(mode, filters=lambda layer, chosen=chosen: id(layer) in chosen)
+
+
+def kernel_of(dense, inputs_shape):
+    """The kernel (inputs, outputs) of a dense layer, of a quantized one with its scales.
+
+    Args:
+        dense: a built Dense or EinsumDense. Quantized, `dense.kernel` is integers, and Keras has no
+            public function for what they stand for: it is what the layer makes of unit vectors.
+        inputs_shape: of one of its inputs, such as (D,) or (heads, D / heads).
+    """
+    size = math.prod(inputs_shape)
+    if getattr(dense, "quantization_mode", None) is None:
+        return ops.reshape(dense.kernel, (size, -1))
+    activation, dense.activation = dense.activation, None
+    try:
+        kernel = dense(ops.reshape(ops.eye(size), (1, size, *inputs_shape)))
+    finally:
+        dense.activation = activation
+    if dense.bias is not None:
+        kernel = kernel - ops.cast(dense.bias, kernel.dtype)
+    return ops.reshape(kernel, (size, -1))

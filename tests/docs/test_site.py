@@ -12,6 +12,8 @@ import pytest
 
 import keras_regvq
 
+pytestmark = pytest.mark.seldom
+
 ROOT = Path(__file__).parent.parent.parent
 
 
@@ -49,7 +51,6 @@ def pages(site):
     return {path: Page(path) for path in site.rglob("*.html") if path.name != "404.html"}
 
 
-@pytest.mark.seldom
 def test_every_link_leads_to_a_page_and_a_heading(pages):
     followed = 0
     for path, page in pages.items():

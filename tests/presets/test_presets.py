@@ -106,6 +106,7 @@ for preset in sys.argv[1:]:
 """
 
 
+@pytest.mark.seldom
 @pytest.mark.one_backend
 def test_who_imports_the_models_alone_loads_presets(preset):
     arguments = [sys.executable, "-c", MODELS_ALONE, "regvq_f4_256", str(preset)]

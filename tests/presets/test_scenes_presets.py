@@ -54,6 +54,7 @@ def test_the_generator_follows_the_map(model, scenes):
         assert steps[borders].mean() > 2 * steps[~borders].mean()
 
 
+@pytest.mark.seldom
 @pytest.mark.one_backend
 def test_the_generator_from_words_predicts_tokens_that_it_does_not_see(scenes):
     model = keras_regvq.from_preset("text_scenes_64")

@@ -145,6 +145,7 @@ def test_a_variant_to_compare_with_has_to_be_one(capsys):
     assert recipe.parse_arguments(["--against", "VQ-GAN"]).against == "VQ-GAN"
 
 
+@pytest.mark.seldom
 @pytest.mark.parametrize("damage", ["", "{", "[]", '{"settings": {}}', "[" * 9000])
 def test_a_damaged_cell_is_named_and_made_anew(recipe, monkeypatch, capsys, damage):
     cells = importlib.import_module("ablation_cell")

@@ -64,6 +64,7 @@ def test_wrong_options_are_named_before_anything_is_loaded(recipe, options, mess
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.seldom
 def test_what_does_not_fit_the_model_is_named(recipe, painter, map_painter, tokenizer):
     for preset, options, message in (
         (painter, ["--map", "map.png"], "TextToImage: give it a --prompt"),

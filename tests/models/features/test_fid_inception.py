@@ -12,6 +12,8 @@ import torch
 from keras_regvq.metrics import FrechetDistance, ManifoldPrecision, ManifoldRecall
 from keras_regvq.models import FIDInception
 
+pytestmark = pytest.mark.seldom
+
 
 @pytest.fixture(scope="module")
 def torch_fidelity():
@@ -61,7 +63,6 @@ def theirs(peer, images):
     return [output.numpy() for output in outputs]
 
 
-@pytest.mark.seldom
 @pytest.mark.parametrize("output, index", [("pool", 0), ("logits_unbiased", 1)])
 def test_features_are_torch_fidelitys_at_any_size(peer, images, output, index):
     network, path = peer

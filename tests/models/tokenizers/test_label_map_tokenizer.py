@@ -14,6 +14,7 @@ def blocky_maps(count):
     return cells.repeat(4, axis=1).repeat(4, axis=2)
 
 
+@pytest.mark.seldom
 @pytest.mark.compiled
 @pytest.mark.one_backend
 def test_it_learns_to_say_a_label_map_in_tokens():

@@ -7,6 +7,7 @@ from keras import ops
 from keras_hub.layers import TransformerDecoder
 
 from keras_regvq.backend.sampling_steps import affine, attend, prepare_affine, write_position
+from keras_regvq.models.quantized_layers import kernel_of
 
 
 class DecoderParts(NamedTuple):
@@ -87,19 +88,17 @@ class DecoderBlock(TransformerDecoder):
         """The tensors of `step` for a batch of so many rows: gather them outside the loop."""
         parts, size = self.parts(), self.hidden_dim
         projections = (parts.query, parts.key, parts.value)
+        output = parts.attention_output
         kernels = {
             "projections": (
-                ops.concatenate([ops.reshape(p.kernel, (size, size)) for p in projections], 1),
+                ops.concatenate([kernel_of(p, (size,)) for p in projections], 1),
                 ops.concatenate([ops.reshape(p.bias, (size,)) for p in projections], 0),
             ),
-            "output": (
-                ops.reshape(parts.attention_output.kernel, (size, size)),
-                parts.attention_output.bias,
-            ),
+            "output": (kernel_of(output, (self.num_heads, size // self.num_heads)), output.bias),
         }
-        for name in ("feedforward_hidden", "feedforward_output"):
+        for name, inputs in (("feedforward_hidden", size), ("feedforward_output", 4 * size)):
             dense = getattr(parts, name)
-            kernels[name] = (dense.kernel, dense.bias)
+            kernels[name] = (kernel_of(dense, (inputs,)), dense.bias)
         dtype = self.compute_dtype
         weights = {
             name: prepare_affine(ops.cast(kernel, dtype), ops.cast(bias, dtype), rows)

@@ -10,6 +10,7 @@ from keras import ops
 
 from keras_regvq.backend.sampling_steps import CACHE_GROWS_IN_PLACE, affine, prepare_affine
 from keras_regvq.models.priors.token_choice import choose_tokens, guide
+from keras_regvq.models.quantized_layers import kernel_of
 
 # Each is compiled by itself: more would save little and compile for longer.
 _SEGMENTS = 1 if CACHE_GROWS_IN_PLACE else 4
@@ -88,7 +89,8 @@ class CachedDecoder:
         if aligned is not None:
             self.inputs = self.inputs + aligned
         self.weights = [block.step_weights(self.rows) for block in prior.blocks]
-        self.head = prepare_affine(ops.convert_to_tensor(prior.head.kernel), None, self.rows)
+        head = ops.cast(kernel_of(prior.head, (prior.hidden_dim,)), "float32")
+        self.head = prepare_affine(head, None, self.rows)
         self.settled = self.empty_cache(0)
         if prefix is not None:
             x, self.settled = prefix, []
