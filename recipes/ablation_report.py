@@ -51,12 +51,14 @@ def write_report(directory, results, studies, unfinished, reference=None):
                 name = "".join(c if c.isalnum() else "_" for c in f"{study}_{title}")
                 plot(rows, directory / f"{name}.png")
                 show({v: p for v, p in pictures.items() if p}, directory / f"{name}_pictures.png")
-    seconds = sum(cell["numbers"]["seconds"] for cell in results)
+    numbers = [cell["numbers"] for cell in results]
+    by_cpu = all("cpu_seconds" in each for each in numbers)
+    hours = sum(each["cpu_seconds" if by_cpu else "seconds"] for each in numbers) / 3600
     features = ", ".join(sorted({cell["facts"]["features"] for cell in results}))
     sections.append(
-        f"{len(results)} cells, {seconds / 3600:.1f} hours. Features of the losses and of the "
-        f"distances: {features}; such distances are not FID. After ±: standard deviation over "
-        "seeds.\n"
+        f"{len(results)} cells, {hours:.1f} {'CPU ' * by_cpu}hours. Features of the losses and "
+        f"of the distances: {features}; such distances are not FID. After ±: standard deviation "
+        "over seeds.\n"
     )
     text = "\n".join(sections)
     write_text(directory / "ablation.md", text)

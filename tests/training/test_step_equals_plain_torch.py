@@ -149,7 +149,7 @@ def seldom_but_for_regvq(case):
     return case if case.startswith("Reg-VQ") else pytest.param(case, marks=pytest.mark.seldom)
 
 
-@pytest.mark.parametrize("case", map(seldom_but_for_regvq, CASES))
+@pytest.mark.parametrize("case", list(map(seldom_but_for_regvq, CASES)))
 def test_both_players_move_as_the_plain_two_optimizer_step_moves_them(case, monkeypatch):
     torch.manual_seed(0)
     make_ours, make_plain, settings = CASES[case]
