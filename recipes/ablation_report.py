@@ -101,8 +101,8 @@ def differences(rows, reference):
             form = COLUMNS[name][1].replace(":", ":+")
             found = np.array([cells[seed][name] - rows[reference][seed][name] for seed in paired])
             text = mean_and_spread(found, form, 1).replace("± +", "± ")
-            told = len(found) > 1 and abs(found.sum()) == np.abs(found).sum()
-            told = told and abs(found.mean()) > found.std(ddof=1)
+            one_sign = len(found) > 1 and len(set(np.sign(found))) == 1
+            told = one_sign and abs(found.mean()) > found.std(ddof=1)
             line.append(f"**{text}**" if told else text)
         lines.append(line)
     heads = ["variant", "seeds", *(COLUMNS[name][0] for name in names)]
