@@ -5,8 +5,8 @@ of their own (guides, recipes) need not be tested three times. In a run of the w
 of a file of `ONE_BACKEND`, and each test marked `one_backend`, runs on one backend, and within
 thirty-two days on each; `--all` runs all of them everywhere, and so does a run that names files.
 
-A test marked `seldom` takes five seconds and more, and most of what it would find is found by a
-shorter one. It runs on one day of three, where it runs at all.
+A test marked `seldom` takes five seconds and more where its backend compiles, and most of what it
+would find is found by a shorter one. It runs on one day of three, where it runs at all.
 
 TensorFlow needs longer to compile a training step than a test needs to take a few of them. Where a
 test is about what surrounds the step (data, callbacks, backups, messages), it or its file is marked
@@ -127,9 +127,11 @@ def pytest_collection_modifyitems(config, items):
     items.sort(key=lambda item: places.get(item.nodeid.split("::")[0], len(LONGEST)))
     if config.getoption("--all") or config.args_source != pytest.Config.ArgsSource.TESTPATHS:
         return
-    left_out = [item for item in items if not runs_today(item)]
-    items[:] = [item for item in items if runs_today(item)]
-    config.hook.pytest_deselected(items=left_out)
+    chosen = [runs_today(item) for item in items]
+    config.hook.pytest_deselected(
+        items=[i for i, now in zip(items, chosen, strict=True) if not now]
+    )
+    items[:] = [item for item, now in zip(items, chosen, strict=True) if now]
 
 
 def pytest_collection_finish():

@@ -73,15 +73,30 @@ def test_a_quantized_priors_cached_logits_are_those_of_its_forward_pass(mode):
     prior, tokens = make_map_prior(num_layers=1), random_tokens()
     prior.quantize(mode)
     layers = prior.blocks[0].parts()
-    assert {layer.quantization_mode for layer in (layers.query, layers.feedforward_hidden)} == {
-        mode
-    }
+    assert layers.query.quantization_mode == layers.feedforward_hidden.quantization_mode == mode
     assert prior.head.quantization_mode == mode
     full = logits_of(prior, tokens, random_maps())
     found = cached_logits(prior, tokens, random_maps())
     # In int8 the forward pass rounds what goes into a layer too, the cached one its weights alone.
     bound = 0.03 if mode == "int8" else 1e-4
     assert np.linalg.norm(found - full) < bound * np.linalg.norm(full)
+
+
+@pytest.fixture
+def float64():
+    policy, floatx = keras.config.dtype_policy(), keras.config.floatx()
+    keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
+    yield
+    keras.config.set_floatx(floatx)
+    keras.config.set_dtype_policy(policy)
+
+
+@pytest.mark.usefixtures("float64")
+def test_cached_logits_equal_the_forward_pass_in_float64():
+    prior, tokens = make_map_prior(num_layers=1), random_tokens()
+    full = logits_of(prior, tokens, random_maps())
+    np.testing.assert_allclose(cached_logits(prior, tokens, random_maps()), full, atol=1e-4)
 
 
 @pytest.mark.one_backend
