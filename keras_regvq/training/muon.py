@@ -18,7 +18,7 @@ class Muon(keras.optimizers.Muon):
     are scaled as in Liu et al., "Muon is Scalable for LLM Training" (2025).
 
     With an `ImageTokenizer` of patches, 400 steps of 8 images: 2 to 3 dB more than with Adam, for
-    about a fifth more time. `python -m benchmarks.time_to_quality` compares them.
+    at most a fifth more time. `python -m benchmarks.time_to_quality` compares them.
 
     Args:
         learning_rate: of the hidden layers.
