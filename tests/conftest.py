@@ -5,6 +5,10 @@ of their own (guides, recipes) need not be tested three times. In a run of the w
 of a file of `ONE_BACKEND`, and each test marked `one_backend`, runs on one backend, and within
 thirty-two days on each; `--all` runs all of them everywhere, and so does a run that names files.
 
+PyTorch compiles nothing. What takes TensorFlow and JAX long for that reason and is about models and
+their training, not the maths of losses and quantizers (`LONG_TO_COMPILE`), runs on PyTorch each day
+and on each of the others on one day of four.
+
 A test marked `seldom` takes five seconds and more where its backend compiles, and most of what it
 would find is found by a shorter one. It runs on one day of three, where it runs at all.
 
@@ -27,6 +31,7 @@ import pytest
 TURNS = ("tensorflow", *["torch"] * 15, "jax", *["torch"] * 15)
 # What computes next to nothing takes as long anywhere, and so do exports: torch.onnx is slow.
 NO_FASTER_ON_TORCH_TURNS = ("tensorflow", "jax", "torch", "jax", *["tensorflow", "jax"] * 2) * 4
+LONG_TO_COMPILE_TURNS = ("tensorflow", None, "jax", None)
 NO_FASTER_ON_TORCH = (
     "test_onnx_files",
     "tests/data/",
@@ -67,6 +72,21 @@ ONE_BACKEND = (
     "tests/training/test_interruption.py",
     "tests/training/test_non_finite_loss.py",
     "tests/training/test_resuming.py",
+)
+
+# Two thirds of what TensorFlow and JAX take for the tests of all three backends.
+LONG_TO_COMPILE = (
+    "tests/backend/test_averaged_weights.py",
+    "tests/models/priors/",
+    "tests/models/tokenizers/test_image_tokenizer.py",
+    "tests/models/tokenizers/test_label_map_tokenizer.py",
+    "tests/models/tokenizers/test_patches.py",
+    "tests/models/tokenizers/test_uint8_calls.py",
+    "tests/models/tokenizers/test_unit_range.py",
+    "tests/training/test_data_parallel.py",
+    "tests/training/test_fit_inputs.py",
+    "tests/training/test_optimizers_and_precision.py",
+    "tests/training/test_tokenizer_trainer.py",
 )
 
 # Of these files one fixture takes all the time: their tests take turns together.
@@ -149,10 +169,13 @@ def runs_today(item):
     number = zlib.crc32((name.split("::")[0] if name.startswith(AS_A_WHOLE) else name).encode())
     if item.get_closest_marker("seldom") and (number // len(TURNS) + day) % 3:
         return False
-    if not name.startswith(ONE_BACKEND) and not item.get_closest_marker("one_backend"):
+    if name.startswith(ONE_BACKEND) or item.get_closest_marker("one_backend"):
+        elsewhere = any(part in name for part in NO_FASTER_ON_TORCH)
+        turns = NO_FASTER_ON_TORCH_TURNS if elsewhere else TURNS
+    elif name.startswith(LONG_TO_COMPILE) and keras_backend() != "torch":
+        turns = LONG_TO_COMPILE_TURNS
+    else:
         return True
-    elsewhere = any(part in name for part in NO_FASTER_ON_TORCH)
-    turns = NO_FASTER_ON_TORCH_TURNS if elsewhere else TURNS
     return turns[(number + day) % len(turns)] == keras_backend()
 
 

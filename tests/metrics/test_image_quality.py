@@ -194,6 +194,7 @@ def test_config_round_trip(metric_class):
     assert copy.max_value == 255.0 and copy.name == "quality"
 
 
+@pytest.mark.seldom
 @pytest.mark.one_backend
 def test_importing_the_metrics_imports_neither_keras_hub_nor_a_foreign_tensorflow():
     code = (

@@ -3,6 +3,7 @@ import threading
 
 import huggingface_hub
 import huggingface_hub.constants
+import kagglehub.clients
 import kagglesdk.kaggle_env
 import pytest
 
@@ -49,6 +50,8 @@ def kaggle(tmp_path, monkeypatch):
     environment = kagglesdk.kaggle_env.KaggleEnv.PROD
     monkeypatch.setitem(kagglesdk.kaggle_env._env_to_endpoint, environment, endpoint)
     monkeypatch.setenv("KAGGLE_API_TOKEN", server.token)
+    # It looks through the stack of calls, tens of them in a test, for names of libraries.
+    monkeypatch.setattr(kagglehub.clients, "get_user_agent", lambda: "kagglehub")
     monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path / "cache"))
     yield server
     server.shutdown()

@@ -178,6 +178,7 @@ def test_kaggle_gets_what_belongs_to_the_preset(kaggle, preset):
     np.testing.assert_array_equal(loaded.encode(IMAGES), saved.encode(IMAGES))
 
 
+@pytest.mark.seldom
 def test_each_upload_to_kaggle_is_a_version(kaggle, preset):
     upload_preset(KAGGLE, preset)
     make_tokenizer(16).save_to_preset(preset)

@@ -48,6 +48,7 @@ def test_a_cell_trains_and_measures_a_tokenizer_and_a_prior(recipe):
     np.testing.assert_array_equal(np.asarray(picture)[:32, :32], images[0])
 
 
+@pytest.mark.seldom
 def test_a_cell_of_two_stages_has_bits_of_both(recipe, monkeypatch):
     cell = importlib.import_module("ablation_cell")
     scale = {**recipe.SCALES["cpu"], "steps": 2, "prior_steps": 2}

@@ -95,6 +95,7 @@ def test_best_and_worst_images_share_none():
         np.testing.assert_array_equal(worst, order[::-1][: len(worst)])
 
 
+@pytest.mark.seldom
 def test_a_painter_is_measured_by_its_samples_for_held_out_captions(recipe, painter):
     numbers = recipe.main(["--preset", painter, *SMALL[2:]])[painter]
     assert {"bits_per_token", "cross_entropy", "frechet_distance", "recall"} < set(numbers)
@@ -104,6 +105,7 @@ def test_a_painter_is_measured_by_its_samples_for_held_out_captions(recipe, pain
         recipe.main(["--preset", painter, "--image-size", "64"])
 
 
+@pytest.mark.seldom
 def test_several_presets_are_set_side_by_side(recipe, tokenizer, capsys):
     other = "regvq_f4_256"
     recipe.main(["--preset", tokenizer, other, "--image-size", "32", "--count", "4"])

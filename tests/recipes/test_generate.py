@@ -14,6 +14,7 @@ def recipe():
     return importlib.import_module("generate")
 
 
+@pytest.mark.seldom
 def test_held_out_maps_and_maps_that_someone_drew(recipe, map_painter, capsys):
     rows = recipe.main(["--preset", map_painter, "--count", "3", "--samples", "2"])
     assert [row.shape for row in rows] == [(3, 32, 32, 3)] * 3
