@@ -91,20 +91,18 @@ MODULES = {
 }
 
 
-def imported(module, source, anywhere=True):
-    """The modules and names of this package that a module's source imports or reaches.
+def imported(module, source):
+    """The modules and names of this package that a module's source imports or reaches anywhere.
 
     Args:
         module: its name, which relative imports start from.
         source: Python.
-        anywhere: whether what functions import counts, too.
     """
     found, left = set(), [ast.parse(source)]
     package = module if MODULES.get(module, PACKAGE).name == "__init__.py" else parent(module)
     while left:
         node = left.pop()
-        if anywhere or not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
-            left += ast.iter_child_nodes(node)
+        left += ast.iter_child_nodes(node)
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -202,7 +200,7 @@ def test_a_cycle_is_found():
 def test_no_module_imports_one_that_imports_it():
     graph = {}
     for module, path in MODULES.items():
-        names = imported(module, path.read_text(), anywhere=False)
+        names = imported(module, path.read_text())
         graph[module] = {name if name in MODULES else parent(name) for name in names} & set(MODULES)
     assert cycle(graph) is None
 

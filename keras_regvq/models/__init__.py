@@ -1,5 +1,6 @@
 """Models: tokenizers, the networks of their loss, token priors and generators of images."""
 
+import keras_regvq.models.card_kinds  # noqa: F401  registers what their cards say
 from keras_regvq.models.conditions.caption_features import TextFeatureCondition
 from keras_regvq.models.conditions.caption_words import WordCondition
 from keras_regvq.models.conditions.class_label import ClassCondition

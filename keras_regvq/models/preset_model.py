@@ -16,7 +16,10 @@ from keras_regvq.files.preset_folder import replacing_preset
 from keras_regvq.files.preset_reader import read_preset
 from keras_regvq.files.replacing import final_name, write_text
 from keras_regvq.models.card_facts import card_facts
+from keras_regvq.models.conditions.condition import Condition
+from keras_regvq.models.priors.diffusion.process import Process
 from keras_regvq.models.quantized_layers import quantized_layers
+from keras_regvq.models.text_encoders.text_encoder import TextEncoder
 from keras_regvq.quantizers import Quantizer
 
 
@@ -158,10 +161,6 @@ class PresetModel(Preset, keras.Model):
 
 def may_be_in_preset(cls):
     """Whether a registered class may be named by a preset's config."""
-    from keras_regvq.models.conditions.condition import Condition  # these modules import this one
-    from keras_regvq.models.priors.diffusion.process import Process
-    from keras_regvq.models.text_encoders.text_encoder import TextEncoder
-
     parts = (Preset, Quantizer, Condition, Process, TextEncoder)
     if package_of(cls) == "keras_regvq":
         return issubclass(cls, parts)
