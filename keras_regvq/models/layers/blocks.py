@@ -19,11 +19,16 @@ class ResidualBlock(layers.Layer):
         channels: output channels.
         dropout: rate before the second convolution.
         norm_groups: groups of the normalizations.
+        gradient_checkpointing: of what is inside, keep the second convolution's input alone, and
+            compute the rest again in the backward pass.
     """
 
-    def __init__(self, channels, dropout=0.0, norm_groups=32, **kwargs):
+    def __init__(
+        self, channels, dropout=0.0, norm_groups=32, gradient_checkpointing=False, **kwargs
+    ):
         super().__init__(**kwargs)
         self.channels, self.dropout_rate, self.norm_groups = channels, dropout, norm_groups
+        self.gradient_checkpointing = gradient_checkpointing
         policy = {"dtype": self.dtype_policy}
         self.norm1 = GroupNorm(norm_groups, name="norm1", **policy)
         self.conv1 = Convolution(channels, 3, padding="same", name="conv1", **policy)
@@ -43,8 +48,12 @@ class ResidualBlock(layers.Layer):
             self.shortcut.build(input_shape)
 
     def call(self, inputs, training=False):
-        x = self.conv1(ops.silu(self.norm1(inputs)))
-        x = self.dropout(ops.silu(self.norm2(x)), training=training)
+        def hidden(inputs):
+            return ops.silu(self.norm2(self.conv1(ops.silu(self.norm1(inputs)))))
+
+        if training and self.gradient_checkpointing:
+            hidden = keras.remat(hidden)
+        x = self.dropout(hidden(inputs), training=training)  # drawn once, so it stays outside
         skip = inputs if self.shortcut is None else self.shortcut(inputs)
         return skip + self.conv2(x)
 
@@ -57,6 +66,7 @@ class ResidualBlock(layers.Layer):
             "channels": self.channels,
             "dropout": self.dropout_rate,
             "norm_groups": self.norm_groups,
+            "gradient_checkpointing": self.gradient_checkpointing,
         }
 
 

@@ -6,6 +6,8 @@ patches of so many pixels a side instead of pixels: a strided convolution cuts t
 and a pixel shuffle puts them together again.
 """
 
+import functools
+
 import keras
 from keras import layers
 
@@ -67,6 +69,7 @@ def build_encoder(
     norm_groups=32,
     patch_size=1,
     unit_range=False,
+    gradient_checkpointing=False,
 ):
     """Images (B, H, W, image_channels) in [-1, 1] -> features (B, H/f, W/f, embedding_channels).
 
@@ -80,6 +83,7 @@ def build_encoder(
         image_size // patch_size, attention_resolutions, len(channel_multipliers)
     )
     grouped = {"norm_groups": norm_groups, **options}
+    block = residual_block(dropout, gradient_checkpointing, grouped)
     inputs = keras.Input((None, None, image_channels), name="images", dtype="float32")
     patches = {"strides": patch_size, "padding": "valid" if patch_size > 1 else "same"}
     side = patch_size if patch_size > 1 else 3
@@ -87,14 +91,14 @@ def build_encoder(
     x = Convolution(base_channels, side, name="conv_in", **patches, **options)(x)
     for level, multiplier in enumerate(channel_multipliers):
         channels = base_channels * multiplier
-        for block in range(num_res_blocks):
-            x = ResidualBlock(channels, dropout, name=f"down_{level}_block_{block}", **grouped)(x)
+        for number in range(num_res_blocks):
+            x = block(channels, name=f"down_{level}_block_{number}")(x)
             if level in with_attention:
-                x = AttentionBlock(name=f"down_{level}_attention_{block}", **grouped)(x)
+                x = AttentionBlock(name=f"down_{level}_attention_{number}", **grouped)(x)
         if level < len(channel_multipliers) - 1:
             x = downsample(channels, name=f"down_{level}_downsample", **options)(x)
 
-    x = middle(x, channels, dropout, grouped, middle_attention)
+    x = middle(x, block, channels, grouped if middle_attention else None)
     x = GroupNorm(norm_groups, name="norm_out", **options)(x)
     x = layers.Activation("silu", name="act_out", **options)(x)
     x = Convolution(latent_channels, 3, padding="same", name="conv_out", **options)(x)
@@ -117,6 +121,7 @@ def build_decoder(
     norm_groups=32,
     patch_size=1,
     unit_range=False,
+    gradient_checkpointing=False,
 ):
     """Embeddings (B, h, w, d) -> dict of "images" (B, f h, f w, image_channels), and "hidden".
 
@@ -131,18 +136,19 @@ def build_decoder(
         image_size // patch_size, attention_resolutions, len(channel_multipliers)
     )
     grouped = {"norm_groups": norm_groups, **options}
+    block = residual_block(dropout, gradient_checkpointing, grouped)
     inputs = keras.Input((None, None, embedding_dim), name="embeddings", dtype="float32")
     channels = base_channels * channel_multipliers[-1]
     x = Convolution(latent_channels, 1, name="post_quant_conv", **options)(inputs)
     x = Convolution(channels, 3, padding="same", name="conv_in", **options)(x)
-    x = middle(x, channels, dropout, grouped, middle_attention)
+    x = middle(x, block, channels, grouped if middle_attention else None)
 
     for level, multiplier in reversed(list(enumerate(channel_multipliers))):
         channels = base_channels * multiplier
-        for block in range(num_res_blocks + 1):
-            x = ResidualBlock(channels, dropout, name=f"up_{level}_block_{block}", **grouped)(x)
+        for number in range(num_res_blocks + 1):
+            x = block(channels, name=f"up_{level}_block_{number}")(x)
             if level in with_attention:
-                x = AttentionBlock(name=f"up_{level}_attention_{block}", **grouped)(x)
+                x = AttentionBlock(name=f"up_{level}_attention_{number}", **grouped)(x)
         if level > 0:
             x = Upsample(channels, name=f"up_{level}_upsample", **options)(x)
 
@@ -157,9 +163,20 @@ def build_decoder(
     return keras.Model(inputs, {"images": images, "hidden": hidden}, name="decoder")
 
 
-def middle(x, channels, dropout, options, attention):
-    """Residual block, attention if there is one, residual block at the lowest resolution."""
-    x = ResidualBlock(channels, dropout, name="mid_block_1", **options)(x)
-    if attention:
-        x = AttentionBlock(name="mid_attention_1", **options)(x)
-    return ResidualBlock(channels, dropout, name="mid_block_2", **options)(x)
+def residual_block(dropout, gradient_checkpointing, options):
+    """`ResidualBlock` with the settings that all blocks of a network share."""
+    shared = {"dropout": dropout, "gradient_checkpointing": gradient_checkpointing, **options}
+    return functools.partial(ResidualBlock, **shared)
+
+
+def middle(x, block, channels, attention):
+    """Residual block, attention if it is no None, residual block at the lowest resolution.
+
+    Args:
+        block: a ResidualBlock but for channels and name.
+        attention: None, or the settings of an AttentionBlock.
+    """
+    x = block(channels, name="mid_block_1")(x)
+    if attention is not None:
+        x = AttentionBlock(name="mid_attention_1", **attention)(x)
+    return block(channels, name="mid_block_2")(x)

@@ -47,12 +47,12 @@ class ImageTokenizer(PresetBackbone):
             convolutions.
         dropout: rate inside the residual blocks.
         middle_attention: whether attention works at the lowest resolution, too.
-        norm_groups: groups of channels that are normalized together, 32 in VQ-GAN; where they do
-            not divide the channels, the greatest common divisor.
+        norm_groups: groups of a normalization; gcd(norm_groups, channels) where they do not divide.
         image_channels: 3 for RGB, 1 for grey, 4 for RGB and opacity.
         patch_size: side of the patches that the first level works on, 1 in VQ-GAN. A network that
             is wide at a quarter of the resolution learns faster (benchmarks/time_to_quality.py).
         unit_range: whether the networks see pixels in [0, 1], as MaskGIT's, and not in [-1, 1].
+        gradient_checkpointing: compute most of each block again in the backward pass: less memory.
         dtype: policy of encoder and decoder, e.g. "bfloat16"; default the global policy. The
             quantizer and the last convolution stay float32.
 
@@ -85,6 +85,7 @@ class ImageTokenizer(PresetBackbone):
         image_channels=3,
         patch_size=1,
         unit_range=False,
+        gradient_checkpointing=False,
     ):
         if not isinstance(quantizer, Quantizer):
             refuse("quantizer", describe(quantizer), "a keras_regvq.quantizers.Quantizer")
@@ -107,11 +108,12 @@ class ImageTokenizer(PresetBackbone):
             "image_channels": check_image_channels(image_channels),
             "patch_size": patch_size,
             "unit_range": bool(unit_range),
-            "dtype": keras.dtype_policies.get(dtype or keras.config.dtype_policy()),
+            "gradient_checkpointing": bool(gradient_checkpointing),
         }
         width = quantizer.embedding_dim
-        encoder = encoder_decoder.build_encoder(embedding_channels=width, **architecture)
-        decoder = encoder_decoder.build_decoder(embedding_dim=width, **architecture)
+        networks = {**architecture, "dtype": keras.dtype_policies.get(dtype)}
+        encoder = encoder_decoder.build_encoder(embedding_channels=width, **networks)
+        decoder = encoder_decoder.build_decoder(embedding_dim=width, **networks)
 
         inputs = keras.Input((None, None, image_channels), name="images", dtype="float32")
         quantized = quantizer(encoder(inputs * 2.0 - 1.0))
@@ -121,10 +123,8 @@ class ImageTokenizer(PresetBackbone):
 
         self.encoder, self.quantizer, self.decoder = encoder, quantizer, decoder
         self.architecture = architecture
-        for name, value in architecture.items():
-            if name != "dtype":  # which Keras has
-                setattr(self, name, value)
-        self.image_size = image_size
+        for name, value in {**architecture, "image_size": image_size}.items():
+            setattr(self, name, value)
         self.downsampling_factor = factor
         self.tokens_per_position = quantizer.tokens_per_position
 
@@ -232,7 +232,7 @@ class ImageTokenizer(PresetBackbone):
     def get_config(self):
         return {
             **super().get_config(),
-            **{name: value for name, value in self.architecture.items() if name != "dtype"},
+            **self.architecture,
             "image_size": self.image_size,
             "quantizer": keras.saving.serialize_keras_object(self.quantizer),
         }

@@ -47,7 +47,7 @@ CASES = {
         "image_size": (16, 24), "base_channels": 8, "channel_multipliers": (1, 2),
         "num_res_blocks": 1, "attention_resolutions": (8,), "latent_channels": 6, "dropout": 0.1,
         "middle_attention": False, "norm_groups": 4, "image_channels": 1,
-        "patch_size": 2, "unit_range": True,
+        "patch_size": 2, "unit_range": True, "gradient_checkpointing": True,
     },
     models.LabelMapTokenizer: {
         "num_classes": 3, "image_size": (16, 24), "base_channels": 8, "channel_multipliers": (1, 2),
