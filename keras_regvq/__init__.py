@@ -12,10 +12,12 @@ import importlib
 
 from keras_regvq.backend.missing import naming_what_is_missing
 from keras_regvq.backend.tensorflow_logs import quiet_tensorflow_as_a_helper
+from keras_regvq.backend.xla_flags import use_xlas_own_convolutions
 from keras_regvq.files.preset_reader import set_preset_reader
 from keras_regvq.version import __version__
 
 quiet_tensorflow_as_a_helper()
+use_xlas_own_convolutions()
 
 _SUBPACKAGES = ("data", "losses", "metrics", "models", "presets", "quantizers", "tokenizing")
 _SUBPACKAGES += ("training",)
