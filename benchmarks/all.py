@@ -29,11 +29,12 @@ TINY = (
     "--steps 2 --every 1 --batch-size 2 --codes 16 --width 8 --image-size 16 --train-images 4 "
     "--test-images 4 --peers none --backends torch"
 )
-STEP = "--image-size 32 --batch-size 1 --base-channels 8 --codebook-size 16 --rounds 1 --steps 1"
+STEP = "--image-size 32 --batch-size 1 --base-channels 8 --codebook-size 16 --rounds 1"
 # name: options of the real size, options of a toy size. {folder} is a new folder.
 BENCHMARKS = {
     "train_step": ("", STEP),
     "train_step bfloat16": ("--precision bfloat16", f"--precision bfloat16 {STEP}"),
+    "train_step paper": ("--paper --rounds 5", f"--embedding 8 {STEP}"),
     "quantizer": ("", f"--sizes 16 {FEW}"),
     "quantizer_pairs": ("", f"--only fsq {FEW}"),
     "sample_autoregressive": ("", f"--length 16 --layers 1 --width 8 --codes 16 {SMALL}"),

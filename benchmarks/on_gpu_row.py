@@ -51,12 +51,10 @@ def build(settings):
 
 
 def _training(args, side):
-    import numpy as np
-
     from benchmarks import train_step
 
-    shape = (args.batch_size, args.image_size, args.image_size, 3)
-    images = np.random.default_rng(0).random(shape, dtype="float32")
+    args.multipliers, args.embedding = train_step.MULTIPLIERS, train_step.EMBEDDING
+    images = train_step.images_of(args)
     if side in ("jax", "torch"):
         return _repeated(train_step.keras_step(args, images))
     return _repeated(train_step.plain_step(args, images, compiled=side == "compiled"))

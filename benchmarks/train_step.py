@@ -2,40 +2,47 @@
 
     KERAS_BACKEND=torch python -m benchmarks.train_step
     KERAS_BACKEND=torch python -m benchmarks.train_step --precision bfloat16
+    KERAS_BACKEND=jax python -m benchmarks.train_step --paper --rounds 5
 
 The peer (benchmarks/plain_torch) is written the usual way: NCHW, two extra gradient passes for
 the adaptive weight, two optimizers. Both do L1, perceptual and probabilistic contrastive loss on
-VGG-19, Reg-VQ's quantizer, a PatchGAN and Adam. They take turns in one process; the result is the
-ratio of the medians. Run it alone on the machine.
+VGG-19, Reg-VQ's quantizer, a PatchGAN and Adam. They take turns, each in a process of its own, and
+so does a step with gradient checkpointing; the result is the ratio of the medians. Peak memory is
+what the steps add to the process after building, optimizer included. Run it alone on the machine.
 """
 
 import argparse
 import statistics
-import time
 
 import keras
 import numpy as np
 import torch
 
 from benchmarks.plain_torch import quantizers, train_step, vgg_and_patchgan, vqgan
+from benchmarks.turns import take_turns
 from keras_regvq.models import ImageTokenizer, PatchDiscriminator, VGG19Features
 from keras_regvq.quantizers import RegularizedQuantizer
 from keras_regvq.training import TokenizerTrainer
 
 MULTIPLIERS, EMBEDDING = (1, 2, 4), 64
+PAPER = {
+    "image_size": 256, "batch_size": 1, "base_channels": 128, "multipliers": (1, 1, 2, 2, 4),
+    "embedding": 256,
+}  # fmt: skip
 PRIOR = {"prior_scope": "image", "prior_estimator": "hard"}
 
 
-def keras_step(args, images):
+def keras_step(args, images, checkpointing=False):
     keras.config.set_dtype_policy(
         "mixed_bfloat16" if args.precision == "bfloat16" else args.precision
     )
     tokenizer = ImageTokenizer(
         args.image_size,
-        RegularizedQuantizer(args.codebook_size, EMBEDDING, seed=0, **PRIOR),
+        RegularizedQuantizer(args.codebook_size, args.embedding, seed=0, **PRIOR),
         base_channels=args.base_channels,
-        channel_multipliers=MULTIPLIERS,
-        latent_channels=EMBEDDING,
+        channel_multipliers=args.multipliers,
+        latent_channels=args.embedding,
+        gradient_checkpointing=checkpointing,
     )
     trainer = TokenizerTrainer(tokenizer, PatchDiscriminator(), VGG19Features(), seed=0)
     trainer.compile(keras.optimizers.Adam(1e-4, beta_1=0.5, beta_2=0.9))
@@ -44,12 +51,12 @@ def keras_step(args, images):
 
 def plain_step(args, images, compiled=False):
     model = vqgan.VQGAN(
-        quantizers.RegularizedQuantizer(args.codebook_size, EMBEDDING, **PRIOR),
+        quantizers.RegularizedQuantizer(args.codebook_size, args.embedding, **PRIOR),
         ch=args.base_channels,
-        ch_mult=MULTIPLIERS,
+        ch_mult=args.multipliers,
         resolution=args.image_size,
-        z_channels=EMBEDDING,
-        embed_dim=EMBEDDING,
+        z_channels=args.embedding,
+        embed_dim=args.embedding,
     )
     trainer = train_step.PlainTrainer(
         model,
@@ -77,39 +84,62 @@ def compile_networks(trainer):
         network.compile(dynamic=False)  # else it guesses sizes that vary
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--precision", default="float32", choices=("float32", "bfloat16"))
-    parser.add_argument("--image-size", type=int, default=64)
-    parser.add_argument("--batch-size", type=int, default=8)
-    parser.add_argument("--base-channels", type=int, default=64)
-    parser.add_argument("--codebook-size", type=int, default=1024)
-    parser.add_argument("--rounds", type=int, default=5, help="turns of each")
-    parser.add_argument("--steps", type=int, default=3, help="steps a turn")
-    args = parser.parse_args()
+def images_of(args):
     shape = (args.batch_size, args.image_size, args.image_size, 3)
-    images = np.random.default_rng(0).random(shape, dtype="float32")
+    return np.random.default_rng(0).random(shape, dtype="float32")
 
-    backend = keras.backend.backend()
-    steps = {f"keras_regvq on {backend}": keras_step(args, images)}
-    steps["plain PyTorch"] = plain_step(args, images)
-    for name, step in steps.items():
-        start = time.perf_counter()
+
+def ours(args, **options):
+    step = keras_step(args, images_of(args), **options)
+    return lambda turn: step()
+
+
+def checkpointing(args):
+    return ours(args, checkpointing=True)
+
+
+def plain(args):
+    step = plain_step(args, images_of(args))
+
+    def take(turn):
         step()
-        print(f"{name}: first step {time.perf_counter() - start:.1f} s", flush=True)
-        step()
-    seconds = {name: [] for name in steps}
-    for _ in range(args.rounds):
-        for name, step in steps.items():
-            for _ in range(args.steps):
-                start = time.perf_counter()
-                step()
-                seconds[name].append(time.perf_counter() - start)
-    medians = [statistics.median(values) for values in seconds.values()]
+        return turn  # the peer's step gives nothing
+
+    return take
+
+
+STEPS = {"keras_regvq": ours, "with gradient checkpointing": checkpointing, "plain PyTorch": plain}
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--precision", default="float32", choices=("float32", "bfloat16"))
+    add("--image-size", type=int, default=64)
+    add("--batch-size", type=int, default=8)
+    add("--base-channels", type=int, default=64)
+    add("--multipliers", type=int, nargs="+", default=MULTIPLIERS, help="[1 2 4]")
+    add("--embedding", type=int, default=EMBEDDING, help="width of the codes")
+    add("--codebook-size", type=int, default=1024)
+    add("--rounds", type=int, default=15, help="steps of each, after two that compile")
+    add("--paper", action="store_true", help="the paper's network, 256 pixels, one image")
+    add("--only", nargs="+", default=list(STEPS), choices=list(STEPS))
+    args = parser.parse_args()
+    if args.paper:
+        vars(args).update(PAPER)
+    args.rounds += 1  # the first one compiles, too
+    seconds, memory = take_turns(STEPS, args)
+    medians = {}
     for name, values in seconds.items():
-        spread = f"{min(values):.3f} to {max(values):.3f}"
-        print(f"{name}: median {statistics.median(values):.3f} s a step ({spread})")
-    print(f"{args.precision}: ratio of medians {medians[0] / medians[1]:.2f}")
+        medians[name] = statistics.median(values[1:])
+        spread = f"{min(values[1:]):.3f} to {max(values[1:]):.3f}"
+        print(f"{name}: median {medians[name]:.3f} s a step ({spread}), {memory[name]:.0f} MB")
+    backend, peer = keras.backend.backend(), "plain PyTorch"
+    for name in [name for name in seconds if name != peer and peer in seconds]:
+        ratio, share = medians[name] / medians[peer], memory[name] / memory[peer]
+        print(f"{name} on {backend}, {args.precision}: {ratio:.2f} of the time, {share:.2f} memory")
 
 
 if __name__ == "__main__":
