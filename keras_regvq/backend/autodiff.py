@@ -50,12 +50,31 @@ elif _BACKEND == "torch":
     def convolve_without_copies(model):
         for layer in all_layers(model):
             if type(layer) is keras.layers.Conv2D and layer.data_format == "channels_last":
-                layer.convolution_op = functools.partial(_convolution, layer)
+                layer.convolution_op = functools.partial(
+                    _convolution, layer, KernelInPyTorchsLayout()
+                )
 
-    def _convolution(layer, inputs, kernel):
+    class KernelInPyTorchsLayout:
+        """(H, W, in, out) as PyTorch has it; a frozen one is kept until it is written to."""
+
+        def __init__(self):
+            self._source = self._version = self._laid_out = None
+
+        def __call__(self, kernel):
+            known = kernel is self._source and kernel._version == self._version
+            if known and not kernel.requires_grad:
+                return self._laid_out
+            laid_out = kernel.permute(3, 2, 0, 1).contiguous(memory_format=torch.channels_last)
+            if not kernel.requires_grad:
+                self._source, self._version, self._laid_out = kernel, kernel._version, laid_out
+            return laid_out
+
+        def __deepcopy__(self, memo):
+            return type(self)()
+
+    def _convolution(layer, laid_out, inputs, kernel):
         # In PyTorch's layout once, and not again in the backward pass.
-        kernel = keras.ops.convert_to_tensor(kernel).permute(3, 2, 0, 1)
-        kernel = kernel.contiguous(memory_format=torch.channels_last)
+        kernel = laid_out(keras.ops.convert_to_tensor(kernel))
         outputs = keras.ops.conv(
             inputs.permute(0, 3, 1, 2),
             kernel.permute(2, 3, 1, 0),

@@ -54,3 +54,20 @@ def test_on_pytorch_a_trainers_convolutions_do_not_copy_their_input(name, monkey
     monkeypatch.setattr(torch.nn.functional, "conv2d", recorded)
     assert layer(inputs).shape == (2, 16, 16, layer.filters)
     assert received == [inputs.data_ptr()]
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="other backends have nothing to spare")
+def test_on_pytorch_a_frozen_kernel_is_laid_out_once_and_again_when_it_changes(rng):
+    from keras_regvq.backend.autodiff import KernelInPyTorchsLayout
+
+    layer = keras.layers.Conv2D(6, 3, trainable=False)
+    layer.build((None, 8, 8, 4))
+    laid_out, kernel = KernelInPyTorchsLayout(), keras.ops.convert_to_tensor(layer.kernel)
+    first = laid_out(kernel)
+    assert laid_out(kernel) is first
+    layer.kernel.assign(rng.normal(size=layer.kernel.shape))
+    changed = laid_out(keras.ops.convert_to_tensor(layer.kernel))
+    np.testing.assert_array_equal(changed.permute(2, 3, 1, 0), layer.kernel.numpy())
+    layer.trainable = True
+    kernel = keras.ops.convert_to_tensor(layer.kernel)
+    assert laid_out(kernel) is not laid_out(kernel)
