@@ -9,6 +9,7 @@ import signal
 import sys
 import warnings
 
+from keras_regvq.backend.jax_environment import keep_what_jax_compiles
 from keras_regvq.backend.tensorflow_logs import quiet_tensorflow
 
 ON_RESUME = "The same command with --resume goes on at the last finished epoch."
@@ -24,7 +25,7 @@ def run(main, afterwards=""):
     line and the exit status that a shell expects, 130 and 143. Whatever is being written then is
     whole or not there. What is refused (ValueError), or cannot be read, written or imported, ends
     it with a line that starts with "error: ", and 1. A warning is a line, too, and TensorFlow's log
-    lines are left out.
+    lines are left out. JAX keeps what it compiles for the next run.
 
     Args:
         main: function without arguments.
@@ -44,6 +45,7 @@ def run(main, afterwards=""):
     if hasattr(signal, "SIGALRM"):
         signal.signal(signal.SIGALRM, lambda *_: interrupt(received[0], None))
     quiet_tensorflow()
+    keep_what_jax_compiles()
     warnings.formatwarning = lambda message, *_, **__: f"Warning: {one_line(message)}\n"
     try:
         main()

@@ -7,6 +7,8 @@ from importlib.metadata import version
 
 import pytest
 
+from keras_regvq.backend.jax_environment import keep_what_jax_compiles
+
 pytestmark = pytest.mark.one_backend
 
 FLAG = "--xla_cpu_experimental_ynn_fusion_type="
@@ -44,10 +46,41 @@ def test_a_jaxlib_that_may_not_know_the_flag_does_not_get_it():
 @pytest.mark.seldom
 def test_jax_takes_the_flag_even_after_keras_has_been_imported():
     """XLA would end the process for an unknown one. A new jaxlib needs a look at whether the flag
-    still helps: `backend/xla_flags.py`."""
+    still helps: `backend/jax_environment.py`."""
     pytest.importorskip("jax")
     code = (
         "import keras, os, keras_regvq, jax; jax.numpy.ones(1) + 1; print(os.environ['XLA_FLAGS'])"
     )
     assert version("jaxlib").startswith("0.10.")
     assert FLAG in flags_after_import("jax", code=code)
+
+
+def test_what_jax_compiles_is_kept_in_the_users_cache(tmp_path):
+    pytest.importorskip("jax")
+    code = """
+import keras_regvq.backend.jax_environment as environment
+environment.keep_what_jax_compiles()
+import jax
+hits = []
+jax.monitoring.register_event_listener(lambda event, **_: hits.append(event.endswith("cache_hits")))
+jax.jit(lambda x: x @ x + 1)(jax.numpy.ones((8, 8)))
+print(sum(hits))
+"""
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
+    for name in [name for name in environment if name.startswith("JAX_")]:
+        del environment[name]
+    words = [sys.executable, "-c", code]
+
+    def hits():
+        ended = subprocess.run(words, env=environment, capture_output=True, text=True, check=True)
+        return int(ended.stdout)
+
+    assert hits() == 0
+    assert any("lambda" in path.name for path in (tmp_path / "keras_regvq").glob("jax_*/*"))
+    assert hits() > 0
+
+
+def test_the_users_own_cache_holds(monkeypatch):
+    monkeypatch.setattr(os, "environ", {"JAX_COMPILATION_CACHE_DIR": "mine"})
+    keep_what_jax_compiles()
+    assert os.environ == {"JAX_COMPILATION_CACHE_DIR": "mine"}

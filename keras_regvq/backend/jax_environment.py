@@ -1,10 +1,14 @@
-"""What XLA reads from the environment before JAX starts."""
+"""What JAX and XLA read from the environment before they start."""
 
 import importlib.metadata
+import importlib.util
 import os
+import platform
 import re
+from pathlib import Path
 
 _FUSIONS = "xla_cpu_experimental_ynn_fusion_type"
+_CACHE_BYTES = 2**30
 _KNOWN = re.compile(r"0\.10\.")  # XLA ends a process that sets a flag which it does not know
 
 
@@ -27,3 +31,20 @@ def use_xlas_own_convolutions():
         return
     if known:
         os.environ["XLA_FLAGS"] = f"{flags} --{_FUSIONS}=-individual_convolution".strip()
+
+
+def keep_what_jax_compiles():
+    """Have JAX keep what it compiles in the user's cache, for the next process of the same sizes.
+
+    In ~/.cache/keras_regvq (or below XDG_CACHE_HOME), for this host alone, since the code is its
+    processor's; the least used goes beyond 1 GB. What the user has set in JAX_COMPILATION_CACHE_DIR
+    holds. Call it before JAX is imported.
+    """
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        return
+    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    folder = Path(caches) / "keras_regvq" / f"jax_{platform.node() or 'host'}"
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    if importlib.util.find_spec("filelock"):  # without it JAX refuses a limit
+        os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(_CACHE_BYTES))
