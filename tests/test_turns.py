@@ -46,12 +46,12 @@ def test_a_seldom_test_of_one_backend_still_runs_on_each_in_a_cycle(monkeypatch,
     assert all(found.values()) and sum(map(len, found.values())) == CYCLE // 3
 
 
-@pytest.mark.parametrize("markers, days_of_four", [((), 1), (("seldom",), 1 / 3)])
+@pytest.mark.parametrize("markers, share", [((), 1), (("seldom",), 1 / 3)])
 def test_what_is_long_to_compile_runs_on_pytorch_and_in_turns_elsewhere(
-    monkeypatch, markers, days_of_four
+    monkeypatch, markers, share
 ):
     found = days(monkeypatch, f"{conftest.LONG_TO_COMPILE[0]}::test_b", *markers)
-    whole = CYCLE * days_of_four
+    whole = CYCLE * share
     assert {backend: len(run) for backend, run in found.items()} == {
         "tensorflow": whole / 4, "jax": whole / 4, "torch": whole,
     }  # fmt: skip

@@ -69,9 +69,6 @@ elif _BACKEND == "torch":
                 self._source, self._version, self._laid_out = kernel, kernel._version, laid_out
             return laid_out
 
-        def __deepcopy__(self, memo):
-            return type(self)()
-
     def _convolution(layer, laid_out, inputs, kernel):
         # In PyTorch's layout once, and not again in the backward pass.
         kernel = laid_out(keras.ops.convert_to_tensor(kernel))
@@ -103,11 +100,12 @@ Returns:
     (dict of scalars, tensor of x's shape).
 """
 
-convolve_without_copies.__doc__ = """Spare the 2D convolutions of a model two copies of their input.
+convolve_without_copies.__doc__ = """Spare the 2D convolutions of a model copies of their kernels.
 
-Keras's PyTorch backend copies (B, H, W, C) to channels first and back before each convolution. A
-permuted view is what PyTorch calls channels last, and needs neither. Values, weights and
-configurations stay the same; other backends have nothing to spare.
+PyTorch convolves (B, H, W, C) as a permuted view, which it calls channels last, by a kernel of that
+layout. Keras lays the kernel out at each call, and its backward pass again. Here it is done once a
+call, and of a frozen kernel once. Values, weights and configurations stay the same; other backends
+have nothing to spare.
 
 Args:
     model: a built keras.Model; changed in place, with all that is inside it.

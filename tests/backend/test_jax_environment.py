@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from keras_regvq.backend.jax_environment import keep_what_jax_compiles
 
 pytestmark = pytest.mark.one_backend
 
+ROOT = Path(__file__).parent.parent.parent
 FLAG = "--xla_cpu_experimental_ynn_fusion_type="
 CODE = "import os, keras_regvq; print(repr(os.environ.get('XLA_FLAGS')))"
 
@@ -78,6 +80,16 @@ print(sum(hits))
     assert hits() == 0
     assert any("lambda" in path.name for path in (tmp_path / "keras_regvq").glob("jax_*/*"))
     assert hits() > 0
+
+
+def test_a_recipe_keeps_what_jax_compiles(tmp_path):
+    code = "import os; from shared.running import run; run(lambda: print(dict(os.environ)))"
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
+    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "recipes")])
+    environment.pop("JAX_COMPILATION_CACHE_DIR", None)
+    words = [sys.executable, "-c", code]
+    printed = subprocess.run(words, env=environment, capture_output=True, text=True, check=True)
+    assert f"'JAX_COMPILATION_CACHE_DIR': '{tmp_path}" in printed.stdout
 
 
 def test_the_users_own_cache_holds(monkeypatch):
