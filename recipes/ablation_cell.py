@@ -4,6 +4,7 @@ import math
 import time
 
 import keras
+from ablation_hybrids import MaskedVectorQuantizer
 
 from keras_regvq.models import (
     AutoregressivePrior,
@@ -46,6 +47,10 @@ def build_quantizer(settings, scale, seed):
         names = ("normalize", "rotation_trick", "ema", "codebook_start", "dead_code_threshold")
         names += ("projection_dim",)
         options = {name: settings[name] for name in names if name in settings}
+        if "scale" in settings:
+            parts = ("mask_ratio", "prior_weight", "prior_target", "scale")
+            options.update({name: settings[name] for name in parts}, seed=seed)
+            return MaskedVectorQuantizer(*size, **options)
         return UNSAMPLED[settings["quantizer"]](*size, **options)
     logits = settings.get("logits", scale["logits"])
     if settings["quantizer"] == "gumbel":

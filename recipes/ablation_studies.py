@@ -61,6 +61,12 @@ def studies(codes):
         "+ contrastive": {**full, "contrastive": "plain"},
         "+ PCL (Reg-VQ)": full,
     }
+    upkeep = {
+        **vqgan, "normalize": True, "ema": 0.99, "codebook_start": "kmeans",
+        "dead_code_threshold": 0.5,
+    }  # fmt: skip
+    parts = {"mask_ratio": 0.0, "prior_weight": 0.0, "prior_target": "uniform", "scale": 10.0}
+    hybrid = {**upkeep, **parts}
     sizes = [codes * factor for factor in (1, 2, 4, 8, 16)]
     return {
         "ladder": ladder,
@@ -116,13 +122,7 @@ def studies(codes):
             "VQ-GAN": vqgan,
             "VQ, cosine": {**vqgan, "normalize": True},
             "VQ, cosine, rotation trick": {**vqgan, "normalize": True, "rotation_trick": True},
-            "VQ, cosine, EMA, k-means start, dead codes replaced": {
-                **vqgan,
-                "normalize": True,
-                "ema": 0.99,
-                "codebook_start": "kmeans",
-                "dead_code_threshold": 0.5,
-            },
+            "VQ, cosine, EMA, k-means start, dead codes replaced": upkeep,
             "VQ, cosine, projected to 8 dimensions": {
                 **vqgan,
                 "normalize": True,
@@ -141,6 +141,18 @@ def studies(codes):
             "BSQ": {**vqgan, "quantizer": "lfq", "spherical": True},
             # As many bits a position: of 256 codes, two stages of 16, each with its own codebook.
             "Residual VQ, 2 stages": {**vqgan, "quantizer": "residual", "stages": 2},
+        },
+        "hybrids": {
+            "VQ, cosine, EMA, k-means start, dead codes replaced": upkeep,
+            "+ prior": {**hybrid, "prior_weight": 0.01},
+            "+ prior towards the running use": {
+                **hybrid,
+                "prior_weight": 0.01,
+                "prior_target": "running",
+            },
+            # At the scale of 10 a code that is drawn is often far from the nearest one.
+            "+ mask": {**hybrid, "mask_ratio": 0.4, "scale": 30.0},
+            "+ mask, prior": {**hybrid, "mask_ratio": 0.4, "prior_weight": 0.01, "scale": 30.0},
         },
         "search": {
             "VQ-GAN": vqgan,

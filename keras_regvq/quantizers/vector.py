@@ -166,7 +166,9 @@ class VectorQuantizer(CodebookQuantizer):
         chosen = ops.take(self.compared_codes(), tokens, axis=0)
         fixed_codes, fixed_features = map(ops.stop_gradient, (chosen, compared))
         through = rotate(compared, fixed_codes) if self.rotation_trick else compared
-        losses = {"codebook": ops.mean(ops.square(fixed_features - chosen))}
+        losses = {}
+        if self.ema is None:
+            losses["codebook"] = ops.mean(ops.square(fixed_features - chosen))
         commitment = ops.mean(ops.square(compared - fixed_codes))
         losses["commitment"] = self.commitment_weight * commitment
         # through - sg(through) is zero: the value is the code, the gradient that of `through`.
@@ -178,7 +180,7 @@ class VectorQuantizer(CodebookQuantizer):
                 embeddings if self.projection_dim is None else self.project_out(embeddings)
             ),
             "tokens": tokens,
-            "losses": {name: losses[name] for name in self.loss_names},
+            "losses": losses,
         }
 
     def get_config(self):
