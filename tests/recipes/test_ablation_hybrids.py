@@ -70,8 +70,9 @@ def test_masked_positions_are_drawn_and_the_gradient_passes_on(features):
     assert_close(result["embeddings"], codes[tokens])
 
     upstream = np.random.default_rng(1).normal(size=features.shape).astype("float32")
+    fixed = keras.ops.convert_to_tensor(upstream)
     gradient = layer_gradients(
-        quantizer, features, lambda r: keras.ops.sum(r["embeddings"] * upstream), training=True
+        quantizer, features, lambda r: keras.ops.sum(r["embeddings"] * fixed), training=True
     )[2]["inputs"]
     length = np.linalg.norm(features, axis=-1, keepdims=True)
     unit = features / length  # the gradient of x / |x|: what is along x falls out
