@@ -10,7 +10,7 @@ imported when it is first used.
 
 import importlib
 
-from keras_regvq.backend.jax_environment import use_xlas_own_convolutions
+from keras_regvq.backend.jax_environment import keep_freed_memory, use_xlas_own_convolutions
 from keras_regvq.backend.missing import naming_what_is_missing
 from keras_regvq.backend.tensorflow_logs import quiet_tensorflow_as_a_helper
 from keras_regvq.files.preset_reader import set_preset_reader
@@ -18,6 +18,7 @@ from keras_regvq.version import __version__
 
 quiet_tensorflow_as_a_helper()
 use_xlas_own_convolutions()
+keep_freed_memory()
 
 _SUBPACKAGES = ("data", "losses", "metrics", "models", "presets", "quantizers", "tokenizing")
 _SUBPACKAGES += ("training",)

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 
+from keras_regvq.backend.fast_layers import use_fast_layers
 from keras_regvq.backend.sampling_steps import COMPILE_WITH_XLA
 
 
@@ -20,6 +21,7 @@ class BatchedFunction:
     """
 
     def __init__(self, owner, function, loops=False):
+        use_fast_layers(owner)
         self.model = _FunctionModel(owner, function)
         if loops and COMPILE_WITH_XLA:
             self.model.jit_compile = True

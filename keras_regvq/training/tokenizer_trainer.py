@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_regvq.backend.autodiff import convolve_without_copies
+from keras_regvq.backend.fast_layers import use_fast_layers
 from keras_regvq.backend.random_state import SavesRandomState
 from keras_regvq.checks.arguments import check_choice, check_number, check_positive_integer, refuse
 from keras_regvq.checks.arrays import check_image_shape_and_dtype, describe, unit_float
@@ -145,7 +145,7 @@ class TokenizerTrainer(CheckedModel, SavesRandomState, TwoPlayerModel):
         self.loss_trackers = {
             name: keras.metrics.Mean(name, dtype="float32") for name in self.objective.logged
         }
-        convolve_without_copies(self)
+        use_fast_layers(self)
         self.built = True
 
     def select_inputs(self, argument, batch):

@@ -3,7 +3,7 @@
 import keras
 
 import keras_regvq
-from keras_regvq.backend.autodiff import convolve_without_copies
+from keras_regvq.backend.fast_layers import use_fast_layers
 from keras_regvq.backend.fit_state import synchronize
 from keras_regvq.backend.processes import alone, in_turns
 from keras_regvq.data.order import array_batches
@@ -72,7 +72,7 @@ def compile_model(args, model):
         warmup_target=args.learning_rate,
         warmup_steps=warmup,
     )
-    convolve_without_copies(model)
+    use_fast_layers(model)
     common = {"weight_decay": args.weight_decay, "global_clipnorm": 1.0}
     common |= {"use_ema": True, "ema_momentum": args.ema} if args.ema else {}
     if args.optimizer == "muon":

@@ -1,0 +1,30 @@
+"""Convolutions of Keras's, computed the way that a backend is fastest at."""
+
+import keras
+
+from keras_regvq.backend.layer_tree import all_layers
+
+_BACKEND = keras.backend.backend()
+
+if _BACKEND == "jax":
+    from keras_regvq.backend.bfloat16_convolution import make_fast
+elif _BACKEND == "torch":
+    from keras_regvq.backend.torch_convolution import make_fast
+else:
+
+    def make_fast(layer):
+        pass
+
+
+def use_fast_layers(model):
+    """Have the 2D convolutions of a model computed the way that its backend is fastest at.
+
+    Values, gradients, weights and configurations stay the same, up to rounding. TensorFlow has
+    nothing to gain; what the others do is in `torch_convolution` and `bfloat16_convolution`.
+
+    Args:
+        model: a built keras.Model; changed in place, with all that is inside it.
+    """
+    for layer in all_layers(model):
+        if type(layer) is keras.layers.Conv2D and layer.data_format == "channels_last":
+            make_fast(layer)
