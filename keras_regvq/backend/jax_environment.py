@@ -41,8 +41,8 @@ def keep_freed_memory():
 
     XLA allocates a step's arrays anew each time, and glibc gives freed ones back to the kernel,
     which then has to clear every page again: 300,000 page faults in a training step of 64 pixels.
-    Without them it takes a tenth less in float32, a fifth in bfloat16, and no more memory at its
-    peak (`python -m benchmarks.train_step`). Up to 2 GB of what was freed stays with the process.
+    Without them it takes a tenth less time. Up to 2 GB of what was freed stays with the process,
+    and its peak may be a third higher, as new arrays do not always fit where old ones were.
 
     Where the environment already says something of malloc, that holds. Only glibc is told, and only
     when KERAS_BACKEND is JAX: the other backends keep what they free.
