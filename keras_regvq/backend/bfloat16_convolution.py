@@ -20,6 +20,7 @@ from keras import ops
 # Above this a product's operands no longer fit the processor's caches.
 MOST_POSITIONS = 8192
 LEAST_CHANNELS = 64  # with fewer, laying out takes longer than the product saves
+MOST_PIECES = 16  # each is compiled
 
 
 def has_matrix_units():
@@ -39,18 +40,32 @@ def make_fast(layer):
 
 def _convolution(layer, inputs, kernel):
     kernel = ops.convert_to_tensor(kernel)
-    enough = min(kernel.shape[2:]) >= LEAST_CHANNELS
-    if enough and isinstance(inputs, jax.Array) and inputs.dtype == kernel.dtype == jnp.bfloat16:
+    if _gains(inputs, kernel):
         return convolve_3x3(inputs, kernel)
     return keras.layers.Conv2D.convolution_op(layer, inputs, kernel)
+
+
+def _gains(inputs, kernel):
+    if not isinstance(inputs, jax.Array) or not inputs.dtype == kernel.dtype == jnp.bfloat16:
+        return False
+    if not all(isinstance(side, int) for side in inputs.shape):  # of an exported model
+        return False
+    images, rows = _piece(*inputs.shape[1:3])
+    pieces = -(-inputs.shape[0] // images) * -(-inputs.shape[1] // rows)
+    return min(kernel.shape[2:]) >= LEAST_CHANNELS and pieces <= MOST_PIECES
+
+
+def _piece(height, width):
+    """How many images, and how many rows of each, are convolved at once."""
+    images = max(1, MOST_POSITIONS // (height * width))
+    return images, max(1, min(height, MOST_POSITIONS // width))
 
 
 @jax.custom_vjp
 def convolve_3x3(inputs, kernel):
     """(B, h, w, C) with a kernel (3, 3, C, D), stride 1, zeros around it: (B, h, w, D)."""
     batch, height, width, _ = inputs.shape
-    images = max(1, MOST_POSITIONS // (height * width))
-    rows = max(1, min(height, MOST_POSITIONS // width))
+    images, rows = _piece(height, width)
     padded = jnp.pad(inputs, ((0, 0), (1, 1), (1, 1), (0, 0)))
     parts = [
         jnp.concatenate(

@@ -119,6 +119,7 @@ def test_on_jax_a_convolution_by_products_is_xlas(shape, rng, monkeypatch):
 
 @pytest.mark.skipif(BACKEND != "jax", reason="a way of writing it for JAX")
 def test_on_jax_only_wide_convolutions_in_half_precision_are_written_so(monkeypatch, rng):
+    """And those whose sizes are known, in not too many pieces."""
     from keras_regvq.backend import bfloat16_convolution as module
 
     calls = []
@@ -137,3 +138,17 @@ def test_on_jax_only_wide_convolutions_in_half_precision_are_written_so(monkeypa
         after = keras.ops.convert_to_numpy(keras.ops.cast(model(features), "float32"))
         assert len(calls) == expected
         np.testing.assert_allclose(after, before, atol=0.02)
+
+    import jax
+
+    layer = keras.layers.Conv2D(64, 3, padding="same", dtype="bfloat16")
+    layer.build((None, 4, 4, 64))
+    module.make_fast(layer)
+    calls.clear()
+    images = jax.export.symbolic_shape("b, 4, 4, 64")
+    jax.export.export(jax.jit(layer))(jax.ShapeDtypeStruct(images, "bfloat16"))
+    monkeypatch.setattr(module, "MOST_POSITIONS", 16)  # an image is a piece
+    layer(np.zeros((17, 4, 4, 64)))
+    assert not calls
+    layer(np.zeros((16, 4, 4, 64)))
+    assert len(calls) == 1
