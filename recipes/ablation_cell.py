@@ -29,7 +29,12 @@ from keras_regvq.training import Muon, NonFiniteLoss, TokenizerTrainer
 from shared.evaluation import evaluate
 from shared.set_distances import distances, feature_networks
 
-UNSAMPLED = {"vq": VectorQuantizer, "simvq": SimVQQuantizer, "ibq": IndexBackpropagationQuantizer}
+BY_CODES = {
+    "vq": VectorQuantizer,
+    "masked_vq": MaskedVectorQuantizer,
+    "simvq": SimVQQuantizer,
+    "ibq": IndexBackpropagationQuantizer,
+}
 
 
 def build_quantizer(settings, scale, seed):
@@ -43,15 +48,11 @@ def build_quantizer(settings, scale, seed):
         stage = VectorQuantizer(codes, scale["embedding_dim"])
         return ResidualQuantizer(stage, settings["stages"], shared_codebook=False)
     size = (settings["codes"], scale["embedding_dim"])
-    if settings["quantizer"] in UNSAMPLED:
+    if settings["quantizer"] in BY_CODES:
         names = ("normalize", "rotation_trick", "ema", "codebook_start", "dead_code_threshold")
-        names += ("projection_dim",)
+        names += ("projection_dim", "mask_ratio", "prior_weight", "prior_target", "scale")
         options = {name: settings[name] for name in names if name in settings}
-        if "scale" in settings:
-            parts = ("mask_ratio", "prior_weight", "prior_target", "scale")
-            options.update({name: settings[name] for name in parts}, seed=seed)
-            return MaskedVectorQuantizer(*size, **options)
-        return UNSAMPLED[settings["quantizer"]](*size, **options)
+        return BY_CODES[settings["quantizer"]](*size, **options)
     logits = settings.get("logits", scale["logits"])
     if settings["quantizer"] == "gumbel":
         return GumbelQuantizer(*size, logits=logits, seed=seed)

@@ -54,10 +54,11 @@ class MaskedVectorQuantizer(VectorQuantizer):
 
     def build(self, input_shape):
         super().build(input_shape)
-        self.running = self.add_weight(
-            name="running_frequencies", shape=(1, self.codebook_size), trainable=False,
-            initializer=keras.initializers.Constant(1 / self.codebook_size),
-        )  # fmt: skip
+        if self.prior_target == "running":
+            self.running = self.add_weight(
+                name="running_frequencies", shape=(1, self.codebook_size), trainable=False,
+                initializer=keras.initializers.Constant(1 / self.codebook_size),
+            )  # fmt: skip
 
     def choose_codes(self, features, training):
         result = super().choose_codes(features, training)

@@ -66,7 +66,7 @@ def studies(codes):
         "dead_code_threshold": 0.5,
     }  # fmt: skip
     parts = {"mask_ratio": 0.0, "prior_weight": 0.0, "prior_target": "uniform", "scale": 10.0}
-    hybrid = {**upkeep, **parts}
+    hybrid = {**upkeep, **parts, "quantizer": "masked_vq"}
     sizes = [codes * factor for factor in (1, 2, 4, 8, 16)]
     return {
         "ladder": ladder,

@@ -1,16 +1,21 @@
 """Convolutions of Keras's, computed the way that a backend is fastest at."""
 
+import contextlib
+
 import keras
 
 from keras_regvq.backend.layer_tree import all_layers
 
 _BACKEND = keras.backend.backend()
 
+if _BACKEND == "torch":
+    from keras_regvq.backend.torch_convolution import fixed_weights, make_fast
+else:
+    fixed_weights = contextlib.nullcontext  # what compiles a loop lays out kernels before it
+
 if _BACKEND == "jax":
     from keras_regvq.backend.bfloat16_convolution import make_fast
-elif _BACKEND == "torch":
-    from keras_regvq.backend.torch_convolution import make_fast
-else:
+elif _BACKEND == "tensorflow":
 
     def make_fast(layer):
         pass

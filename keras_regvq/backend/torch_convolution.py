@@ -2,10 +2,12 @@
 
 PyTorch convolves (B, H, W, C) as a permuted view, which it calls channels last, by a kernel of that
 layout. Keras lays the kernel out at each call, its backward pass again, and adds the bias apart.
-Here a kernel is laid out once a call, where nothing differentiates it once and for all, and the
-bias goes with the convolution.
+Here a kernel is laid out once a call, a frozen one once and for all, all of them once while samples
+are drawn, and the bias goes with the convolution.
 """
 
+import contextlib
+import contextvars
 import functools
 
 import torch
@@ -18,22 +20,36 @@ def make_fast(layer):
         layer.call = functools.partial(_convolve, layer, KernelInPyTorchsLayout())
 
 
+_LAID_OUT = contextvars.ContextVar("laid_out", default=None)
+
+
+@contextlib.contextmanager
+def fixed_weights():
+    """Within it no weight changes: each kernel is laid out once, and let go in the end."""
+    token = _LAID_OUT.set({})
+    try:
+        yield
+    finally:
+        _LAID_OUT.reset(token)
+
+
 class KernelInPyTorchsLayout:
-    """(H, W, in, out) as PyTorch has it; one without gradient is kept until it is written to."""
+    """(H, W, in, out) as PyTorch has it; a frozen one is kept until it is written to."""
 
     def __init__(self):
-        self._source = self._version = self._laid_out = None
+        self._kept = {}
 
     def __call__(self, kernel):
-        if kernel.is_inference():  # it has no version
+        differentiated = kernel.requires_grad and torch.is_grad_enabled()
+        if differentiated or kernel.is_inference():  # there a tensor has no version
             return _laid_out(kernel)
-        fixed = not (kernel.requires_grad and torch.is_grad_enabled())
-        known = kernel is self._source and kernel._version == self._version
-        if known and fixed:
-            return self._laid_out
-        laid_out = _laid_out(kernel)
-        keep = (kernel, kernel._version, laid_out) if fixed else (None, None, None)
-        self._source, self._version, self._laid_out = keep
+        kept = _LAID_OUT.get() if kernel.requires_grad else self._kept
+        if kept is None:
+            return _laid_out(kernel)
+        source, version, laid_out = kept.get(self, (None, None, None))
+        if source is not kernel or version != kernel._version:
+            laid_out = _laid_out(kernel)
+            kept[self] = kernel, kernel._version, laid_out
         return laid_out
 
 

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from keras_regvq.backend.fast_layers import use_fast_layers
+from keras_regvq.backend.fast_layers import fixed_weights, use_fast_layers
 from keras_regvq.backend.sampling_steps import COMPILE_WITH_XLA
 
 
@@ -46,7 +46,8 @@ class BatchedFunction:
             # The last example again and again where the batch is not full.
             rows = np.minimum(np.arange(start, start + size + padding), count - 1)
             batch = keras.tree.map_structure(lambda array, rows=rows: array[rows], inputs)
-            results.append(predict(batch)[:size])
+            with fixed_weights():
+                results.append(predict(batch)[:size])
             if progress is not None:
                 progress.update(start + size)
         return results[0] if batches == 1 else np.concatenate(results)

@@ -214,6 +214,13 @@ def test_the_studies_vary_what_they_say():
     scale = {"embedding_dim": 8, "logits": "cosine"}
     finite = [cell.build_quantizer(s, scale, 0) for s in studies["finite"].values()]
     assert [quantizer.codebook_size for quantizer in finite] == [256, 256, 240, 1000, 4375, 15360]
+    hybrids = [cell.build_quantizer(s, scale, 0) for s in studies["hybrids"].values()]
+    parts = [(q.mask_ratio, q.prior_weight, q.prior_target, q.scale, q.ema) for q in hybrids[1:]]
+    assert hybrids[0].get_config() == {**hybrids[1].get_config(), "name": hybrids[0].name}
+    assert parts == [
+        (0, 0.01, "uniform", 10, 0.99), (0, 0.01, "running", 10, 0.99),
+        (0.4, 0, "uniform", 30, 0.99), (0.4, 0.01, "uniform", 30, 0.99),
+    ]  # fmt: skip
     assert len({str(s) for s in studies["search"].values()}) == len(studies["search"])
     scales = importlib.import_module("ablation").SCALES
     assert set(scales["cpu"]) == set(scales["paper"])

@@ -75,19 +75,25 @@ def test_on_pytorch_a_frozen_kernel_is_laid_out_once_and_again_when_it_changes(r
 
 
 @pytest.mark.skipif(BACKEND != "torch", reason="other backends have nothing to spare")
-def test_on_pytorch_without_gradients_a_kernel_is_laid_out_once_and_then_let_go():
+def test_on_pytorch_all_kernels_are_laid_out_once_where_weights_are_fixed_and_then_let_go():
     import torch
 
-    from keras_regvq.backend.torch_convolution import KernelInPyTorchsLayout
+    from keras_regvq.backend.torch_convolution import KernelInPyTorchsLayout, fixed_weights
 
     laid_out, kernel = KernelInPyTorchsLayout(), torch.zeros(3, 3, 4, 6, requires_grad=True)
     with torch.no_grad():
-        first = laid_out(kernel)
-        assert laid_out(kernel) is first
-    assert laid_out(kernel).requires_grad
-    with torch.no_grad():
-        assert laid_out(kernel) is not first
-    with torch.inference_mode():  # where tensors have no version
+        with fixed_weights():
+            first = laid_out(kernel)
+            assert laid_out(kernel) is first
+            assert KernelInPyTorchsLayout()(kernel) is not first
+            with torch.enable_grad():
+                assert laid_out(kernel).requires_grad
+        kernel.data += 1  # PyTorch does not count this as a change
+        assert laid_out(kernel).min() == 1
+        assert laid_out(kernel) is not laid_out(kernel)
+        with fixed_weights():
+            assert laid_out(kernel).min() == 1
+    with torch.inference_mode(), fixed_weights():  # where tensors have no version
         assert laid_out(kernel * 1).shape == (6, 4, 3, 3)
 
 
