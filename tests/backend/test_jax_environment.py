@@ -49,11 +49,14 @@ def test_a_jaxlib_that_may_not_know_the_flag_does_not_get_it():
 PAGE_FAULTS = """
 import resource, keras, keras_regvq, jax, jax.numpy as jnp
 step = jax.jit(lambda x: jnp.sort(jnp.sort(x + 1, axis=0), axis=1).sum())
-for _ in range(3):
+faults = []
+for _ in range(8):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     step(jnp.ones((4000, 4000))).block_until_ready()
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+print(min(faults))
 """
+# The least of eight steps: the first have to grow, as JAX frees a step's arrays only after it.
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other libraries keep their memory")
