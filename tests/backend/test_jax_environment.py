@@ -47,16 +47,17 @@ def test_a_jaxlib_that_may_not_know_the_flag_does_not_get_it():
 
 
 PAGE_FAULTS = """
-import resource, keras, keras_regvq, jax, jax.numpy as jnp
+import resource, keras_regvq, keras, jax, jax.numpy as jnp
 step = jax.jit(lambda x: jnp.sort(jnp.sort(x + 1, axis=0), axis=1).sum())
 faults = []
 for _ in range(8):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    step(jnp.ones((4000, 4000))).block_until_ready()
+    step(jnp.ones((3000, 3000))).block_until_ready()
     faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 print(min(faults))
 """
-# The least of eight steps: the first have to grow, as JAX frees a step's arrays only after it.
+# The least of eight steps: the first have to grow, as JAX frees a step's arrays only after it. The
+# package first: keras starts a thread, whose arena of malloc stays beside the one that is kept.
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other libraries keep their memory")
@@ -65,7 +66,7 @@ def test_jax_has_the_memory_of_a_step_for_the_next_unless_the_user_has_said_some
     monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
     assert int(flags_after_import("jax", code=PAGE_FAULTS)) < 500
     monkeypatch.setenv("MALLOC_ARENA_MAX", "4")
-    assert int(flags_after_import("jax", code=PAGE_FAULTS)) > 5000  # 64 MB are 16,000 pages
+    assert int(flags_after_import("jax", code=PAGE_FAULTS)) > 5000  # 36 MB are 8,800 pages
 
 
 @pytest.mark.seldom
