@@ -73,14 +73,20 @@ def short_names(names):
 
 
 def table(rows):
-    """Markdown: a row a variant, mean ± standard deviation over its seeds."""
-    heads = ["variant", "seeds", *(title for title, _ in COLUMNS.values())]
+    """Markdown: a row a variant, mean ± standard deviation over its seeds.
+
+    The last column is of the cells that have the number: the first versions did not count it.
+    """
+    columns = {**COLUMNS, "tokenizer_cpu_seconds": ("CPU seconds, tokenizer", "{:.0f}")}
     lines = []
     for variant, cells in rows.items():
-        columns = {name: [numbers[name] for numbers in cells] for name in COLUMNS}
-        texts = [mean_and_spread(columns[name], form, 1) for name, (_, form) in COLUMNS.items()]
+        found = {name: [c[name] for c in cells if name in c] for name in columns}
+        texts = [
+            mean_and_spread(found[name], form, 1) if found[name] else ""
+            for name, (_, form) in columns.items()
+        ]
         lines.append([variant, str(len(cells)), *texts])
-    return markdown_table(heads, lines)
+    return markdown_table(["variant", "seeds", *(title for title, _ in columns.values())], lines)
 
 
 def differences(rows, reference):
@@ -121,8 +127,10 @@ def plot(rows, path):
         values = [[numbers[name] for numbers in cells] for cells in rows.values()]
         spread = [np.std(v, ddof=1) if len(v) > 1 else 0.0 for v in values]
         axes.errorbar(list(map(np.mean, values)), heights, xerr=spread, fmt="o", capsize=3)
-        better = "less" if name.endswith("distance") else "more"
-        label = f"{COLUMNS[name][0]}\n{better} is better"
+        meaning = "less is better" if name.endswith("distance") else "more is better"
+        if name.endswith("bits_per_token"):
+            meaning = "what a position costs"
+        label = f"{COLUMNS[name][0]}\n{meaning}"
         axes.set(xlabel=label, yticks=heights, ylim=(-0.5, len(rows) - 0.5))
         axes.locator_params(axis="x", nbins=5)
         if name == "codebook_usage":
