@@ -1,4 +1,4 @@
-"""Convolutions of Keras's, computed the way that a backend is fastest at."""
+"""Layers of Keras's, computed the way that a backend is fastest at."""
 
 import contextlib
 
@@ -9,6 +9,7 @@ from keras_regvq.backend.layer_tree import all_layers
 _BACKEND = keras.backend.backend()
 
 if _BACKEND == "torch":
+    from keras_regvq.backend import torch_linear
     from keras_regvq.backend.torch_convolution import fixed_weights, make_fast
 else:
     fixed_weights = contextlib.nullcontext  # what compiles a loop lays out kernels before it
@@ -22,10 +23,11 @@ elif _BACKEND == "tensorflow":
 
 
 def use_fast_layers(model):
-    """Have the 2D convolutions of a model computed the way that its backend is fastest at.
+    """Have the convolutions and products of a model computed the way its backend is fastest at.
 
     Values, gradients, weights and configurations stay the same, up to rounding. TensorFlow has
-    nothing to gain; what the others do is in `torch_convolution` and `bfloat16_convolution`.
+    nothing to gain; what the others do is in `torch_convolution`, `torch_linear` and
+    `bfloat16_convolution`.
 
     Args:
         model: a built keras.Model; changed in place, with all that is inside it.
@@ -33,3 +35,5 @@ def use_fast_layers(model):
     for layer in all_layers(model):
         if type(layer) is keras.layers.Conv2D and layer.data_format == "channels_last":
             make_fast(layer)
+        elif _BACKEND == "torch" and type(layer) in (keras.layers.Dense, keras.layers.EinsumDense):
+            torch_linear.make_fast(layer)

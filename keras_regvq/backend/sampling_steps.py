@@ -1,4 +1,4 @@
-"""What a sampler computes at each token, of a few rows: bound by the reading of the weights."""
+"""What a sampler computes again and again: at each token, of a few rows, or at each step."""
 
 import keras
 from keras import ops
@@ -10,14 +10,30 @@ CACHE_GROWS_IN_PLACE = _BACKEND == "torch"
 # XLA takes a third off a loop of TensorFlow's, which does not use it by itself. (On PyTorch Keras
 # would call torch.compile, which takes longer than most samples.)
 COMPILE_WITH_XLA = _BACKEND != "torch"
+_FEWEST_CALLS = 8  # of fewer their recording and its check take more than the rest saves
 
 if _BACKEND == "torch":
     import torch
+
+    from keras_regvq.backend.torch_replay import Replayed
 
     # oneDNN's products of weights that it has laid out itself, which torch.compile calls too. They
     # have no public name; where they are missing, PyTorch's plain product takes twice the time.
     _pack = getattr(torch.ops.mkldnn, "_reorder_linear_weight", None)
     _product = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+
+
+def repeated(function, calls):
+    """A function that is called in a loop, without Keras's share of its time where that counts.
+
+    Args:
+        function: maps tensors to one tensor. What else it reads must not change in the loop.
+        calls: how many times, an int on PyTorch.
+
+    Returns:
+        a function of the same inputs; on backends that compile loops, the one given.
+    """
+    return Replayed(function) if _BACKEND == "torch" and calls >= _FEWEST_CALLS else function
 
 
 def prepare_affine(kernel, bias, rows):

@@ -4,6 +4,7 @@ import inspect
 
 from keras import layers, ops
 
+from keras_regvq.backend.sampling_steps import repeated
 from keras_regvq.checks.arguments import check_choice, refuse
 from keras_regvq.checks.arrays import describe
 from keras_regvq.models.priors.diffusion.sampler import Sampler
@@ -145,6 +146,8 @@ class Process(layers.Layer):
             the same after the steps.
         """
         rows, known = batch["steps"], self.from_tokens(batch["tokens"])
+        steps = ops.shape(rows["times"])[1]
+        denoise = repeated(denoise, steps)
 
         def step(index, state):
             noised, previous = state
@@ -154,7 +157,6 @@ class Process(layers.Layer):
             clean = self.clean(prediction, noised, batch, now, top_k)
             return sampler.step(self, now, noised, prediction, clean, previous), clean
 
-        steps = ops.shape(rows["times"])[1]
         return ops.fori_loop(0, steps, step, state)
 
     def from_tokens(self, tokens):
