@@ -20,9 +20,6 @@ import torch
 
 from benchmarks.plain_torch import quantizers, train_step, vgg_and_patchgan, vqgan
 from benchmarks.turns import take_turns
-from keras_regvq.models import ImageTokenizer, PatchDiscriminator, VGG19Features
-from keras_regvq.quantizers import RegularizedQuantizer
-from keras_regvq.training import TokenizerTrainer
 
 MULTIPLIERS, EMBEDDING = (1, 2, 4), 64
 PAPER = {
@@ -33,6 +30,11 @@ PRIOR = {"prior_scope": "image", "prior_estimator": "hard"}
 
 
 def keras_step(args, images, checkpointing=False):
+    # Not in the peer's process: the package tells malloc to keep what is freed.
+    from keras_regvq.models import ImageTokenizer, PatchDiscriminator, VGG19Features
+    from keras_regvq.quantizers import RegularizedQuantizer
+    from keras_regvq.training import TokenizerTrainer
+
     keras.config.set_dtype_policy(
         "mixed_bfloat16" if args.precision == "bfloat16" else args.precision
     )

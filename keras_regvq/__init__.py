@@ -10,7 +10,8 @@ imported when it is first used.
 
 import importlib
 
-from keras_regvq.backend.jax_environment import keep_freed_memory, use_xlas_own_convolutions
+from keras_regvq.backend.freed_memory import keep_freed_memory
+from keras_regvq.backend.jax_environment import use_xlas_own_convolutions
 from keras_regvq.backend.missing import naming_what_is_missing
 from keras_regvq.backend.tensorflow_logs import quiet_tensorflow_as_a_helper
 from keras_regvq.files.preset_reader import set_preset_reader

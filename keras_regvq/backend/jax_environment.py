@@ -1,6 +1,5 @@
 """What JAX and XLA read from the environment before they start."""
 
-import ctypes
 import importlib.metadata
 import importlib.util
 import os
@@ -10,8 +9,6 @@ from pathlib import Path
 
 _FUSIONS = "xla_cpu_experimental_ynn_fusion_type"
 _CACHE_BYTES = 2**30
-# glibc's malloc.h: M_MMAP_MAX, M_TRIM_THRESHOLD and M_ARENA_MAX.
-_KEEP_FREED = {-4: 0, -1: 2**31 - 1, -8: 1}
 _KNOWN = re.compile(r"0\.10\.")  # XLA ends a process that sets a flag which it does not know
 
 
@@ -34,25 +31,6 @@ def use_xlas_own_convolutions():
         return
     if known:
         os.environ["XLA_FLAGS"] = f"{flags} --{_FUSIONS}=-individual_convolution".strip()
-
-
-def keep_freed_memory():
-    """Where JAX computes on a CPU, keep the memory of a step for the next one.
-
-    XLA allocates a step's arrays anew each time, and glibc gives freed ones back to the kernel,
-    which then has to clear every page again: 300,000 page faults in a training step of 64 pixels.
-    Without them it takes a tenth less time. Up to 2 GB of what was freed stays with the process,
-    and its peak may be a third higher, as new arrays do not always fit where old ones were.
-
-    Where the environment already says something of malloc, that holds. Only glibc is told, and only
-    when KERAS_BACKEND is JAX: the other backends keep what they free.
-    """
-    said = any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ)
-    if os.environ.get("KERAS_BACKEND") != "jax" or said or platform.libc_ver()[0] != "glibc":
-        return
-    libc = ctypes.CDLL(None)
-    for option, value in _KEEP_FREED.items():
-        libc.mallopt(option, value)
 
 
 def keep_what_jax_compiles():

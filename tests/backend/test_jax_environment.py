@@ -1,7 +1,6 @@
 """The flags with which JAX starts, in processes of their own."""
 
 import os
-import platform
 import subprocess
 import sys
 from importlib.metadata import version
@@ -44,29 +43,6 @@ def test_convolutions_are_xlas_own_unless_the_user_has_said_something(backend, g
 def test_a_jaxlib_that_may_not_know_the_flag_does_not_get_it():
     other = "import importlib.metadata as m; m.version = lambda name: '0.11.0'; "
     assert flags_after_import("jax", code=other + CODE) == "None"
-
-
-PAGE_FAULTS = """
-import resource, keras_regvq, keras, jax, jax.numpy as jnp
-step = jax.jit(lambda x: jnp.sort(jnp.sort(x + 1, axis=0), axis=1).sum())
-faults = []
-for _ in range(8):
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    step(jnp.ones((3000, 3000))).block_until_ready()
-    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-print(min(faults))
-"""
-# The least of eight steps: the first have to grow, as JAX frees a step's arrays only after it. The
-# package first: keras starts a thread, whose arena of malloc stays beside the one that is kept.
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other libraries keep their memory")
-def test_jax_has_the_memory_of_a_step_for_the_next_unless_the_user_has_said_something(monkeypatch):
-    pytest.importorskip("jax")
-    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
-    assert int(flags_after_import("jax", code=PAGE_FAULTS)) < 500
-    monkeypatch.setenv("MALLOC_ARENA_MAX", "4")
-    assert int(flags_after_import("jax", code=PAGE_FAULTS)) > 5000  # 36 MB are 8,800 pages
 
 
 @pytest.mark.seldom
