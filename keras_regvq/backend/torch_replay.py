@@ -94,12 +94,13 @@ class _Recorder(TorchFunctionMode):
     def __torch_function__(self, operation, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         given = [self._named(arg) for arg in (*args, *kwargs.values())]
-        found = operation(*args, **kwargs)
+        found, name = operation(*args, **kwargs), getattr(operation, "__name__", "")
         tensors = [isinstance(result, torch.Tensor) for result in _as_list(found)]
+        unchanged = name in _LAYOUTS and any(found is arg for arg in args)
         if not all(tensors):
             # A number, unlike a tensor, may decide what is called next.
-            self.valid &= not any(tensors) and operation.__name__ in _OF_SHAPES
-        elif operation.__name__ not in _LAYOUTS or (_numbers_in(given) and found is not args[0]):
+            self.valid &= not any(tensors) and name in _OF_SHAPES
+        elif not unchanged and (name not in _LAYOUTS or _numbers_in(given)):
             places = [place for place, arg in enumerate(given) if _numbers_in(arg)]
             results = [self._give_number(result) for result in _as_list(found)]
             self.steps.append(_Step(operation, given, tuple(kwargs), places, results, []))
