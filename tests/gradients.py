@@ -74,6 +74,22 @@ def layer_gradients(layer, inputs, loss, **call_arguments):
     return outputs, value, dict(zip(names, gradients, strict=True))
 
 
+def assert_unchanged(model, inputs, change):
+    """Whether a function that changes a model leaves its outputs and its gradients as they were."""
+
+    def run():
+        return layer_gradients(model, inputs, lambda y: keras.ops.sum(keras.ops.square(y)))
+
+    outputs, _, before = run()
+    change(model)
+    changed, _, after = run()
+    assert_close(changed, outputs)
+    assert set(after) == set(before) and len(before) >= 2
+    for name, gradient in before.items():
+        assert np.abs(gradient).max() > 0.1
+        assert_close(after[name], gradient, message=name)
+
+
 def assert_close(actual, expected, relative=1e-5, message=""):
     """|actual - expected| <= relative * (|expected| + max |expected|), everywhere."""
     expected = np.asarray(expected)

@@ -20,9 +20,9 @@ _LAYOUTS = {"contiguous", "permute", "reshape", "t", "to", "transpose"}  # of th
 class Replayed:
     """Calls a function, and from the third call on only what it called of PyTorch's.
 
-    The first call is recorded. The second is computed both ways: where they differ, or where the
-    function looked at its inputs' values, it is called each time, and so it is for inputs of
-    another shape.
+    The first call is recorded. The next of such inputs is computed both ways: where they differ, or
+    where the function looked at its inputs' values, it is called each time, and so it is for inputs
+    of another shape.
 
     Args:
         function: maps tensors to one tensor, without gradients. What else it reads must not change
@@ -30,19 +30,21 @@ class Replayed:
     """
 
     def __init__(self, function):
-        self.function, self.recording, self.calls = function, None, 0
+        self.function, self.recording = function, None
+        self.called = self.checked = False
 
     def __call__(self, *inputs):
-        self.calls += 1
-        if self.calls == 1:
+        if not self.called:
             output, self.recording = _record(self.function, inputs)
+            self.called = True
             return output
         if self.recording is None or self.recording.kinds != _kinds(inputs):
             return self.function(*inputs)
         replayed = self.recording.run(inputs)
-        if self.calls > 2:
+        if self.checked:
             return replayed
         output = self.function(*inputs)
+        self.checked = True
         if not (replayed - output).abs().max() <= TOLERANCE * output.abs().max():
             self.recording = None
         return output
@@ -86,10 +88,10 @@ class _Recording(NamedTuple):
 class _Recorder(TorchFunctionMode):
     def __init__(self, inputs):
         super().__init__()
-        self.steps, self.count, self.valid = [], 0, True
+        self.steps, self.count, self.valid = [], len(inputs), True
         self.numbers = WeakIdKeyDictionary()  # of the tensors alive: an id may come again
-        for tensor in inputs:
-            self._give_number(tensor)
+        for place, tensor in enumerate(inputs):
+            self.numbers[tensor] = _Number(place)
 
     def __torch_function__(self, operation, types, args=(), kwargs=None):
         kwargs = kwargs or {}

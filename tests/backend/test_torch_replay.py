@@ -128,6 +128,27 @@ def test_inputs_of_another_shape_or_type_are_not_replayed():
     assert found[-1].dtype == torch.float64 and count == 4
 
 
+def test_the_check_waits_for_inputs_like_the_first():
+    import torch
+
+    inputs = [torch.full((size,), 1.0) for size in (2, 3, 2, 2)]
+    factors = iter([1, 1, 2, 3] * 2)
+    found, expected, count = replayed(lambda tensor: tensor * next(factors), inputs)
+    assert_equal(found, expected)
+    assert count == 4
+
+
+def test_one_tensor_may_be_two_inputs():
+    import torch
+
+    from keras_regvq.backend.torch_replay import Replayed
+
+    call = Replayed(lambda one, other: one * 2 + other)
+    for value in range(4):
+        tensor = torch.full((2,), float(value))
+        assert call(tensor, tensor).tolist() == [3.0 * value] * 2
+
+
 @pytest.mark.parametrize("process", ["discrete", "gaussian"])
 def test_a_prior_draws_the_same_tokens(process, monkeypatch):
     width = {"embedding_dim": 6} if process == "gaussian" else {}
