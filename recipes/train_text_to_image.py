@@ -12,6 +12,7 @@ first. Writes samples while it trains, and at the end a preset and a report (ind
 """
 
 import keras_regvq
+from keras_regvq.models.tokenizers.fingerprint import tokens_fingerprint
 from shared.devices import on_devices
 from shared.prior_options import Options
 from shared.run_folder import RunFolder
@@ -38,7 +39,7 @@ def parse_arguments(arguments=None):
         "continue from this preset's weights and sizes instead of fresh ones",
         type=str,
     )
-    model("--unet", None, "start with the U-Net and the words of this preset", type=str)
+    model("--unet", None, "start with the network and the words of this preset", type=str)
     model("--text-encoder", "words", '"words", or a language model: a name, a directory, hf://...')
     model(
         "--text-length", None, "positions of a caption; default the longest one's, or 64", type=int
@@ -113,11 +114,20 @@ def build_model(args):
         **process,
     )
     if start is not None:
-        prior.unet.set_weights(start.prior.unet.get_weights())
-        prior.condition.set_weights(start.prior.condition.get_weights())
+        take_weights(prior, start, tokenizer)
     model = keras_regvq.models.TextToImage(tokenizer, prior, encoder)
     compile_model(args, model)
     return model
+
+
+def take_weights(prior, start, tokenizer):
+    """The weights of the TextToImage `start`, where they mean the same; the others stay."""
+    others, own = start.prior.condition.get_weights(), prior.condition.get_weights()
+    prior.condition.set_weights([*others, *own[len(others) :]])  # it may have gained some
+    prior.unet.set_weights(start.prior.unet.get_weights())
+    same = tokens_fingerprint(tokenizer) == tokens_fingerprint(start.tokenizer)
+    if same and prior.process.kind == start.prior.process.kind:
+        prior.process.set_weights(start.prior.process.get_weights())
 
 
 def main(arguments=None):
