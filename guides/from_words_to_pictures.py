@@ -65,7 +65,8 @@ print(*(caption.decode() for caption in batch["captions"]), sep="\n")
 # ## 2. Words as numbers
 #
 # `VocabularyEncoder` numbers the words of the data's own captions. A small transformer inside the
-# prior (`WordCondition`) learns what they mean from the pictures alone. That is enough where
+# prior (`WordCondition`) learns what they mean from the pictures alone, each word together with its
+# neighbours: "a red boat and a blue car" is more than the set of its words. That is enough where
 # captions are many and their words few. For free language, `PretrainedTextEncoder` gives the
 # features of a frozen BERT, CLIP or T5 that KerasHub loads; the rest stays the same.
 
@@ -129,8 +130,8 @@ print("cross-entropy: " + " ".join(f"{value:.2f}" for value in history["cross_en
 # %% [markdown]
 # A few seconds on 48 pictures paint nothing yet. `text_scenes_64` is the same, larger, with
 # attention over the whole grid. Its network learned from scenes for seven and a half hours on two
-# cores, on the tokens of an older tokenizer, and then for an hour and a half on one core on these
-# (the commands are in `results/README.md`).
+# cores, on the tokens of an older tokenizer, and then for four and a half on one core on these (the
+# commands are in `results/README.md`).
 #
 # ## 5. Painting
 #

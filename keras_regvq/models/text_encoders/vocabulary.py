@@ -85,7 +85,7 @@ class VocabularyEncoder(TextEncoder):
         return encoded
 
     def condition(self, **options):
-        """A `WordCondition`; options are its num_layers and num_heads."""
+        """A `WordCondition`; options are its num_layers, num_heads and kernel_size."""
         return WordCondition(self.vocabulary_size, self.max_length, **options)
 
     def get_config(self):
