@@ -12,7 +12,6 @@ first. Writes samples while it trains, and at the end a preset and a report (ind
 """
 
 import keras_regvq
-from keras_regvq.models.tokenizers.fingerprint import tokens_fingerprint
 from shared.devices import on_devices
 from shared.prior_options import Options
 from shared.run_folder import RunFolder
@@ -122,6 +121,8 @@ def build_model(args):
 
 def take_weights(prior, start, tokenizer):
     """The weights of the TextToImage `start`, where they mean the same; the others stay."""
+    from keras_regvq.models.tokenizers.fingerprint import tokens_fingerprint
+
     others, own = start.prior.condition.get_weights(), prior.condition.get_weights()
     prior.condition.set_weights([*others, *own[len(others) :]])  # it may have gained some
     prior.unet.set_weights(start.prior.unet.get_weights())

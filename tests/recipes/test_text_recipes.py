@@ -133,13 +133,15 @@ def test_training_starts_from_a_painter_that_there_is(painter):
     assert model.optimizer is not None
 
 
-def test_a_painter_of_the_other_process_starts_from_its_network_and_words(painter, tokenizer):
+@pytest.mark.parametrize("process", ["gaussian", "discrete"])
+def test_a_painter_starts_from_anothers_network_and_words(painter, tokenizer, process):
     recipe = importlib.import_module("train_text_to_image")
-    options = ["--tokenizer", tokenizer, "--process", "gaussian", "--unet", painter]
+    options = ["--tokenizer", tokenizer, "--process", process, "--unet", painter]
     model = recipe.build_model(recipe.parse_arguments([*SMALL, *options]))
     expected = keras_regvq.from_preset(painter)
     assert model.text_encoder.words == expected.text_encoder.words
-    for part in ("unet", "condition"):
+    same = ("process",) if process == "discrete" else ()  # of one kind, over the same tokens
+    for part in ("unet", "condition", *same):
         ours, theirs = (getattr(m.prior, part).get_weights() for m in (model, expected))
         for our, their in zip(ours, theirs, strict=True):
             np.testing.assert_array_equal(our, their)
