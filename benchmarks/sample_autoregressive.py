@@ -6,7 +6,8 @@
 weights, float32, at temperature 1 from all codes. transformers' `generate` runs on PyTorch with
 its cache, KerasHub's on the same backend as keras_regvq. Each is a process of its own, so that
 their thread pools do not meet; the processes take turns, and the result is the ratio of the
-medians. Needs `pip install transformers`. Run it alone on the machine.
+medians. "products alone" is a bound, not a peer: what PyTorch takes for a token's products with the
+weights. Needs `pip install transformers`. Run it alone on the machine.
 """
 
 import argparse
@@ -79,10 +80,28 @@ def keras_hub_sampler(args):
     return sample
 
 
+def products_alone(args):
+    import torch
+
+    width, wide = args.width, 4 * args.width
+    block = [(width, 3 * width), (width, width), (width, wide), (wide, width)]
+    weights = [torch.randn(shape) for shape in [*block * args.layers, (width, args.codes)]]
+    features = {size: torch.randn(args.batch_size, size) for size in (width, wide)}
+
+    def sample(seed):
+        del seed  # nothing is drawn
+        for _ in range(args.length):
+            for weight in weights:
+                features[len(weight)] @ weight
+
+    return sample
+
+
 SAMPLERS = {
     "keras_regvq": keras_regvq_sampler,
     "transformers": transformers_sampler,
     "KerasHub": keras_hub_sampler,
+    "products alone": products_alone,
 }
 
 

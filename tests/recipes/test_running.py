@@ -5,6 +5,9 @@ import sys
 
 import pytest
 
+# Many short sleeps: a signal that comes just before a long one is only seen at its end.
+SLEEPS = "for _ in range(600): time.sleep(0.1)"
+
 SLOW = """
 import sys, time
 sys.path.insert(0, {recipes!r})
@@ -12,7 +15,7 @@ from shared.running import ON_RESUME, run
 
 def main():
     print("started", flush=True)
-    time.sleep(60)
+    {sleeps}
 
 run(main, {afterwards})
 """
@@ -32,7 +35,7 @@ run(main, {afterwards})
 def test_a_signal_ends_a_recipe_with_one_line(number, afterwards, line):
     from tests.recipes.conftest import RECIPES
 
-    script = SLOW.format(recipes=str(RECIPES), afterwards=afterwards)
+    script = SLOW.format(recipes=str(RECIPES), sleeps=SLEEPS, afterwards=afterwards)
     process = subprocess.Popen(
         [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -86,10 +89,10 @@ running._AGAIN = 0.2
 def main():
     print("started", flush=True)
     try:
-        time.sleep(60)
+        {sleeps}
     except:
         {then}
-    time.sleep(60)
+    {sleeps}
 
 running.run(main)
 """
@@ -99,7 +102,7 @@ running.run(main)
 def test_an_interruption_that_a_library_swallows_or_changes_ends_the_recipe_all_the_same(then):
     from tests.recipes.conftest import RECIPES
 
-    script = SWALLOWS.format(recipes=str(RECIPES), then=then)
+    script = SWALLOWS.format(recipes=str(RECIPES), sleeps=SLEEPS, then=then)
     process = subprocess.Popen(
         [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

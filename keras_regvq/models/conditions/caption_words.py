@@ -17,7 +17,7 @@ class WordCondition(Condition):
     Takes integers (B, T) in [0, vocabulary_size), 0 where the caption is over, as
     `text_encoders.VocabularyEncoder` makes them. A convolution tells each word its neighbours
     before the transformer reads them: otherwise "a red boat and a blue car" is hardly more than
-    the set of its words for a long time of training, and colours go to the wrong objects.
+    the set of its words even after hours of training, and colours go to the wrong objects.
 
     Args:
         vocabulary_size: how many numbers there are.
