@@ -117,7 +117,7 @@ print("bits per token: " + " ".join(f"{bits:.2f}" for bits in history["bits_per_
 
 # %% [markdown]
 # A few seconds of a tiny prior on 48 pictures paint nothing yet. `semantic_scenes_64` is the same
-# with four layers of width 192, after about 20 minutes on two cores with 12,000 scenes:
+# with four layers of width 192, after half an hour on one core with 20,000 scenes:
 # `recipes/train_semantic_to_image.py --config recipes/configs/scenes.toml`.
 #
 # ## 4. Painting

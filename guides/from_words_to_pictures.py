@@ -150,14 +150,14 @@ save(samples, 3, "painted")
 
 # %% [markdown]
 # How much do more steps help? Below, 4, 25 and 100 steps; in the last row the other sampler,
-# `method="confidence"` (MaskGIT's), in 8 steps: it fixes the tokens that it is surest of first,
+# `sampler="confidence"` (MaskGIT's), in 8 steps: it fixes the tokens that it is surest of first,
 # and never changes one again.
 
 # %%
 steps = (4, 25, 100)
 options = {"guidance_scale": 4.0, "seed": 0}
 rows = [painter.generate(prompts, num_steps=count, **options) for count in steps]
-rows.append(painter.generate(prompts, num_steps=8, method="confidence", **options))
+rows.append(painter.generate(prompts, num_steps=8, sampler="confidence", **options))
 save(rows, 4, "steps")
 
 # %% [markdown]

@@ -1,10 +1,10 @@
 # %% [markdown]
 # # Use a published VQ-GAN in Keras
 #
-# Trained VQ-GANs are published as PyTorch checkpoints, of taming-transformers, diffusers and
-# LlamaGen. Here they are presets: the same tokens and the same images on TensorFlow, JAX and
-# PyTorch, `fit`, and ONNX files. This guide loads one, looks at what it does, writes it in other
-# projects' formats and takes it out of Keras altogether.
+# Trained VQ-GANs are published as PyTorch checkpoints, of taming-transformers, diffusers,
+# LlamaGen, SEED-Voken (IBQ) and open-muse (MaskGIT). Here they are presets: the same tokens and
+# the same images on TensorFlow, JAX and PyTorch, `fit`, and ONNX files. This guide loads one, looks
+# at what it does, writes it in other projects' formats and takes it out of Keras altogether.
 #
 # This page is a script, `guides/published_tokenizers.py`, and what it shows came out of one run of
 # it.
@@ -84,8 +84,9 @@ tokenizer = keras_regvq.from_preset(folder / "my_vqgan")
 # ## 4. And back
 #
 # `presets.export` writes a tokenizer for another project: with `format="diffusers"` a folder
-# for `VQModel.from_pretrained`, "taming" and "llamagen" a state dict. What a project cannot hold is
-# refused: diffusers has only quantizers that look for the nearest code.
+# for `VQModel.from_pretrained`, with "open_muse" a folder, too, with "taming", "llamagen" and
+# "seed_voken" a state dict. What a project cannot hold is refused: diffusers has only quantizers
+# that look for the nearest code.
 
 # %%
 try:

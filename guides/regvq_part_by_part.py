@@ -523,11 +523,12 @@ print(f"the loss {float(sum(terms.values())):.6f}, the surrogate's value {float(
 #
 # * `bash run.sh quickstart` trains a small Reg-VQ tokenizer on these scenes in minutes, on a CPU.
 # * `python recipes/train_tokenizer.py --help` is the whole objective as a command: your images, the
-#   three quantizers, VGG-19 features, the discriminator, mixed precision, resuming.
+#   quantizers, VGG-19 features, the discriminator, mixed precision, resuming.
 # * In code, a tokenizer is one line, and training is `fit`:
 #
 # ```python
-# tokenizer = keras_regvq.from_preset("regvq_f8_256")  # or a directory, hf://user/name
+# images = keras_regvq.data.scenes(32, size=64)["images"]
+# tokenizer = keras_regvq.from_preset("regvq_patch4_256")  # or a directory, hf://user/name
 # trainer = keras_regvq.training.TokenizerTrainer(tokenizer)
 # trainer.compile(keras.optimizers.Adam(1e-3))
 # trainer.fit(images)

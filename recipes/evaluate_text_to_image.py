@@ -99,9 +99,9 @@ def load_models(args):
     for preset, model in models.items():
         if not isinstance(model.prior, keras_regvq.models.DiffusionPrior):
             raise SystemExit(f"error: --preset {preset} is no diffusion model, as --steps needs.")
-        if args.method not in (None, *model.prior.process.samplers):
+        if args.sampler not in (None, *model.prior.process.samplers):
             known = ", ".join(model.prior.process.samplers)
-            raise SystemExit(f"error: --method {args.method}: {preset} has {known}.")
+            raise SystemExit(f"error: --sampler {args.sampler}: {preset} has {known}.")
     return models
 
 
@@ -120,7 +120,7 @@ def parse_arguments(arguments=None):
     )
     option("--count", 128, "captions of each kind", type=integer(2))
     option("--steps", (25,), "sampling steps; several make a plot", type=integer(1), nargs="+")
-    option("--method", None, "sampler of the prior", type=str)
+    option("--sampler", None, "sampler of the prior", type=str)
     option("--guidance-scale", 4.0, "classifier-free guidance", type=number(0))
     option("--temperature", 1.0, "of the sampling", type=number(0))
     option("--seed", 0, "random seed", type=integer(0))
@@ -138,8 +138,8 @@ def pictures_of(data, models, args):
         other = keras_regvq.models.ImageTokenizer.from_preset(preset)
         yield f"reconstructions, {preset}", {}, other.reconstruct(data["images"])
     sampling = {"guidance_scale": args.guidance_scale, "seed": args.seed}
-    if args.method is not None:
-        sampling["sampler"] = args.method
+    if args.sampler is not None:
+        sampling["sampler"] = args.sampler
     if args.temperature != 1:
         sampling["temperature"] = args.temperature
     for (preset, model), steps in itertools.product(models.items(), dict.fromkeys(args.steps)):

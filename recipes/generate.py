@@ -41,7 +41,7 @@ def parse_arguments(arguments=None):
     option("--count", 8, "how many captions or maps of the data at most", type=integer(1))
     option("--samples", 3, "pictures a caption or map", type=integer(1))
     option("--num-steps", None, "diffusion: sampling steps", type=integer(1))
-    option("--method", None, "diffusion: sampler of the prior", type=str)
+    option("--sampler", None, "diffusion: sampler of the prior", type=str)
     option("--temperature", 1.0, "higher varies more; 0: the likeliest token", type=number(0))
     option("--top-k", None, "draw from the k likeliest tokens only", type=integer(1))
     option("--top-p", None, "draw from the likeliest tokens of this probability", type=number(0, 1))
@@ -76,7 +76,7 @@ def problem_of_output(path):
 def sampling_options(args, model):
     """The keyword arguments of the model's `generate` that were asked for."""
     names = ["temperature", "top_k", "top_p", "guidance_scale", "seed"]
-    steps = ("num_steps", "method")
+    steps = ("num_steps", "sampler")
     if isinstance(model.prior, keras_regvq.models.DiffusionPrior):
         names += steps
     elif given := [_option(name) for name in steps if getattr(args, name) is not None]:

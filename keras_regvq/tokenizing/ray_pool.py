@@ -31,7 +31,7 @@ def make_on_ray(job, numbers, workers, num_cpus=1, num_gpus=0, address=None):
     try:
         import ray
     except ImportError as error:
-        raise ImportError("workers need Ray: pip install keras_regvq[ray]") from error
+        raise ImportError('workers need Ray: pip install "keras_regvq[ray]"') from error
     if not numbers:
         return
     started = not ray.is_initialized()

@@ -73,7 +73,7 @@ def test_what_does_not_fit_the_model_is_named(recipe, painter, map_painter, toke
         (map_painter, ["--negative-prompt", "a boat"], "--negative-prompt"),
         (map_painter, ["--num-steps", "3"], "--num-steps is for diffusion"),
         (map_painter, ["--guidance-scale", "3"], "--guidance-scale"),
-        (painter, ["--prompt", "a boat", "--method", "magic"], "--method.*magic.*ancestral"),
+        (painter, ["--prompt", "a boat", "--sampler", "magic"], "--sampler.*magic.*ancestral"),
         (painter, ["--prompt", "xyzzy plugh"], "--prompt 'xyzzy plugh'.*none of its words"),
         (painter, ["--prompt", " "], "--prompt is empty"),
         (tokenizer, [], "--preset .*ImageTokenizer"),

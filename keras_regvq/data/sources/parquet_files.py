@@ -20,7 +20,8 @@ def pyarrow_parquet():
     try:
         import pyarrow.parquet
     except ImportError as error:
-        raise ImportError("Parquet files need pyarrow: pip install keras_regvq[shards]") from error
+        message = 'Parquet files need pyarrow: pip install "keras_regvq[shards]"'
+        raise ImportError(message) from error
     return pyarrow.parquet
 
 
