@@ -21,8 +21,8 @@ from pathlib import Path
 
 from keras_regvq.checks.arguments import refuse
 from keras_regvq.files.replacing import replacing_directory
-from shared.options import adding_to, command_parser, integer
-from shared.photographs import read_sources, sources_page, write_crops
+from shared.options import adding_to, command_parser, integer, number
+from shared.photographs import PLAIN, read_sources, sources_page, write_crops
 from shared.running import run
 
 PYTHON_PACKAGES = {"scikit-image": "skimage"}
@@ -36,6 +36,8 @@ def parse_arguments(arguments=None):
     option("--packages", [], "names of packages, or folders of them", type=str, nargs="+")
     option("--crops", 6000, "pictures for training", type=integer(1))
     option("--test-crops", 600, "pictures for testing", type=integer(1))
+    option("--plain", PLAIN, "part of those for training that are flat colours and gradients",
+           type=number(0, 0.85))  # fmt: skip
     option("--image-size", 64, "their side in pixels", type=integer(8))
     option("--seed", 0, "random seed", type=integer(0))
     return parser.parse_args(arguments)
@@ -127,7 +129,8 @@ def main(arguments=None):
         used = [source for source in sources if source.package in folders]
         with replacing_directory(args.output) as part:
             for split, count in (("train", args.crops), ("test", args.test_crops)):
-                write_crops(part, split, count, used, folders, args.image_size, args.seed)
+                size, seed, plain = args.image_size, args.seed, args.plain
+                write_crops(part, split, count, used, folders, size, seed, plain)
             (part / "SOURCES.md").write_text(sources_page(used), encoding="utf-8")
     print(f"Wrote {args.output}: {args.crops} pictures for training, {args.test_crops} for testing")
 

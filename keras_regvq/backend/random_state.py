@@ -12,12 +12,32 @@ _APART = 63_689_077  # from one replica's seeds to the next one's
 class SeedGenerator(keras.random.SeedGenerator):
     """Keras's, whose replicas share one state but draw other numbers, the same in every run."""
 
+    def for_batch(self, values, training):
+        """This one while training; else the `BatchSeeds` of integers of the batch."""
+        return self if training else BatchSeeds(values)
+
     def next(self, ordered=True):
         seed = super().next(ordered)
         if replica_count() == 1:
             return seed
         offset = ops.stack([ops.cast(replica_index(), seed.dtype) * _APART, seed[1] * 0])
         return seed + offset
+
+
+class BatchSeeds(keras.random.SeedGenerator):
+    """Seeds without a state, from a batch alone: evaluating it again gives the same numbers.
+
+    Args:
+        values: integers of the batch, a tensor of any shape.
+    """
+
+    def __init__(self, values):
+        self._key = ops.cast(ops.sum(values % 4096), "int32")
+        self._drawn = 0
+
+    def next(self, ordered=True):
+        self._drawn += 1
+        return ops.cast(ops.stack([self._key, self._key * 0 + self._drawn]), "uint32")
 
 
 class SavesRandomState:

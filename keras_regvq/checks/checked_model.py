@@ -4,6 +4,7 @@ import contextlib
 import inspect
 
 import keras
+from keras import ops
 
 from keras_regvq.backend.averaged_weights import players_of, warm_up_averages
 from keras_regvq.backend.distribution import data_in_parts, misplacement
@@ -40,6 +41,10 @@ class CheckedModel:
     def check_ready(self):
         """Refuse to work on data as long as the model lacks something."""
 
+    def trained_part(self):
+        """What `fit` is to train: the name of an argument or attribute, and the model there."""
+        return "model", self
+
     def select_inputs(self, argument, batch):
         """What the model takes of a batch, of arrays, tensors or specs."""
         return batch
@@ -63,6 +68,15 @@ class CheckedModel:
         """`batch_loss`, for Keras to differentiate."""
         refuse_weights(sample_weight)
         return divided_loss(self.batch_loss(x, y_pred, training))
+
+    def log_means(self, trackers, values, inputs):
+        """Add the means of one batch to Keras's Means of these names, as Keras does its loss.
+
+        A batch counts by its examples: the last one may have fewer.
+        """
+        examples = ops.shape(keras.tree.flatten(inputs)[0])[0]
+        for name, value in values.items():
+            trackers[name].update_state(ops.stop_gradient(value), sample_weight=examples)
 
     def get_metrics_result(self):
         """Keras's, of what all processes have seen."""
@@ -114,6 +128,8 @@ class CheckedModel:
         if given.get("y") is not None:
             refuse("y", f"a {type(given['y']).__name__}", "None: the inputs are all that is needed")
         self.check_ready()
+        if method in ("fit", "train_on_batch"):
+            _refuse_frozen(*self.trained_part())
         refuse_misplaced(self)
         if not method.startswith("predict"):
             share_values(self)
@@ -137,6 +153,13 @@ class CheckedModel:
                     if check.refusal is not None:
                         raise check.refusal from None
             raise
+
+
+def _refuse_frozen(name, model):
+    """Refuse to train what would stay as it is."""
+    if not any(weight.trainable for weight in model.weights):
+        received = f"a frozen {type(model).__name__}, of which no weight would change"
+        refuse(name, received, f"one to be trained: set `{name}.trainable = True`")
 
 
 def refuse_misplaced(model):

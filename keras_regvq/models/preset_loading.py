@@ -5,6 +5,7 @@ import inspect
 
 import keras
 
+from keras_regvq.backend.layer_tree import all_layers
 from keras_regvq.backend.weight_creation import undrawn_weights
 from keras_regvq.checks.arguments import refuse
 from keras_regvq.checks.model_size import limited_size
@@ -68,6 +69,8 @@ def _build(model_class, config, paths, custom_objects, overrides, name):
         numbers, arrays = sizes_in(paths, "preset")
         limit = 2 * numbers + 10_000, arrays + 1_000  # two int4 numbers are in one
     arguments = {**config["config"], "dtype": None}
+    if "trainable" in arguments:  # a generator may have frozen the tokenizer that was saved
+        arguments["trainable"] = True
     if "dtype" in overrides:
         _set_dtype(arguments, overrides["dtype"])
     try:
@@ -78,6 +81,9 @@ def _build(model_class, config, paths, custom_objects, overrides, name):
             if paths:
                 stack.enter_context(undrawn_weights())
             model = model_class.from_config(arguments)
+        for layer in all_layers(model):
+            if not layer.trainable:
+                layer.trainable = False  # of its weights, too, which were made after its flag
         quantize_again(model, config.get("quantization"))
     except ImportError:
         raise

@@ -46,6 +46,12 @@ class SimVQQuantizer(VectorQuantizer):
             codebook_size, embedding_dim, codebook_initializer=codebook_initializer, **kwargs
         )
 
+    @keras.layers.Layer.trainable.setter
+    def trainable(self, value):
+        keras.layers.Layer.trainable.fset(self, value)
+        if self.built:
+            self.codebook.trainable = False
+
     def build(self, input_shape):
         super().build(input_shape)
         self.codebook.trainable = False

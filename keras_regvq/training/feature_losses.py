@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_regvq.backend.random_state import BatchSeeds
 from keras_regvq.checks.arrays import rgb
 from keras_regvq.losses import (
     contrastive_loss,
@@ -36,35 +37,35 @@ class FeatureLosses:
         # The same positions in all replicas, as in one process.
         self.seed_generator = keras.random.SeedGenerator(seed)
 
-    def prepare(self, originals, perturbation):
+    def prepare(self, originals, perturbation, training=True):
         """What does not depend on the reconstruction: features, positions and weights.
 
         Args:
             originals: images (B, H, W, 3) in [0, 1].
             perturbation: (B, h, w), how far each position's sampled code is from its best.
+            training: False for the same positions each time.
 
         Returns:
             dict of "features", and one list entry a layer in "positions" and "weights".
         """
         features = [ops.stop_gradient(layer) for layer in self.feature_extractor(rgb(originals))]
+        seeds = self.seed_generator if training else BatchSeeds(ops.zeros((1,), "int32"))
         prepared = {"features": features, "positions": [], "weights": []}
         if self.contrastive is None:
             return prepared
         for layer in features:
             height, width = layer.shape[1:3]
-            positions = self._draw_positions(height * width)
+            positions = self._draw_positions(height * width, seeds)
             weights = nearest_resize(perturbation, height, width)
             prepared["positions"].append(positions)
             prepared["weights"].append(gather_positions(weights[..., None], positions)[..., 0])
         return prepared
 
-    def _draw_positions(self, count):
+    def _draw_positions(self, count, seeds):
         """`self.positions` different indices below count, or all of them: int32 (L,)."""
         if count <= self.positions:
             return ops.arange(count, dtype="int32")
-        order = ops.argsort(
-            keras.random.uniform((count,), dtype="float32", seed=self.seed_generator)
-        )
+        order = ops.argsort(keras.random.uniform((count,), dtype="float32", seed=seeds))
         return ops.cast(order[: self.positions], "int32")
 
     def __call__(self, reconstruction, prepared):

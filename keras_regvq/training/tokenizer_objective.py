@@ -69,7 +69,9 @@ class TokenizerObjective:
         losses = {name: ops.squeeze(v) for name, v in outputs["losses"].items()}
         total = sum(losses.values())
 
-        terms, gradient = losses_and_gradient(self._reconstruction_losses(outputs), decoded)
+        terms, gradient = losses_and_gradient(
+            self._reconstruction_losses(outputs, training), decoded
+        )
         losses.update(terms)
         value = sum(terms.values())
         if self.discriminator is not None:
@@ -88,11 +90,11 @@ class TokenizerObjective:
             total = total + losses["discriminator"]
         return total + surrogate(value, gradient, decoded), losses
 
-    def _reconstruction_losses(self, outputs):
+    def _reconstruction_losses(self, outputs, training):
         """The function decoded -> {name: weighted loss} of this batch."""
         originals = outputs["originals"]
         prepared = self.feature_losses and self.feature_losses.prepare(
-            originals, outputs["perturbation"]
+            originals, outputs["perturbation"], training
         )
 
         def reconstruction_losses(decoded):

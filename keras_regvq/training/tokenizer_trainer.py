@@ -148,6 +148,9 @@ class TokenizerTrainer(CheckedModel, SavesRandomState, TwoPlayerModel):
         use_fast_layers(self)
         self.built = True
 
+    def trained_part(self):
+        return "tokenizer", self.tokenizer
+
     def select_inputs(self, argument, batch):
         return images_of(batch)
 
@@ -194,8 +197,7 @@ class TokenizerTrainer(CheckedModel, SavesRandomState, TwoPlayerModel):
         return total
 
     def _update_metrics(self, outputs, logged):
-        for name, value in logged.items():
-            self.loss_trackers[name].update_state(value)
+        self.log_means(self.loss_trackers, logged, outputs["originals"])
         self.psnr.update_values(self._psnr_of(outputs))
         self.usage.update_state(outputs["best_tokens"])
         self.perplexity.update_state(outputs["best_tokens"])

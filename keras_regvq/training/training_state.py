@@ -63,8 +63,12 @@ def _variables(model):
 
 
 def _frozen(model):
-    layers = [layer for layer in all_layers(model) if not layer.trainable]
-    return {id(v) for layer in layers for v in layer.weights}
+    """The weights of frozen layers, without what such a layer holds that is not frozen."""
+    frozen = set()
+    for layer in all_layers(model):  # the innermost ones last
+        own = {id(v) for v in layer.weights if not v.trainable}
+        frozen = frozen - own if layer.trainable else frozen | own
+    return frozen
 
 
 def _array(variable):

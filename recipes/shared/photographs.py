@@ -14,7 +14,7 @@ KINDS = {"photograph": 1.0, "texture": 0.5, "abstract": 0.25, "stamp": 0.0}
 """How likely a crop is to be of a picture of a kind, for one picture of it."""
 
 STAMPS, PLAIN = 0.12, 0.35
-"""Parts of the training pictures that are stamps, and flat colours and gradients."""
+"""Parts of the training pictures that are stamps, and by default flat colours and gradients."""
 
 LONGEST_SIDE = 1600
 """Photographs are brought to this size first: at full size, details are blurred and noisy."""
@@ -49,7 +49,7 @@ def read_sources(path=LIST):
     return sources
 
 
-def write_crops(output, split, count, sources, folders, size, seed):
+def write_crops(output, split, count, sources, folders, size, seed, plain=PLAIN):
     """Write random crops of a split's pictures as `output`/`split`/NNNNN.png.
 
     A crop's side is log-uniform from `size` to the picture's shorter side, and brought to `size`.
@@ -62,7 +62,8 @@ def write_crops(output, split, count, sources, folders, size, seed):
         sources: list of `Source`.
         folders: dict of folders by package.
         size: side of the crops in pixels.
-        seed: integer; the files depend on it and on the list alone.
+        seed: integer; with the list and the numbers above it makes the files.
+        plain: part of the training pictures that are flat colours and gradients.
 
     Raises:
         ValueError: if the split has no pictures.
@@ -74,7 +75,7 @@ def write_crops(output, split, count, sources, folders, size, seed):
     if not pictures:
         raise ValueError(f"no picture of the chosen packages is for {split}ing; choose more")
     in_training = split == "train"
-    plain = round(PLAIN * count) if in_training else 0
+    plain = round(plain * count) if in_training else 0
     stamped = round(STAMPS * count) if in_training and stamps else 0
     crops = _crops_of_pictures(count - plain - stamped, pictures, folders, size, rng)
     crops += [_plain(size, rng) for _ in range(plain)]

@@ -52,3 +52,12 @@ def test_outputs_losses_and_gradients_are_those_of_the_projected_codes(normalize
     assert set(gradients) == {"inputs", "projection"}  # the table stays as it was drawn
     assert_close(gradients["inputs"], raw.grad.numpy())
     assert_close(gradients["projection"], matrix.grad.numpy())
+
+
+def test_its_table_stays_frozen_when_it_is_trained_again():
+    layer = SimVQQuantizer(8, 4)
+    layer.build((None, None, None, 4))
+    layer.trainable = False  # as a generator does with its tokenizer
+    assert layer.trainable_variables == []
+    layer.trainable = True
+    assert [variable.name for variable in layer.trainable_variables] == ["projection"]

@@ -68,14 +68,16 @@ def read(folder):
     return np.stack([np.asarray(Image.open(path)) for path in files])
 
 
-def test_each_split_holds_crops_of_its_own_photographs(recipe, packages, tmp_path):
-    recipe.main(["--output", "photographs", "--packages", str(packages), *SMALL])
+@pytest.mark.parametrize("plain", [None, 0.6])
+def test_each_split_holds_crops_of_its_own_photographs(plain, recipe, packages, tmp_path):
+    more = [] if plain is None else ["--plain", str(plain)]
+    recipe.main(["--output", "photographs", "--packages", str(packages), *SMALL, *more])
     train, test = (read(tmp_path / "photographs" / split) for split in ("train", "test"))
     assert train.shape == (50, 16, 16, 3) and test.shape == (6, 16, 16, 3)
     assert test[..., 1].min() > 80 and not test[..., [0, 2]].any()
     reds = (train[..., 0] > 80).all((1, 2)) & ~train[..., 1:].any((1, 2, 3))
     photographs = importlib.import_module("shared.photographs")
-    others = round(photographs.STAMPS * 50) + round(photographs.PLAIN * 50)
+    others = round(photographs.STAMPS * 50) + round((plain or photographs.PLAIN) * 50)
     assert reds.sum() == 50 - others
     page = (tmp_path / "photographs" / "SOURCES.md").read_text()
     assert "| walls | usr/share/walls/greens.png | photograph | test | Ben | CC-BY-4.0 |" in page

@@ -48,6 +48,9 @@ class ImageGenerator(TrainsPrior, PresetModel):
         self.create_trackers(prior.loss_trackers)
         self.built = True
 
+    def trained_part(self):
+        return "prior", self.prior
+
     def call(self, inputs, training=False):
         """The prior's forward pass.
 

@@ -35,8 +35,8 @@ class TrainsPrior(CheckedModel):
     def batch_loss(self, inputs, outputs, training):
         """The prior's loss, in nats where it is a likelihood; all its terms are logged by name."""
         losses = self.token_losses(inputs, outputs)
-        for name, tracker in self.loss_trackers.items():
-            tracker.update_state(ops.stop_gradient(losses[name]))
+        logged = {name: losses[name] for name in self.loss_trackers}
+        self.log_means(self.loss_trackers, logged, inputs)
         return losses["loss"]
 
     def select_inputs(self, argument, batch):

@@ -132,7 +132,8 @@ class LabelMapTokenizer(CheckedModel, PresetModel):
         labels, logits = ops.cast(inputs, "int32"), outputs["logits"]
         entropy = keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
         found = ops.cast(ops.argmax(logits, axis=-1), "int32") == labels
-        self.accuracy.update_state(ops.mean(ops.cast(found, "float32")))
+        accuracy = {"pixel_accuracy": ops.mean(ops.cast(found, "float32"))}
+        self.log_means({"pixel_accuracy": self.accuracy}, accuracy, labels)
         return ops.mean(entropy) + sum(ops.sum(loss) for loss in outputs["losses"].values())
 
     def tokens_of(self, label_maps):

@@ -92,9 +92,12 @@ def make_config(tokenizer):
 
     Raises:
         ValueError: if its levels have normalizations of different numbers of groups, of which a
-            VQModel has one.
+            VQModel has one, or its first level not `base_channels`, as a VQModel's has.
     """
     sizes, quantizer = tokenizer.architecture, tokenizer.quantizer
+    if sizes["channel_multipliers"][0] != 1:
+        received = f"one of channel_multipliers={sizes['channel_multipliers']}"
+        refuse("tokenizer", received, "channel_multipliers that begin with 1")
     channels = [sizes["base_channels"] * m for m in sizes["channel_multipliers"]]
     groups = {math.gcd(sizes["norm_groups"], count) for count in channels}
     if len(groups) > 1:

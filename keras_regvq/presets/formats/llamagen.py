@@ -9,7 +9,6 @@ from keras_regvq.presets.formats.checkpoint_format import CheckpointFormat
 from keras_regvq.presets.formats.name_table import NameTable
 from keras_regvq.presets.formats.named_tensors import assign_all
 from keras_regvq.presets.formats.state_dicts import all_names, find_state, write_state_dict
-from keras_regvq.presets.formats.taming import taming_state_dict
 from keras_regvq.presets.formats.vqgan_names import taming_tensors
 from keras_regvq.quantizers import VectorQuantizer
 
@@ -85,7 +84,7 @@ def load_llamagen(checkpoint, source="the checkpoint", image_size=None):
     architecture = infer_architecture(shapes, source)
     check_size(architecture, tensors, source)
     tokenizer = build_tokenizer(architecture, False, image_size, normalize=True)
-    assign_all(taming_tensors(tokenizer), tensors, source)
+    assign_all(taming_tensors(tokenizer, normalizes=True), tensors, source)
     return tokenizer, sorted(state.rest) + state.beside
 
 
@@ -96,5 +95,5 @@ def llamagen_state_dict(tokenizer):
         received = f"one with {describe(quantizer)}"
         refuse("tokenizer", received, "a VectorQuantizer with normalize=True")
     levels = len(tokenizer.architecture["channel_multipliers"])
-    state = taming_state_dict(tokenizer)
-    return {NAMES.to_theirs(name, levels) or name: value for name, value in state.items()}
+    tensors = taming_tensors(tokenizer, normalizes=True)
+    return {NAMES.to_theirs(t.name, levels) or t.name: t.to_file() for t in tensors}

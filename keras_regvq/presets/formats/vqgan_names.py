@@ -47,7 +47,7 @@ _INSIDES = {
 }  # fmt: skip
 
 
-def taming_tensors(tokenizer, unit_range=False):
+def taming_tensors(tokenizer, unit_range=False, normalizes=False):
     """List a tokenizer's weights as taming-transformers names them.
 
     Args:
@@ -55,6 +55,7 @@ def taming_tensors(tokenizer, unit_range=False):
             GumbelQuantizer or RegularizedQuantizer, which are alike there.
         unit_range: whether the project's network works on pixels in [0, 1]: of one that does not,
             the tokenizer's must not either.
+        normalizes: whether the project brings codes to length 1 itself.
 
     Returns:
         list of NamedTensor.
@@ -62,7 +63,8 @@ def taming_tensors(tokenizer, unit_range=False):
     Raises:
         ValueError: for another quantizer or patches, which those projects do not know.
     """
-    return network_tensors(tokenizer, unit_range) + _quantizer_tensors(tokenizer.quantizer)
+    codes = _quantizer_tensors(tokenizer.quantizer, normalizes)
+    return network_tensors(tokenizer, unit_range) + codes
 
 
 def network_tensors(tokenizer, unit_range=False):
@@ -70,6 +72,8 @@ def network_tensors(tokenizer, unit_range=False):
     patch_size = getattr(tokenizer, "patch_size", 1)
     if patch_size > 1:
         refuse("tokenizer", f"one of patch_size={patch_size}", "patch_size=1, as in VQ-GAN")
+    if tokenizer.num_res_blocks == 0:
+        refuse("tokenizer", "one of num_res_blocks=0", "at least one, as in VQ-GAN")
     works_so = getattr(tokenizer, "unit_range", False)
     if works_so != unit_range:
         expected = f"unit_range={unit_range}, as that project's networks"
@@ -106,14 +110,17 @@ def _weight_and_bias(start, layer):
     ]
 
 
-def _quantizer_tensors(quantizer):
+def _quantizer_tensors(quantizer, normalizes):
     shape = (quantizer.codebook_size, quantizer.embedding_dim)
     if isinstance(quantizer, VectorQuantizer):
         if quantizer.projection_dim is not None:
             received = f"a quantizer with projection_dim={quantizer.projection_dim}"
             refuse("tokenizer", received, "projection_dim=None")
-        # SimVQ's codes, and those that a start moved, are written as the VQ that they are then.
+        # SimVQ's codes, those that a start moved, and those that are brought to length 1 are
+        # written as the VQ that they are then: of codes of one length, the nearest to a feature is
+        # the nearest to it at length 1.
         moved = isinstance(quantizer, SimVQQuantizer) or quantizer.upkeep is not None
+        moved = moved or quantizer.normalize and not normalizes
         codes = quantizer.codes() if moved else quantizer.codebook
         return [NamedTensor("quantize.embedding.weight", codes, shape)]
     # Without noise Reg-VQ's quantizer does what Gumbel-VQ's does.

@@ -181,9 +181,17 @@ def test_files_that_are_folders_or_missing_are_named(tmp_path):
         keras_regvq.from_preset(tmp_path / "a")
 
 
-@pytest.mark.parametrize("project", ["taming", "llamagen", "diffusers"])
-def test_a_tokenizer_without_middle_attention_reads_back(tmp_path, project):
-    quantizer = keras_regvq.quantizers.VectorQuantizer(20, 6, normalize=project == "llamagen")
+@pytest.mark.parametrize(
+    "project, options",
+    [
+        ("taming", {}), ("llamagen", {"normalize": True}), ("diffusers", {}),
+        # Projects that do not normalize get codes of length 1.
+        ("taming", {"normalize": True}), ("diffusers", {"normalize": True}),
+        ("taming", {"normalize": True, "ema": 0.9}),
+    ],
+)  # fmt: skip
+def test_a_tokenizer_without_middle_attention_reads_back(tmp_path, project, options):
+    quantizer = keras_regvq.quantizers.VectorQuantizer(20, 6, **options)
     tokenizer = keras_regvq.models.ImageTokenizer(
         16, quantizer, 32, (1, 2), 1, (), 8, middle_attention=False
     )
@@ -196,6 +204,20 @@ def test_a_tokenizer_without_middle_attention_reads_back(tmp_path, project):
     assert not again.architecture["middle_attention"] and len(np.unique(tokens)) > 3
     np.testing.assert_array_equal(again.encode(pictures), tokens)
     np.testing.assert_allclose(again.decode(tokens), tokenizer.decode(tokens), atol=1e-5)
+
+
+@pytest.mark.parametrize("project", ["taming", "llamagen", "diffusers"])
+def test_what_could_not_be_read_back_is_refused(tmp_path, project):
+    quantizer = keras_regvq.quantizers.VectorQuantizer(20, 6, normalize=project == "llamagen")
+    wrong = {"num_res_blocks": {"num_res_blocks": 0}}
+    if project == "diffusers":  # the others have the first convolution's channels in the file
+        wrong["channel_multipliers"] = {"channel_multipliers": (2, 1)}
+    for named, options in wrong.items():
+        sizes = {"base_channels": 32, "channel_multipliers": (1, 2), "num_res_blocks": 1, **options}
+        tokenizer = keras_regvq.models.ImageTokenizer(16, quantizer, latent_channels=8, **sizes)
+        with pytest.raises(ValueError, match=f"`tokenizer` is wrong.*{named}"):
+            keras_regvq.presets.export(tokenizer, tmp_path / named, project)
+        assert not (tmp_path / named).exists()
 
 
 def test_a_second_export_replaces_both_files_and_nothing_else(tmp_path):

@@ -129,10 +129,11 @@ class DiffusionPrior(TokenPrior):
         tokens = ops.reshape(ops.cast(inputs["tokens"], "int32"), (-1, self.length))
         batch = ops.shape(tokens)[0]
         # Spread evenly over the batch, which varies the loss less than independent times do.
-        offset = keras.random.uniform((1,), dtype="float32", seed=self.seed_generator)
+        seeds = self.seed_generator.for_batch(tokens, training)
+        offset = keras.random.uniform((1,), dtype="float32", seed=seeds)
         spread = ops.cast(ops.arange(batch, dtype="int32"), "float32") / ops.cast(batch, "float32")
         times = 1.0 - (offset + spread) % 1.0
-        corrupted = self.process.corrupt(tokens, times, self.seed_generator)
+        corrupted = self.process.corrupt(tokens, times, seeds)
         dropped = self.draw_condition_dropout(batch) if training else None
         embedded = self.embed_condition(inputs.get("condition"), dropped)
         prediction = self.denoise(corrupted["noised"], corrupted["times"], *embedded, training)
