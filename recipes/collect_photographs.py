@@ -39,7 +39,7 @@ def parse_arguments(arguments=None):
     option("--plain", PLAIN, "part of those for training that are flat colours and gradients",
            type=number(0, 0.85))  # fmt: skip
     option("--image-size", 64, "their side in pixels", type=integer(8))
-    option("--seed", 0, "random seed", type=integer(0))
+    option("--seed", 0, "random seed")
     return parser.parse_args(arguments)
 
 

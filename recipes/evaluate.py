@@ -41,7 +41,7 @@ def parse_arguments(arguments=None):
     option(
         "--features", "none", "network of set distances", choices=("none", "efficientnet", "random")
     )
-    option("--seed", 0, "of what is sampled", type=integer(0))
+    option("--seed", 0, "of what is sampled")
     option("--output", Path("runs/evaluate"), "directory")
     args = parser.parse_args(arguments)
     if args.image_size is not None:

@@ -26,7 +26,7 @@ def parse_arguments(arguments=None):
     option("--guidance-scale", 1.0, "classifier-free guidance", type=number(0))
     option("--temperature", 1.0, "of the sampling", type=number(0))
     option("--top-p", 1.0, "nucleus sampling", type=number(0, 1))
-    option("--seed", 0, "random seed", type=integer(0))
+    option("--seed", 0, "random seed")
     option("--segmenter", Path("runs/scene_segmenter.keras"), "kept here, made if missing")
     option("--output", Path("runs/evaluate_semantic_to_image"), "directory")
     return parser.parse_args(arguments)

@@ -123,7 +123,7 @@ def parse_arguments(arguments=None):
     option("--sampler", None, "sampler of the prior", type=str)
     option("--guidance-scale", 4.0, "classifier-free guidance", type=number(0))
     option("--temperature", 1.0, "of the sampling", type=number(0))
-    option("--seed", 0, "random seed", type=integer(0))
+    option("--seed", 0, "random seed")
     option("--classifier", Path("runs/scene_classifier.keras"), "kept here, made if missing")
     option("--output", Path("runs/evaluate_text_to_image"), "directory")
     return parser.parse_args(arguments)

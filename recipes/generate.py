@@ -46,7 +46,7 @@ def parse_arguments(arguments=None):
     option("--top-k", None, "draw from the k likeliest tokens only", type=integer(1))
     option("--top-p", None, "draw from the likeliest tokens of this probability", type=number(0, 1))
     option("--guidance-scale", None, "guidance; 4 for captions if not given", type=number(0))
-    option("--seed", 0, "random seed", type=integer(0))
+    option("--seed", 0, "random seed")
     option("--output", Path("runs/generated.png"), "picture to write")
     parser.add_argument("--colours", action="store_true", help="print the scenes' labels and stop")
     args = parser.parse_args(arguments)

@@ -14,6 +14,7 @@ import math
 
 import keras_regvq
 from shared.devices import on_devices
+from shared.options import integer
 from shared.prior_options import Options
 from shared.run_folder import RunFolder
 from shared.running import ON_RESUME, run
@@ -28,17 +29,17 @@ def parse_arguments(arguments=None):
         "--data", "scenes", "scenes, ade20k:DIR, celebamask_hq:DIR, folder:DIR, npz:FILE, tfds:NAME"
     )
     data("--image-size", 64, "side in pixels")
-    data("--num-classes", None, "labels are below this; known for the first 3", type=int)
-    data("--num-examples", None, "use at most so many training images", type=int)
+    data("--num-classes", None, "labels are below this; known for the first 3", type=integer(1))
+    data("--num-examples", None, "use at most so many training images", type=integer(1))
     data("--cache", None, "directory to keep the images' tokens in", type=str)
     data("--tokens", None, "shards of `python -m keras_regvq tokenize`, to train from", type=str)
 
     model = options.group("model")
     model("--tokenizer", "regvq_scenes_64", "preset of the image tokenizer")
     model("--condition", "patches", "how the map is given", choices=("patches", "tokens"))
-    model("--prefix-grid", None, "patches: side of the prefix's grid", type=int)
+    model("--prefix-grid", None, "patches: side of the prefix's grid", type=integer(1))
     model("--label-codes", 64, "tokens: codes of the map's own tokenizer")
-    model("--label-factor", 4, "tokens: pixels a side of a map token, a power of 2")
+    model("--label-factor", 4, "tokens: pixels a side of a map token", choices=(1, 2, 4, 8, 16, 32))
     model("--label-steps", 2000, "tokens: steps that train the map's tokenizer")
     model("--layers", 6, "transformer blocks")
     model("--heads", 8, "attention heads")
@@ -86,7 +87,7 @@ def build_condition(args, num_classes, folder):
             tokenizer.fit(
                 maps.map(lambda batch: batch["labels"]),
                 steps_per_epoch=steps,
-                epochs=args.label_steps // steps,
+                epochs=math.ceil(args.label_steps / steps),
                 callbacks=[keras_regvq.training.NonFiniteLoss(), backup],
             )
         if is_first_process():

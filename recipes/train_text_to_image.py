@@ -13,6 +13,7 @@ first. Writes samples while it trains, and at the end a preset and a report (ind
 
 import keras_regvq
 from shared.devices import on_devices
+from shared.options import integer
 from shared.prior_options import Options
 from shared.run_folder import RunFolder
 from shared.running import ON_RESUME, run
@@ -25,7 +26,7 @@ def parse_arguments(arguments=None):
     data = options.group("data")
     data("--data", "scenes", "scenes, cub:DIR, emoji:DIR, folder:DIR, npz:FILE or tfds:NAME")
     data("--image-size", 64, "side in pixels")
-    data("--num-examples", None, "use at most so many training images", type=int)
+    data("--num-examples", None, "use at most so many training images", type=integer(1))
     data("--cache", None, "directory to keep the images' tokens in", type=str)
     data("--tokens", None, "shards of `python -m keras_regvq tokenize`, to train from", type=str)
 
@@ -41,18 +42,21 @@ def parse_arguments(arguments=None):
     model("--unet", None, "start with the network and the words of this preset", type=str)
     model("--text-encoder", "words", '"words", or a language model: a name, a directory, hf://...')
     model(
-        "--text-length", None, "positions of a caption; default the longest one's, or 64", type=int
+        "--text-length",
+        None,
+        "positions of a caption; default the longest one's, or 64",
+        type=integer(1),
     )
     model("--min-count", 1, "words: leave out words that are rarer")
     model("--text-layers", 2, "words: transformer blocks")
     model("--channels", 128, "of the U-Net's first level")
-    model("--multipliers", (1, 2), "of its levels", type=int, nargs="+")
+    model("--multipliers", (1, 2), "of its levels", type=integer(1), nargs="+")
     model("--res-blocks", 2, "residual blocks a level")
     model(
         "--attention-levels",
         (1,),
         "levels with attention; 0 is the whole grid",
-        type=int,
+        type=integer(0),
         nargs="*",
     )
     model("--heads", 4, "attention heads")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import keras_regvq
 from shared.devices import add_distribute_option, for_all, on_devices
-from shared.options import adding_to, command_parser, option
+from shared.options import adding_to, command_parser, integer, option
 from shared.run_folder import HELP, RunFolder, add_options
 from shared.running import ON_RESUME, one_line, run
 from shared.tokenizer_optimizer import RATES, add_optimizer_options, build_optimizers
@@ -35,7 +35,7 @@ def parse_arguments(arguments=None):
     )
     option(data, "--image-size", 64, "side in pixels")
     option(data, "--batch-size", 16, "images a step")
-    option(data, "--num-examples", None, "use at most so many training images", type=int)
+    option(data, "--num-examples", None, "use at most so many training images", type=integer(1))
     option(data, "--flip", False, "mirror half of the training images", action="store_true")
 
     add_tokenizer_options(parser)
@@ -53,7 +53,7 @@ def parse_arguments(arguments=None):
     option(loss, "--discriminator", False, "train against a PatchGAN", action="store_true")
     option(loss, "--adversarial-weight", 0.8, "factor of the adaptive weight")
     option(loss, "--discriminator-start", 0, "steps before the discriminator counts")
-    option(loss, "--discriminator-ramp", 1000, "steps until it counts fully")
+    option(loss, "--discriminator-ramp", 1000, "steps until it counts fully", type=integer(0))
 
     training = parser.add_argument_group("training")
     option(training, "--steps", 1000, "training steps")
@@ -184,7 +184,6 @@ def train(args, folder, replicas):
         decay = math.log(args.final_temperature) / args.steps
         callbacks.append(TemperatureSchedule(lambda step: math.exp(decay * step)))
     backup = folder.backup
-    backup.restore(trainer)  # before TemperatureSchedule asks for the step
     with folder.training():
         trainer.fit(
             training_data(args, channels, folder.step),

@@ -18,9 +18,27 @@ def check_integer(argument, value, least):
     return int(value)
 
 
+def check_integers(argument, values, least, fewest=0):
+    """Return a list or tuple of integers of at least `least` as a tuple of int."""
+    if not isinstance(values, (list, tuple)) or len(values) < fewest:
+        refuse(argument, repr(values), f"a tuple of {f'at least {fewest} ' * (fewest > 0)}integers")
+    return tuple(check_integer(argument, value, least) for value in values)
+
+
 def check_positive_integer(argument, value):
     """Return `value` as an int of at least 1."""
     return check_integer(argument, value, 1)
+
+
+def check_seed(argument, seed, most=None):
+    """Return `seed`, an integer from 0 (to `most`), or None for another one each time."""
+    if seed is None:
+        return None
+    whole = isinstance(seed, (int, np.integer)) and not isinstance(seed, bool)
+    if not whole or seed < 0 or (most is not None and seed > most):
+        expected = "of at least 0" if most is None else f"from 0 to {most}"
+        refuse(argument, repr(seed), f"an integer {expected}, or None")
+    return int(seed)
 
 
 def check_number(argument, value, low=0.0, high=float("inf")):

@@ -46,14 +46,23 @@ def check_image_shape_and_dtype(argument, images, factor=1, channels=3):
         refuse(argument, describe(images), f"{expected}, with H and W multiples of {factor}")
 
 
+def as_array(argument, values):
+    """A list of equal shapes as a NumPy array; what is an array or a tensor as it is."""
+    if hasattr(values, "shape"):
+        return values
+    try:
+        return np.asarray(values)
+    except ValueError:
+        refuse(argument, "a list of unequal shapes", "an array, or a list of equal shapes")
+
+
 def check_images(argument, images, factor=1, channels=3):
     """Check concrete images and return them as a NumPy array: uint8, or float in [0, 1].
 
     Raises:
         ValueError: for a wrong rank, channel count, dtype, size or value range.
     """
-    if not hasattr(images, "shape"):
-        images = np.asarray(images)
+    images = as_array(argument, images)
     check_image_shape_and_dtype(argument, images, factor, channels)
     images = keras.ops.convert_to_numpy(images)
     if images.dtype != np.uint8:
@@ -84,7 +93,7 @@ def check_tokens(argument, tokens, codebook_size, shape="(B, h, w)", what="token
     """
     expected = f"integer {what} {shape} in [0, {codebook_size - 1}]"
     rank = len(shape.strip("(,)").split(","))
-    tokens = tokens if hasattr(tokens, "shape") else np.asarray(tokens)
+    tokens = as_array(argument, tokens)
     if len(tokens.shape) != rank or 0 in tuple(tokens.shape):
         refuse(argument, describe(tokens), expected)
     if not _dtype_name(tokens).startswith(("int", "uint")):
@@ -94,6 +103,13 @@ def check_tokens(argument, tokens, codebook_size, shape="(B, h, w)", what="token
     if low < 0 or high >= codebook_size:
         refuse(argument, f"{what} from {low} to {high}", expected)
     return tokens.astype("int32")
+
+
+def check_lengths(argument, inputs):
+    """Refuse a dict of arrays of which some have more examples than others."""
+    lengths = {name: len(values) for name, values in inputs.items()}
+    if len(set(lengths.values())) > 1:
+        refuse(argument, f"a batch of {lengths} examples", "arrays of equal length")
 
 
 def check_mask(argument, mask, shape):

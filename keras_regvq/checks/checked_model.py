@@ -52,7 +52,7 @@ class CheckedModel:
     def encode_inputs(self, inputs):
         return inputs
 
-    def encode_dataset(self, dataset):
+    def encode_dataset(self, dataset, refused=None):
         return dataset
 
     def compile(self, *args, **kwargs):

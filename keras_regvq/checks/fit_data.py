@@ -34,8 +34,9 @@ class FitData:
         model: has `select_inputs(argument, batch)`, which takes what the model needs out of a
             batch; `check_inputs(argument, inputs)`, which refuses NumPy arrays that do not fit;
             `encode_inputs(inputs)`, which turns NumPy arrays into what the model takes, and
-            `encode_dataset(dataset)`, which does so for a tf.data set; `expected_inputs`, what to
-            say in errors; and `bare_inputs`, what to call inputs that are no dict.
+            `encode_dataset(dataset, refused)`, which does so for a tf.data set, and calls `refused`
+            with an error before it raises it; `expected_inputs`, what to say in errors; and
+            `bare_inputs`, what to call inputs that are no dict.
         parts: a `BatchParts`, or None where batches are taken whole.
 
     Attributes:
@@ -94,8 +95,11 @@ class FitData:
             inputs = self._checked(batch)
             return inputs if self.parts is None else self.parts.of(inputs)
         except Exception as error:
-            self.refusal = error
+            self._refuse(error)
             raise
+
+    def _refuse(self, error):
+        self.refusal = error
 
     def _look_at(self, first, is_part=False):
         inputs = self._checked(first)
@@ -117,14 +121,19 @@ class FitData:
         return inputs if encoded is arrays else encoded
 
     def _dataset(self, data, look_first):
-        data = self.model.encode_dataset(data)
+        data = self.model.encode_dataset(data, self._refuse)
 
         def select(batch):
             batch = split_batch(self.argument, batch, self.model)
             return self.model.select_inputs(self.argument, batch)
 
         if look_first:
-            first = next(data.take(1).as_numpy_iterator(), None)
+            try:
+                first = next(data.take(1).as_numpy_iterator(), None)
+            except Exception:
+                if self.refusal is not None:
+                    raise self.refusal from None
+                raise
             if first is None:
                 refuse(self.argument, "an empty dataset", "at least one batch")
             self._look_at(first, is_marked_as_part(data))

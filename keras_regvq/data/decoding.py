@@ -5,7 +5,7 @@ from PIL import Image
 
 from keras_regvq.data.image_files import MAX_PIXELS, open_picture
 
-_EXIF_ORIENTATION = 0x0112
+_EXIF_ORIENTATION, _TIFF_WIDTH, _TIFF_HEIGHT = 0x0112, 0x0100, 0x0101
 _TURNS = {  # views of (H, W, C), by the EXIF orientation
     2: lambda pixels: pixels[:, ::-1],
     3: lambda pixels: pixels[::-1, ::-1],
@@ -26,7 +26,10 @@ def shown_size(image):
     if image.format == "PNG" and "exif" not in image.info:
         return image.size  # asking a PNG for its EXIF data would decode it
     turned = image.getexif().get(_EXIF_ORIENTATION, 1) >= 5
-    return image.size[::-1] if turned else image.size
+    size = image.size
+    if image.format == "TIFF":  # of which Pillow may have turned the size, but not the tags
+        size = image.tag_v2[_TIFF_WIDTH], image.tag_v2[_TIFF_HEIGHT]
+    return size[::-1] if turned else size
 
 
 def read_image(path, size=None, channels=3, max_pixels=MAX_PIXELS):
@@ -137,11 +140,16 @@ def _convert(band, white, channels, shrink):
 
 def _white(image):
     """The value of white in a whole Pillow image of integers or floats, None in any other."""
-    if image.mode == "F":
-        return 1 if image.getextrema()[1] <= 1 else 255
-    if not image.mode.startswith("I"):
-        return None
-    return 255 if image.mode == "I" and image.getextrema()[1] <= 255 else 65535
+    if image.mode not in ("F", "I"):
+        return 65535 if image.mode.startswith("I") else None
+    values = np.asarray(image)
+    values = values[np.isfinite(values)]
+    low, high = values.min(initial=0), values.max(initial=0)
+    whites = (1, 255, 65535) if image.mode == "F" else (255, 65535)
+    white = next((white for white in whites if high <= white * 1.001), None)
+    if white is None or low < -0.001 * white:
+        raise ValueError(f"values from {low:.4g} to {high:.4g} are none of 0 to 1, 255 or 65535")
+    return white
 
 
 def _in_mode(image, channels):

@@ -1,5 +1,6 @@
 """The presets that come with the package, and where any preset is."""
 
+import warnings
 from pathlib import Path
 
 from keras_regvq.checks.arguments import refuse
@@ -28,6 +29,11 @@ def locate(preset):
     )
     name = check_path("preset", preset, expected)
     if "/" not in name and (BUILTIN_DIRECTORY / name / "config.json").is_file():
+        if Path(name).is_dir() and Path(name).resolve() != (BUILTIN_DIRECTORY / name).resolve():
+            warnings.warn(
+                f"{name!r} is the built-in preset; the folder of that name here is './{name}'.",
+                stacklevel=2,
+            )
         return name, str(BUILTIN_DIRECTORY / name)
     if "://" not in name and not Path(name).is_dir():
         refuse("preset", repr(name), expected)

@@ -56,6 +56,9 @@ def layer_distances(original_features, reconstructed_features, channel_weights=N
             f"as many layers as original_features ({len(original_features)}), at least 1",
         )
     channel_weights = channel_weights or [1.0] * len(original_features)
+    if len(channel_weights) != len(original_features):
+        received = f"{len(channel_weights)} layers"
+        refuse("channel_weights", received, f"one for each of {len(original_features)} layers")
     distances = []
     for original, reconstructed, weights in zip(
         original_features, reconstructed_features, channel_weights, strict=True

@@ -1,6 +1,7 @@
 """How much of its codebook a tokenizer uses, over everything it has seen since the last reset."""
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_regvq.checks.arguments import check_positive_integer, refuse
@@ -50,7 +51,11 @@ class CodeCounts(keras.metrics.Metric):
             refuse(argument, "None", expected)
         if sample_weight is not None:
             refuse("sample_weight", describe(sample_weight), "None: tokens are counted unweighted")
+        if isinstance(tokens, np.ndarray) and tokens.dtype.itemsize > 4:  # JAX would cut them off
+            tokens = np.clip(tokens, -1, self.codebook_size)
         tokens = ops.convert_to_tensor(tokens)
+        if keras.backend.standardize_dtype(tokens.dtype) in ("int64", "uint32", "uint64"):
+            tokens = ops.clip(ops.cast(tokens, "int64"), -1, self.codebook_size)
         if not keras.backend.is_int_dtype(keras.backend.standardize_dtype(tokens.dtype)):
             refuse(argument, describe(tokens), expected)
         if self.num_codebooks > 1 and tuple(tokens.shape[-1:]) != (self.num_codebooks,):

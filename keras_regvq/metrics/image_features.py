@@ -92,7 +92,7 @@ class ImageFeatures(keras.metrics.Metric):
             if features.ndim != 2 or 0 in features.shape:
                 expected = "features (B, F), or images and a feature_extractor"
                 refuse(argument, describe(features), expected)
-            return features
+            return _check_finite(argument, features)
         images = rgb(unit_float(check_images(argument, images, channels=None)))
         features = self.feature_extractor(keras.ops.cast(images, "float32"))
         if isinstance(features, (list, tuple)) and features:
@@ -106,7 +106,14 @@ class ImageFeatures(keras.metrics.Metric):
             features = features.mean(axis=(1, 2))
         if features.ndim != 2 or len(features) != images.shape[0]:
             refuse("feature_extractor", describe(features), expected)
-        return features
+        return _check_finite("feature_extractor", features)
+
+
+def _check_finite(argument, features):
+    """A distance of such features would be a wrong number, or an error of linear algebra."""
+    if not np.isfinite(features).all():
+        refuse(argument, "features that are NaN or infinite", "finite features")
+    return features
 
 
 def _to_numpy(tensor):

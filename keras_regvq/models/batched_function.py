@@ -5,6 +5,7 @@ import numpy as np
 
 from keras_regvq.backend.fast_layers import fixed_weights, use_fast_layers
 from keras_regvq.backend.sampling_steps import COMPILE_WITH_XLA
+from keras_regvq.checks.arguments import check_positive_integer
 
 
 class BatchedFunction:
@@ -34,6 +35,7 @@ class BatchedFunction:
             batch_size: examples worked on at once.
             verbose: whether a progress bar shows; "auto": if there are several batches.
         """
+        batch_size = check_positive_integer("batch_size", batch_size)
         predict = self.model.predict_on_batch
         count = len(keras.tree.flatten(inputs)[0])
         batches = -(-count // batch_size)

@@ -54,6 +54,10 @@ def load_preset(cls, preset, load_weights=None, custom_objects=None, overrides=N
     if not paths and (load_weights or load_weights is None and location == name):
         expected = f"a preset with {WEIGHTS}, or load_weights=False"
         refuse("preset", f"{name!r}, which has no weights", expected)
+    for argument, part in overrides.items() if paths else ():
+        if getattr(part, "weights", None):
+            received = f"a {type(part).__name__} with weights, which the preset's would replace"
+            refuse(argument, received, "one without, not built yet; or load_weights=False")
     config["quantization"] = saved.get("quantization")
     model = _build(model_class, config, paths, custom_objects, overrides, name)
     if paths:

@@ -230,8 +230,10 @@ def _copy(quantizer, number):
     """A quantizer of the same settings for another stage, with weights and draws of its own."""
     config = quantizer.get_config()
     config["name"] = f"{config['name']}_{number}"
-    if config.get("seed") is not None:
-        config["seed"] += number
+    initializer = config.get("codebook_initializer") or {}
+    for settings in (config, initializer.get("config", {})):
+        if isinstance(settings.get("seed"), int):
+            settings["seed"] += number
     return type(quantizer).from_config(config)
 
 

@@ -107,9 +107,10 @@ class VectorQuantizer(CodebookQuantizer):
         self.dead_code_threshold = upkeep.dead_code_threshold
         if self.ema is not None:
             self.loss_names = ("commitment",)
+        if projection_dim is not None:
+            projection_dim = check_positive_integer("projection_dim", projection_dim)
         self.projection_dim = projection_dim
         if projection_dim is not None:
-            check_positive_integer("projection_dim", projection_dim)
             self.project_in = keras.layers.Dense(projection_dim, dtype="float32", name="project_in")
             self.project_out = keras.layers.Dense(
                 self.embedding_dim, dtype="float32", name="project_out"

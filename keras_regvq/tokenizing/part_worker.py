@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_regvq.files.replacing import write_text
-from keras_regvq.tokenizing.shards import shard_name, write_shard
+from keras_regvq.tokenizing.shards import check_labels, shard_name, write_shard
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,10 @@ def _decoded(item, left_out):
     """A list of the example, or of nothing."""
     key, future = item
     try:
-        return [(key, future.result())]
+        example = future.result()
+        if "labels" in example:
+            check_labels(example["labels"])
+        return [(key, example)]
     except Exception as error:  # whatever a decoder raises on a broken file
         left_out.append((key, " ".join(str(error).split())))
         return []

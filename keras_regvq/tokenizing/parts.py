@@ -1,5 +1,6 @@
 """A data set in parts, each of which becomes a shard of tokens: the unit that is done or not."""
 
+import hashlib
 from pathlib import Path
 
 from keras_regvq.checks.arguments import check_integer, check_size, refuse
@@ -15,9 +16,10 @@ def open_parts(source, split, image_size, fields, channels, num_examples, exampl
     examples are. The same source gives the same parts.
 
     Returns:
-        `NumberedParts`, `StreamParts` or `TfdsParts`: `len`, `size` (height, width), and
-        `read(number)`, which yields a (name, function) for each example; the function, for any
-        thread, gives the decoded example, or raises ValueError.
+        `NumberedParts`, `StreamParts` or `TfdsParts`: `len`, `size` (height, width), `names()`,
+        texts that tell it from another set of pictures, and `read(number)`, which yields a (name,
+        function) for each example; the function, for any thread, gives the decoded example, or
+        raises ValueError.
 
     Raises:
         ValueError: for a source that does not fit.
@@ -43,6 +45,14 @@ def open_parts(source, split, image_size, fields, channels, num_examples, exampl
     return NumberedParts(examples, fields, examples_per_shard)
 
 
+def digest(names):
+    """A short text that differs for other names, or another order."""
+    hashed = hashlib.sha256()
+    for name in names:
+        hashed.update(f"{name}\n".encode("utf-8", "backslashreplace"))
+    return hashed.hexdigest()[:16]
+
+
 class NumberedParts:
     """Ranges of examples that are read by number."""
 
@@ -52,6 +62,9 @@ class NumberedParts:
 
     def __len__(self):
         return -(-len(self._examples) // self._step)
+
+    def names(self):
+        return map(self._examples.name, range(len(self._examples)))
 
     def read(self, number):
         start = number * self._step
@@ -71,6 +84,9 @@ class StreamParts:
 
     def __len__(self):
         return len(self._stream.shards)
+
+    def names(self):
+        return (f"{Path(s).name} {Path(s).stat().st_size}" for s in self._stream.shards)
 
     def read(self, number):
         shard = self._stream.shards[number]

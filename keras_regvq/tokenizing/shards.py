@@ -76,6 +76,13 @@ def _npy(array):
     return file.getvalue()
 
 
+def check_labels(labels):
+    """Raise ValueError for a label map that a shard cannot hold: they are PNG files of ids."""
+    low, high = labels.min(initial=0), labels.max(initial=0)
+    if low < 0 or high >= 2**16:
+        raise ValueError(f"labels from {low} to {high} are not in 0 to {2**16 - 1}")
+
+
 def _png(labels):
     file = io.BytesIO()
     kind = np.uint8 if labels.max(initial=0) < 256 else np.uint16

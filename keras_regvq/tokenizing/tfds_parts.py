@@ -21,6 +21,9 @@ class TfdsParts:
     def __len__(self):
         return -(-self._count // self._step)
 
+    def names(self):
+        return [f"{self._name} {self._count}"]
+
     def read(self, number):
         start = number * self._step
         part = range(start, min(start + self._step, self._count))

@@ -11,9 +11,10 @@ from keras_regvq.data.loading import check_fields
 from keras_regvq.data.sources.token_shards import FORMATS, INDEX
 from keras_regvq.files.replacing import write_text
 from keras_regvq.tokenizing.part_worker import Job, PartWorker
-from keras_regvq.tokenizing.parts import open_parts
+from keras_regvq.tokenizing.parts import digest, open_parts
 
 LEFT_OUT = "left_out.csv"
+_LATER = ("num_examples", "examples_per_shard", "set_of_pictures")
 
 
 def tokenize(
@@ -99,6 +100,9 @@ def tokenize(
         "codebook_size": tokenizer.codebook_size,
         "grid": list(tokenizer.token_grid),
         "image_size": list(tokenizer.image_size),
+        "num_examples": num_examples,
+        "examples_per_shard": examples_per_shard,
+        "set_of_pictures": digest(parts.names()),
         "parts": len(parts),
     }
     directory = Path(directory)
@@ -128,6 +132,9 @@ def _open_directory(directory, facts):
     index = directory / INDEX
     if index.exists():
         found = _read(index)
+        # A folder of version 0.2 does not say the last three.
+        unsaid = {name: facts[name] for name in _LATER} if "format" in found else {}
+        found = {**unsaid, **found}
         other = [name for name, value in facts.items() if found.get(name) != value]
         if other:
             received = f"{directory}, whose tokens are of another {' and '.join(other)}"

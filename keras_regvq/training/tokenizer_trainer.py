@@ -5,7 +5,13 @@ from keras import ops
 
 from keras_regvq.backend.fast_layers import use_fast_layers
 from keras_regvq.backend.random_state import SavesRandomState
-from keras_regvq.checks.arguments import check_choice, check_number, check_positive_integer, refuse
+from keras_regvq.checks.arguments import (
+    check_choice,
+    check_number,
+    check_positive_integer,
+    check_seed,
+    refuse,
+)
 from keras_regvq.checks.arrays import check_image_shape_and_dtype, describe, unit_float
 from keras_regvq.checks.checked_model import CheckedModel
 from keras_regvq.metrics import PSNR, CodebookPerplexity, CodebookUsage
@@ -112,7 +118,7 @@ class TokenizerTrainer(CheckedModel, SavesRandomState, TwoPlayerModel):
             "contrastive_positions": check_positive_integer(
                 "contrastive_positions", contrastive_positions
             ),
-            "seed": seed,
+            "seed": check_seed("seed", seed, most=2**31 - 1),
         }
         for name, value in self.settings.items():
             setattr(self, name, value)

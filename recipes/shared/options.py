@@ -16,11 +16,20 @@ def command_parser(description, kind=argparse.ArgumentParser):
 def option(group, name, default, help, **kwargs):
     """Add an option to a parser or a group of it; returns argparse's action.
 
-    It has its default's type, if no other is given, and --help says the default.
+    It has its default's type, if no other is given, and --help says the default. Numbers are at
+    least 0, and integers whose default is not 0 at least 1.
     """
     if "action" not in kwargs:
-        kwargs.setdefault("type", type(default))
+        kwargs.setdefault("type", _kind(name, default))
     return group.add_argument(name, default=default, help=f"{help} [{default}]", **kwargs)
+
+
+def _kind(name, default):
+    if name == "--seed":
+        return integer(0, 2**31 - 1)
+    if type(default) is int:
+        return integer(min(default, 1))
+    return number(0) if type(default) is float else type(default)
 
 
 def adding_to(group):
@@ -28,16 +37,16 @@ def adding_to(group):
     return functools.partial(option, group)
 
 
-def integer(least):
-    """A kind of option: integers of at least `least`."""
+def integer(least, most=math.inf):
+    """A kind of option: integers from `least` to `most`."""
 
     def parse(text):
         try:
             value = int(text)
         except ValueError:
             value = None
-        if value is None or value < least:
-            raise argparse.ArgumentTypeError(f"{text!r} is not an integer of at least {least}")
+        if value is None or not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is not an integer {_range(least, most)}")
         return value
 
     return parse
@@ -52,8 +61,19 @@ def number(least, most=math.inf):
         except ValueError:
             value = math.nan
         if not least <= value <= most or math.isinf(value):
-            allowed = f"from {least} to {most}" if most < math.inf else f"of at least {least}"
-            raise argparse.ArgumentTypeError(f"{text!r} is not a number {allowed}")
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number {_range(least, most)}")
         return value
 
     return parse
+
+
+def above_zero(text):
+    """A kind of option: numbers above 0."""
+    value = number(0)(text)
+    if value == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not above 0")
+    return value
+
+
+def _range(least, most):
+    return f"from {least} to {most}" if most < math.inf else f"of at least {least}"

@@ -2,7 +2,7 @@
 
 import math
 
-from shared.options import option
+from shared.options import above_zero, option
 
 RATES = {"muon": 0.02, "adam": 2e-3}
 
@@ -12,7 +12,7 @@ def add_optimizer_options(group):
            choices=tuple(RATES))  # fmt: skip
     option(group, "--learning-rate", None,
            "at its highest, of muon 0.02, of adam 0.002; Muon leaves a tenth of it to the Adam of "
-           "the first and last layers, and to the discriminator's", type=float)  # fmt: skip
+           "the first and last layers, and to the discriminator's", type=above_zero)  # fmt: skip
     option(group, "--warmup-steps", 0, "steps until it is that high; a cosine takes it down")
     option(group, "--accumulate", 1, "batches a weight update")
     option(group, "--ema", 0.0, "decay of the averaged weights that are kept; 0 for none")

@@ -1,7 +1,7 @@
 """Options of a tokenizer and its quantizer, and what is built of them."""
 
 import keras_regvq
-from shared.options import integer, number, option
+from shared.options import above_zero, integer, number, option
 
 
 def add_tokenizer_options(parser):
@@ -15,9 +15,9 @@ def add_tokenizer_options(parser):
            choices=(1, 3, 4))  # fmt: skip
     option(model, "--patch-size", 4, "side of the patches of the first level; 1: VQ-GAN's network")
     option(model, "--base-channels", 128, "channels of the first level")
-    option(model, "--channel-multipliers", [1], "one a level", nargs="+", type=int)
+    option(model, "--channel-multipliers", [1], "one a level", nargs="+", type=integer(1))
     option(model, "--num-res-blocks", 0, "residual blocks a level, besides two in the middle")
-    option(model, "--attention-resolutions", [], "feature map heights", nargs="*", type=int)
+    option(model, "--attention-resolutions", [], "feature map heights", nargs="*", type=integer(1))
     option(model, "--middle-attention", False, "attention at the lowest resolution",
            action="store_true")  # fmt: skip
     option(model, "--latent-channels", 64, "channels around the quantizer")
@@ -31,7 +31,14 @@ def add_tokenizer_options(parser):
            "power of --bits)")  # fmt: skip
     option(quantizer, "--embedding-dim", 16,
            "width of a code (fsq: the number of --levels; lfq, bsq: --bits)")  # fmt: skip
-    option(quantizer, "--levels", [8, 5, 5, 5], "fsq: levels of each channel", nargs="+", type=int)
+    option(
+        quantizer,
+        "--levels",
+        [8, 5, 5, 5],
+        "fsq: levels of each channel",
+        nargs="+",
+        type=integer(2),
+    )
     option(quantizer, "--bits", 8, "lfq, bsq: bits of a token")
     option(quantizer, "--stages", 4, "residual: tokens a position, of vqgan's quantizer each")
     option(quantizer, "--own-codebooks", False,
@@ -64,7 +71,7 @@ def add_tokenizer_options(parser):
     option(quantizer, "--commitment-weight", 0.25, "vqgan, simvq, lfq, bsq, ibq, residual: beta")
     option(quantizer, "--kl-weight", 5e-4, "gumbelvq: weight of the KL term")
     option(quantizer, "--final-temperature", 1.0,
-           "regvq, gumbelvq: anneal from 1 to this, exponentially")  # fmt: skip
+           "regvq, gumbelvq: anneal from 1 to this, exponentially", type=above_zero)  # fmt: skip
 
 
 def build_quantizer(args):

@@ -10,8 +10,10 @@ from keras_regvq.checks.arguments import (
     check_choice,
     check_grid,
     check_integer,
+    check_integers,
     check_number,
     check_positive_integer,
+    check_seed,
     check_size,
     refuse,
 )
@@ -29,6 +31,9 @@ def test_a_refusal_names_argument_received_and_expected():
     [
         (lambda v: check_integer("n", v, 0), np.int64(0), 0),
         (lambda v: check_positive_integer("n", v), np.uint8(3), 3),
+        (lambda v: check_integers("n", v, 1), [np.int64(1), 2], (1, 2)),
+        (lambda v: check_seed("n", v), np.int64(2**40), 2**40),
+        (lambda v: check_seed("n", v), None, None),
         (lambda v: check_number("n", v), np.float32(0.5), 0.5),
         (lambda v: check_number("n", v, 0, 1), 1, 1.0),
         (lambda v: check_size("n", v), 5, (5, 5)),
@@ -48,6 +53,8 @@ def test_what_fits_comes_back_as_plain_python(check, value, expected):
     [
         (lambda v: check_integer("n", v, 2), (1, True, 2.0, "2", None)),
         (lambda v: check_positive_integer("n", v), (0, -1, False, 1.5)),
+        (lambda v: check_integers("n", v, 1, fewest=1), (2, (0,), "12", (), None, (1.0,))),
+        (lambda v: check_seed("n", v, most=9), (-1, True, 1.5, "a", 10)),
         (lambda v: check_number("n", v, 0, 1), (-0.1, 1.1, np.nan, np.inf, True, "1", None)),
         (lambda v: check_size("n", v, 4), (3, (4, 3), (4, 4, 4), True, 4.0, "4")),
         (lambda v: check_grid("n", v), (0, (1, 0), (1, 1, 1), 2.0)),

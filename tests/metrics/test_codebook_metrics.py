@@ -71,13 +71,13 @@ def test_counts_stay_exact_beyond_the_integers_of_float32():
 
 
 @pytest.mark.parametrize("metric_class", [CodebookUsage, CodebookPerplexity])
-@pytest.mark.parametrize("token", [-1, CODES])
-def test_a_token_outside_the_codebook_is_refused_and_not_counted(metric_class, token):
+@pytest.mark.parametrize("token, dtype", [(-1, "int32"), (CODES, "int32"), (2**32 + 3, "int64")])
+def test_a_token_outside_the_codebook_is_refused_and_not_counted(metric_class, token, dtype):
     metric = metric_class(CODES)
     metric.update_state(np.array([1, 2], "int32"))
     before = float(metric.result())
     with pytest.raises(ValueError, match=r"`tokens`.*1 tokens outside.*\[0, 31\]"):
-        metric.update_state(np.array([3, token], "int32"))
+        metric.update_state(np.array([3, token], dtype))
     assert float(metric.result()) == before
 
 

@@ -109,6 +109,15 @@ def test_inception_score_goes_from_one_to_the_number_of_classes(classes, expecte
     assert float(metric.result()) == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.parametrize("metric", [FrechetDistance(), ManifoldPrecision(neighbours=2)])
+def test_features_that_are_not_finite_are_refused_and_not_kept(metric):
+    real, generated = two_sets(12, 9, 3)
+    before = result_of(metric, real, generated)
+    with pytest.raises(ValueError, match="`y_pred` is wrong.*NaN or infinite"):
+        metric.update_state(y_pred=np.where(generated > 0, np.nan, generated))
+    assert float(metric.result()) == before
+
+
 @pytest.mark.parametrize(
     "metric", [FrechetDistance(), ManifoldPrecision(neighbours=2), ManifoldRecall()]
 )

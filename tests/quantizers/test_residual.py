@@ -244,6 +244,14 @@ def test_what_is_no_residual_is_refused_with_the_reason(given, options, message)
         ResidualQuantizer(given(), **options)
 
 
+def test_stages_of_a_seeded_initializer_differ():
+    seeded = keras.initializers.RandomNormal(seed=0)
+    layer = ResidualQuantizer(VectorQuantizer(4, 2, codebook_initializer=seeded), 3, False)
+    layer.build((None, None, None, 2))
+    codes = [keras.ops.convert_to_numpy(stage.codebook).tobytes() for stage in layer.stages]
+    assert len(set(codes)) == 3
+
+
 def test_tokens_of_another_shape_are_refused():
     layer = make(VectorQuantizer(CODES, WIDTH))
     for tokens, message in (

@@ -115,6 +115,25 @@ def test_help_names_every_option_with_its_default(capsys):
         assert expected in text
 
 
+@pytest.mark.parametrize(
+    "name, option, wrong",
+    [
+        ("train_tokenizer", "--steps", "0"), ("train_tokenizer", "--epoch-steps", "-1"),
+        ("train_tokenizer", "--accumulate", "0"), ("train_tokenizer", "--seed", "-1"),
+        ("train_tokenizer", "--final-temperature", "0"), ("train_tokenizer", "--l1-weight", "nan"),
+        ("train_tokenizer", "--channel-multipliers", "0"),
+        ("train_tokenizer", "--seed", str(2**31)),
+        ("train_semantic_to_image", "--label-factor", "3"),
+        ("train_semantic_to_image", "--label-steps", "0"),
+        ("train_text_to_image", "--num-examples", "0"), ("train_text_to_image", "--heads", "1.5"),
+    ],
+)  # fmt: skip
+def test_numbers_that_cannot_be_are_named_by_their_option(name, option, wrong, capsys):
+    with pytest.raises(SystemExit):
+        importlib.import_module(name).parse_arguments([option, wrong])
+    assert f"argument {option}: " in capsys.readouterr().err
+
+
 @pytest.mark.seldom
 @pytest.mark.usefixtures("few_held_out")
 @pytest.mark.parametrize("channels", [1, 4])

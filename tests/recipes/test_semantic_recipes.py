@@ -113,7 +113,7 @@ def test_an_unknown_option_in_a_config_is_named(tmp_path, capsys):
     "text, expected",
     [
         ('precision = "float8"', "argument --precision: invalid choice: 'float8'"),
-        ("steps = 1.5", "argument --steps: invalid int value: '1.5'"),
+        ("steps = 1.5", "argument --steps: '1.5' is not an integer of at least 1"),
         ("steps = true", "argument --steps: True is no value"),
         ("steps = [1, 2]", r"argument --steps: \[1, 2\] is no value"),
         ("data = {scenes = 1}", "argument --data: .* is no value"),

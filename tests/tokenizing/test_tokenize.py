@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import keras
 import numpy as np
@@ -99,9 +100,11 @@ def test_what_does_not_fit_is_named(preset, folder, tmp_path):
     source, target = f"folder:{folder}", tmp_path / "tokens"
     options = {"verbose": False, "num_examples": 2}
     tokenize(source, preset, target, **options)
-    for other in ({"format": "webdataset"}, {"split": "test"}):
+    for other in (
+        {"format": "webdataset"}, {"split": "test"}, {"num_examples": 3}, {"examples_per_shard": 5},
+    ):  # fmt: skip
         with pytest.raises(ValueError, match=f"another.*{next(iter(other))}"):
-            tokenize(source, preset, target, **options, **other)
+            tokenize(source, preset, target, **{**options, **other})
     with pytest.raises(ValueError, match="split 'train'"):
         keras_regvq.data.load(f"tokens:{target}", split="test")
     with pytest.raises(ValueError, match="`flip`.*mirrored"):
@@ -117,6 +120,33 @@ def test_what_does_not_fit_is_named(preset, folder, tmp_path):
         keras_regvq.data.load(f"tokens:{target}")
     with pytest.raises(ValueError, match="`source`"):
         tokenize("tokens:there", preset, tmp_path / "wrong")
+
+
+def test_labels_that_a_shard_cannot_hold_leave_their_picture_out(preset, scenes, tmp_path):
+    labels = scenes["labels"].copy()
+    labels[0, 0, 0], labels[1, 0, 0] = -1, 70000
+    np.savez(tmp_path / "a.npz", images=scenes["images"], labels=labels)
+    options = {"split": "all", "fields": ("images", "labels"), "verbose": False}
+    numbers = tokenize(f"npz:{tmp_path / 'a.npz'}", preset, tmp_path / "tokens", **options)
+    assert numbers["examples"] == 5 and numbers["left_out"] == 2
+    assert "labels from -1 to" in (tmp_path / "tokens" / "left_out.csv").read_text()
+    found = read(tmp_path / "tokens", ("labels",), split="all")["labels"]
+    np.testing.assert_array_equal(found, labels[2:])
+
+
+def test_a_folder_that_got_more_pictures_is_another_one(preset, folder, tmp_path):
+    copy, target = shutil.copytree(folder, tmp_path / "photos"), tmp_path / "tokens"
+    options = {"split": "all", "verbose": False}
+    tokenize(f"folder:{copy}", preset, target, **options)
+    assert tokenize(f"folder:{copy}", preset, target, **options)["examples"] == 10
+    shutil.copy(copy / "00.png", copy / "more.png")
+    with pytest.raises(ValueError, match="another set_of_pictures"):
+        tokenize(f"folder:{copy}", preset, target, **options)
+    index = json.loads((target / "tokens.json").read_text())  # as version 0.2 wrote it
+    for name in ("num_examples", "examples_per_shard", "set_of_pictures"):
+        del index[name]
+    (target / "tokens.json").write_text(json.dumps(index))
+    assert tokenize(f"folder:{copy}", preset, target, **options)["examples"] == 10
 
 
 @pytest.mark.filterwarnings("ignore:.*ran out of data")

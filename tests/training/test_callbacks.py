@@ -6,9 +6,10 @@ import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from keras_regvq.models import ImageTokenizer
+from keras_regvq.models import ImageTokenizer, LabelMapTokenizer
 from keras_regvq.quantizers import GumbelQuantizer, VectorQuantizer
 from keras_regvq.training import (
+    Backup,
     CodebookHistogram,
     LowUsageWarning,
     ReconstructionGrid,
@@ -74,6 +75,34 @@ def test_the_temperature_follows_its_schedule_within_an_epoch_and_over_fits(trai
     steps = [start + step for step in range(8)]
     set_at = [step if step % 2 == 0 or step == start else step - 1 for step in steps]
     np.testing.assert_allclose(seen, [1.0 / (1 + step) for step in set_at], rtol=1e-6)
+
+
+@pytest.mark.one_backend
+def test_the_schedule_is_asked_for_the_steps_that_were_trained(images, tmp_path):
+    def run(epochs, **options):
+        asked = []
+        trainer = TokenizerTrainer(ImageTokenizer(16, GumbelQuantizer(16, 8), 8, (1, 2), 1, (), 8))
+        trainer.compile(keras.optimizers.SGD(0.01), **options)
+        schedule = TemperatureSchedule(lambda step: asked.append(step) or 1.0, every=1)
+        backup = Backup(tmp_path / str(sorted(options)))
+        callbacks = [schedule, backup]  # the backup is restored after the schedule begins
+        trainer.fit(images, batch_size=2, epochs=epochs, verbose=0, callbacks=callbacks)
+        return asked
+
+    assert run(1) == [0, 1, 2, 3] and run(2) == [4, 5, 6, 7]
+    if keras.backend.backend() != "torch":  # which has no such steps
+        assert run(2, steps_per_execution=2) == [0, 2, 4, 6]
+
+
+@pytest.mark.one_backend
+def test_the_schedule_anneals_a_tokenizer_of_label_maps_which_has_no_pictures(images, tmp_path):
+    tokenizer = LabelMapTokenizer(4, 16, GumbelQuantizer(16, 8), 8, (1, 2), latent_channels=8)
+    tokenizer.compile("sgd")
+    maps = images[..., 0] % 4
+    tokenizer.fit(maps, verbose=0, callbacks=[TemperatureSchedule(lambda step: 0.25)])
+    assert float(keras.ops.convert_to_numpy(tokenizer.quantizer.temperature)) == 0.25
+    with pytest.raises(ValueError, match="`model`.*LabelMapTokenizer.*with a tokenizer"):
+        tokenizer.fit(maps, verbose=0, callbacks=[ReconstructionGrid(images, tmp_path)])
 
 
 @pytest.mark.one_backend

@@ -90,3 +90,14 @@ def test_a_loaded_generator_trains_its_prior_alone_and_a_frozen_prior_stays_froz
     loaded.compile()
     with pytest.raises(ValueError, match="`prior` is wrong.*frozen"):
         loaded.fit(PAIRS, verbose=0)
+
+
+def test_a_part_with_weights_does_not_lose_them_to_a_preset(tmp_path):
+    make_generator().save_to_preset(tmp_path)
+    mine = make_image_tokenizer()
+    before = weights_of(mine)
+    with pytest.raises(ValueError, match="`tokenizer`.*with weights.*load_weights=False"):
+        from_preset(tmp_path, tokenizer=mine)
+    assert from_preset(tmp_path, tokenizer=mine, load_weights=False).tokenizer is mine
+    for a, b in zip(before, weights_of(mine), strict=True):
+        np.testing.assert_array_equal(a, b)

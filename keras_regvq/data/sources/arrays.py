@@ -165,6 +165,9 @@ def _check_labels(labels):
     if labels.ndim != 3 or 0 in labels.shape or labels.dtype.kind not in "iu":
         received = f"shape {labels.shape} and dtype {labels.dtype}"
         refuse("labels", received, "integers of shape (N, H, W)")
+    low, high = labels.min(), labels.max()
+    if labels.dtype.itemsize >= 4 and not -(2**31) <= low <= high < 2**31:
+        refuse("labels", f"{labels.dtype} from {low} to {high}", "integers of 32 bits")
     return labels
 
 
@@ -173,4 +176,9 @@ def _check_captions(captions):
     if captions.ndim not in (1, 2) or 0 in captions.shape or captions.dtype.kind not in "US":
         received = f"shape {captions.shape} and dtype {captions.dtype}"
         refuse("captions", received, "strings of shape (N,) or (N, K)")
-    return np.char.decode(captions, "utf-8") if captions.dtype.kind == "S" else captions
+    if captions.dtype.kind == "U":
+        return captions
+    try:
+        return np.char.decode(captions, "utf-8")
+    except UnicodeDecodeError as error:
+        refuse("captions", f"bytes with {error.object[:100]!r}", "bytes that are UTF-8")

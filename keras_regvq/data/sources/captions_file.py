@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import unicodedata
 from collections import defaultdict
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def find_captions(folders, split_folder):
                     if parsed is None:
                         wrong.append(f"{shown_name(path.name)} {place}")
                     else:
-                        table[parsed[0]] += parsed[1]
+                        table[_composed(parsed[0])] += parsed[1]
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             wrong.append(f"{shown_name(path.name)}: {str(error)[:60]}")
         tables.append(dict(table))
@@ -64,8 +65,13 @@ def look_up(tables, file, folders):
     names = [file, file.with_suffix("")]
     names = [Path(folder) / name for folder in folders for name in names] + names
     names += [file.name, file.with_suffix("").name]
-    keys = [name if isinstance(name, str) else name.as_posix() for name in names]
+    keys = [_composed(name if isinstance(name, str) else name.as_posix()) for name in names]
     return next((table[key] for table in tables for key in keys if key in table), ())
+
+
+def _composed(name):
+    """A name with composed letters: some file systems and editors take them apart."""
+    return unicodedata.normalize("NFC", name)
 
 
 def captions_beside(path):

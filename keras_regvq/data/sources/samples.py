@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from keras_regvq.checks.arguments import check_size, refuse
-from keras_regvq.data.decoding import fit_image, read_image
-from keras_regvq.data.image_files import MAX_PIXELS, EncodedPicture
+from keras_regvq.data.decoding import fit_image, read_image, shown_size
+from keras_regvq.data.image_files import MAX_PIXELS, EncodedPicture, open_picture
 from keras_regvq.data.label_maps import read_labels
 from keras_regvq.data.order import tensorflow
 
@@ -35,6 +35,8 @@ class Sample:
             ValueError: naming the sample, for one that lacks a field or cannot be decoded.
         """
         example = {}
+        if "images" in fields and "labels" in fields and self.image and self.labels:
+            self._check_sizes(max_pixels)
         for field, value in (
             ("images", self.image), ("labels", self.labels), ("captions", self.captions)
         ):  # fmt: skip
@@ -48,6 +50,16 @@ class Sample:
         if "captions" in fields:
             example["captions"] = self.captions
         return example
+
+    def _check_sizes(self, max_pixels):
+        """A label map of another shape would be cropped to other parts than the picture."""
+        with (
+            open_picture(self.image, max_pixels) as image,
+            open_picture(self.labels, max_pixels) as labels,
+        ):
+            if shown_size(image) != labels.size:
+                sizes = f"{shown_size(image)}, its label map {labels.size}"
+                raise ValueError(f"{self.key} has width and height {sizes}.")
 
 
 class SampleStream:

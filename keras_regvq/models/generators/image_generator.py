@@ -5,7 +5,7 @@ import inspect
 import keras
 
 from keras_regvq.checks.arguments import refuse
-from keras_regvq.checks.arrays import check_mask, describe
+from keras_regvq.checks.arrays import check_lengths, check_mask, describe
 from keras_regvq.models.generators.token_cache import tokenize_batches
 from keras_regvq.models.preset_model import PresetModel
 from keras_regvq.models.priors.prior_training import TrainsPrior
@@ -90,6 +90,7 @@ class ImageGenerator(TrainsPrior, PresetModel):
             if images.shape[1:3] != self.tokenizer.image_size:
                 expected = f"{self.tokenizer.image_size}, the tokenizer's"
                 refuse("images", f"images of {images.shape[1:3]} pixels", expected)
+        check_lengths(argument, inputs)
 
     def check_condition(self, values):
         """Check a batch of `condition_field`."""
@@ -100,8 +101,8 @@ class ImageGenerator(TrainsPrior, PresetModel):
 
         Args:
             dataset: an iterable of dicts of "images" and `condition_field`, such as
-                `keras_regvq.data.load(..., shuffle=False)` with these two fields; None for what
-                `directory` holds already.
+                `keras_regvq.data.load(..., shuffle=False)` with these two fields; one such dict;
+                or None for what `directory` holds already.
             directory: where to keep the tokens; None: in memory only. What is there already is
                 checked against this tokenizer and the first of these data, and not made again: an
                 interrupted run goes on.
@@ -116,11 +117,15 @@ class ImageGenerator(TrainsPrior, PresetModel):
         """
 
         def encode(batch):
+            if "images" not in batch:
+                refuse("dataset", f"a dict with keys {sorted(batch)}", 'the key "images"')
+            batch.pop("tokens", None)
             batch = self.select_inputs("dataset", batch)
             self.check_inputs("dataset", batch)
             tokens = self.tokenizer.encode(batch["images"])
             return {"tokens": tokens, self.condition_field: batch[self.condition_field]}
 
+        dataset = [dataset] if isinstance(dataset, dict) else dataset
         return tokenize_batches(
             dataset, encode, directory, tokens_fingerprint(self.tokenizer), verbose
         )

@@ -71,10 +71,18 @@ class TextToImage(ImageGenerator):
             return inputs
         return {**inputs, "captions": self.text_encoder.encode(inputs["captions"])}
 
-    def encode_dataset(self, dataset):
-        """`encode_inputs` of a tf.data set, batch by batch."""
+    def encode_dataset(self, dataset, refused=None):
+        """`encode_inputs` of a tf.data set, batch by batch; `refused` is called with an error."""
         condition = self.prior.condition
-        encode = self.text_encoder.encode
+
+        def encode(texts):
+            try:
+                return self.text_encoder.encode(texts)
+            except ValueError as error:  # which TensorFlow makes one of its own
+                if refused is not None:
+                    refused(error)
+                raise
+
         return map_texts(dataset, "captions", encode, condition.values_dtype, condition.shape)
 
     def encode_captions(self, data):

@@ -3,7 +3,19 @@
 import numpy as np
 from keras import ops
 
-from keras_regvq.checks.arguments import check_number, check_positive_integer, refuse
+from keras_regvq.checks.arguments import check_number, check_positive_integer, check_seed, refuse
+
+_GREEDY, _MOST_GUIDANCE = 1e-20, 1e6
+
+
+def check_guidance_scale(scale):
+    """Return a guidance scale as a float: more than a million is none."""
+    return check_number("guidance_scale", scale, 0.0, _MOST_GUIDANCE)
+
+
+def random_numbers(seed):
+    """NumPy's random numbers of a sample, of a seed or, for None, others each time."""
+    return np.random.default_rng(check_seed("seed", seed))
 
 
 def choice_arrays(codebook_size, count, temperature, top_k, top_p):
@@ -12,14 +24,14 @@ def choice_arrays(codebook_size, count, temperature, top_k, top_p):
     Args:
         codebook_size: N.
         count: B, samples.
-        temperature: at least 0, which means top_k = 1.
+        temperature: at least 0; 0, and what logits cannot be divided by, means top_k = 1.
         top_k, top_p: or None.
 
     Returns:
         dict of "temperature" (B,) and, if there is one, "top_p" (B,); top_k, an int or None.
     """
     temperature = check_number("temperature", temperature)
-    if temperature == 0:
+    if temperature < _GREEDY:
         temperature, top_k = 1.0, 1
     if top_k is not None:
         top_k = min(check_positive_integer("top_k", top_k), codebook_size)
@@ -87,7 +99,7 @@ def guidance_scales(scale, schedule, length):
     Returns:
         float32 (length,).
     """
-    scale = check_number("guidance_scale", scale)
+    scale = check_guidance_scale(scale)
     share = np.arange(length) / length
     factors = {
         "constant": np.ones(length),
@@ -101,4 +113,6 @@ def guidance_scales(scale, schedule, length):
     else:
         expected = f"one of {', '.join(map(repr, factors))}, or a function"
         refuse("guidance_schedule", repr(schedule), expected)
+    if not (np.abs(factor) <= _MOST_GUIDANCE).all():
+        refuse("guidance_schedule", f"one that gives {factor[:5]} ...", "finite factors")
     return (1.0 + (scale - 1.0) * factor).astype("float32")

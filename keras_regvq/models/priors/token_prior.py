@@ -3,18 +3,17 @@
 import math
 
 import keras
-import numpy as np
 from keras import layers, ops
 
 from keras_regvq.backend.random_state import SavesRandomState, SeedGenerator
 from keras_regvq.checks.arguments import check_number, check_positive_integer, refuse
-from keras_regvq.checks.arrays import describe
+from keras_regvq.checks.arrays import check_lengths, describe
 from keras_regvq.models.conditions.condition import Condition
 from keras_regvq.models.preset_model import PresetModel
 from keras_regvq.models.priors.layout_map import prior_layout_map
 from keras_regvq.models.priors.prior_training import TrainsPrior
+from keras_regvq.models.priors.sampling_batch import sampling_batch
 from keras_regvq.models.priors.token_grids import (
-    check_mask_on,
     check_prior_grid,
     check_tokens_on,
     for_each_token,
@@ -166,6 +165,7 @@ class TokenPrior(TrainsPrior, SavesRandomState, PresetModel):
         self.check_token_grid("tokens", inputs["tokens"])
         if self.condition is not None:
             self.condition.check(inputs["condition"])
+        check_lengths(argument, inputs)
 
     def check_token_grid(self, argument, tokens):
         """Return tokens as int32 (B, *grid) of this prior's codes and grid."""
@@ -186,28 +186,7 @@ class TokenPrior(TrainsPrior, SavesRandomState, PresetModel):
         Returns:
             dict of "tokens" int32 and "mask" bool (B, L), and "condition" where there is one.
         """
-        batch = {}
-        if self.condition is not None:
-            if condition is None:
-                refuse("condition", "None", f"what a {type(self.condition).__name__} takes")
-            batch["condition"] = self.condition.check(condition)
-            count = len(batch["condition"])
-        elif condition is not None:
-            refuse("condition", describe(condition), "None for a prior without condition")
-        elif tokens is not None:
-            count = len(tokens)
-        else:
-            count = check_positive_integer("num_samples", 1 if num_samples is None else num_samples)
-        if (tokens is None) != (mask is None):
-            refuse("mask", "only one of `tokens` and `mask`", "both or neither")
-        if tokens is None:
-            tokens, mask = np.zeros((count, *self.grid), "int32"), np.ones((count, *self.grid))
-        tokens = self.check_token_grid("tokens", tokens)
-        if len(tokens) != count:
-            refuse("tokens", f"{len(tokens)} examples", f"{count}, as many as conditions")
-        mask = check_mask_on(self.grid, mask, count)
-        flat = (count, self.length)
-        return {**batch, "tokens": tokens.reshape(flat), "mask": mask.reshape(flat)}
+        return sampling_batch(self, condition, num_samples, tokens, mask)
 
     @staticmethod
     def get_layout_map(

@@ -68,9 +68,13 @@ def check_texts(argument, texts):
     texts = np.asarray(texts).tolist() if hasattr(texts, "shape") else list(texts)
     if not texts:
         refuse(argument, "an empty list", "at least one string")
-    texts = [text.decode() if isinstance(text, bytes) else text for text in texts]
     for number, text in enumerate(texts):
-        if not isinstance(text, str):
+        if isinstance(text, bytes):
+            try:
+                texts[number] = text.decode()
+            except UnicodeDecodeError:
+                refuse(argument, f"{text[:100]!r} at position {number}", "bytes that are UTF-8")
+        elif not isinstance(text, str):
             refuse(argument, f"{describe(text)} at position {number}", "strings")
     return texts
 

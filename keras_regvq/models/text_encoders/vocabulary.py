@@ -1,6 +1,7 @@
 """Captions as numbers of the words of a data set's own vocabulary."""
 
 import re
+import unicodedata
 import warnings
 
 import keras
@@ -94,4 +95,5 @@ class VocabularyEncoder(TextEncoder):
 
 def split_words(text):
     """Lower-case words, numbers and punctuation marks of a text, in order."""
-    return re.findall(r"[^\W_]+(?:'[^\W_]+)*|[^\w\s]", text.lower())
+    text = unicodedata.normalize("NFC", text).lower()  # letters with their accents
+    return re.findall(r"[^\W_]+(?:'[^\W_]+)*|[^\w\s]", text)

@@ -5,6 +5,8 @@ import hashlib
 import numpy as np
 from keras import ops
 
+from keras_regvq.quantizers import IndexBackpropagationQuantizer
+
 
 def tokens_fingerprint(tokenizer):
     """SHA-256, in hexadecimal, of an `ImageTokenizer`'s encoder and quantizer."""
@@ -22,4 +24,11 @@ def tokens_fingerprint(tokenizer):
         digest.update(b"unit_range")
     if getattr(tokenizer.quantizer, "dither", 0):  # so do its tokens, then
         digest.update(np.float64(tokenizer.quantizer.dither).tobytes())
+    for stage in getattr(tokenizer.quantizer, "stages", (tokenizer.quantizer,)):
+        if getattr(stage, "normalize", False):
+            digest.update(b"normalize")
+        if isinstance(stage, IndexBackpropagationQuantizer):  # its weights might be nearest codes
+            digest.update(b"largest product")
+    if tokenizer.norm_groups != 32:
+        digest.update(np.int64(tokenizer.norm_groups).tobytes())
     return digest.hexdigest()

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_regvq.checks.arguments import check_integer, check_number, refuse
+from keras_regvq.checks.arguments import check_integer, check_integers, check_number, refuse
 from keras_regvq.checks.arrays import (
     check_image_shape_and_dtype,
     check_images,
@@ -89,9 +89,7 @@ class ImageTokenizer(PresetBackbone):
     ):
         if not isinstance(quantizer, Quantizer):
             refuse("quantizer", describe(quantizer), "a keras_regvq.quantizers.Quantizer")
-        multipliers = tuple(check_integer("channel_multipliers", m, 1) for m in channel_multipliers)
-        if not multipliers:
-            refuse("channel_multipliers", "()", "at least one multiplier")
+        multipliers = check_integers("channel_multipliers", channel_multipliers, 1, fewest=1)
         patch_size = check_integer("patch_size", patch_size, 1)
         factor = patch_size * 2 ** (len(multipliers) - 1)
         image_size = check_image_size(image_size, factor)
@@ -100,7 +98,9 @@ class ImageTokenizer(PresetBackbone):
             "base_channels": check_integer("base_channels", base_channels, 1),
             "channel_multipliers": multipliers,
             "num_res_blocks": check_integer("num_res_blocks", num_res_blocks, 0),
-            "attention_resolutions": tuple(attention_resolutions),
+            "attention_resolutions": check_integers(
+                "attention_resolutions", attention_resolutions, 1
+            ),
             "latent_channels": check_integer("latent_channels", latent_channels, 1),
             "dropout": check_number("dropout", dropout, 0, 1),
             "middle_attention": bool(middle_attention),

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_regvq.checks.arguments import check_positive_integer, refuse
+from keras_regvq.checks.arguments import check_integers, check_positive_integer, refuse
 from keras_regvq.checks.arrays import check_tokens, describe
 from keras_regvq.checks.checked_model import CheckedModel
 from keras_regvq.models.batched_function import BatchedFunction
@@ -68,14 +68,17 @@ class LabelMapTokenizer(CheckedModel, PresetModel):
         if not isinstance(quantizer, Quantizer):
             refuse("quantizer", describe(quantizer), "a keras_regvq.quantizers.Quantizer")
         num_classes = check_positive_integer("num_classes", num_classes)
+        channel_multipliers = check_integers("channel_multipliers", channel_multipliers, 1, 1)
         factor = 2 ** (len(channel_multipliers) - 1)
         image_size = check_image_size(image_size, factor)
         sizes = {
             "base_channels": check_positive_integer("base_channels", base_channels),
-            "channel_multipliers": tuple(channel_multipliers),
+            "channel_multipliers": channel_multipliers,
             "num_res_blocks": check_positive_integer("num_res_blocks", num_res_blocks),
             "latent_channels": check_positive_integer("latent_channels", latent_channels),
-            "attention_resolutions": tuple(attention_resolutions),
+            "attention_resolutions": check_integers(
+                "attention_resolutions", attention_resolutions, 1
+            ),
         }
         architecture = {
             **sizes,

@@ -3,7 +3,7 @@
 import keras
 from keras import layers
 
-from keras_regvq.checks.arguments import check_positive_integer
+from keras_regvq.checks.arguments import check_positive_integer, refuse
 from keras_regvq.checks.arrays import check_image_shape_and_dtype, unit_float
 from keras_regvq.models.layers.blocks import Convolution
 from keras_regvq.models.layers.group_norm import GroupNorm
@@ -75,6 +75,10 @@ class PatchDiscriminator(keras.Model):
 
     def call(self, inputs, training=None, mask=None):
         check_image_shape_and_dtype("images", inputs, channels=self.image_channels)
+        least = 3 * 2**self.num_layers  # the last two convolutions take a pixel each
+        if any(side is not None and side < least for side in inputs.shape[1:3]):
+            expected = f"sides of at least {least}, or fewer num_layers"
+            refuse("images", f"images of {tuple(inputs.shape[1:3])} pixels", expected)
         return super().call(unit_float(inputs), training=training, mask=mask)
 
     def get_config(self):

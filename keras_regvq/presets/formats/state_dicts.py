@@ -23,6 +23,7 @@ _BOOKKEEPING = re.compile(
     r"quantize\.(.*\.)?(cluster_size|embed_avg|embedding_avg|initted|inited|codebook_used|"
     r"codebook_usage|usage|ema_\w+|N|m)|.*\.num_batches_tracked"
 )
+_AVERAGES = {"ema", "averaged", "swa"}
 _DEPTH = 4  # dicts in dicts
 
 
@@ -166,7 +167,7 @@ def _holds_tensors(value, seen):
 
 
 def _is_average(path):
-    return any("ema" in re.split(r"[_.]", part.lower()) for part in path)
+    return any(_AVERAGES & set(re.split(r"[_.]", part.lower())) for part in path)
 
 
 def _is_mark(name):
@@ -175,14 +176,12 @@ def _is_mark(name):
 
 def _prefix(names, source):
     found = {name.removesuffix(_MARK) for name in names if _is_mark(name)}
-    if "" in found:
-        return ""
     found = {prefix for prefix in found if not prefix.endswith(MAPS)}
     if not found:
         refuse_without_tokenizer(names, source)
     images = {prefix for prefix in found if prefix.endswith(_IMAGES)}
     averages = {prefix for prefix in found if _is_average((prefix,))}
-    for kind in (images, averages, found):
+    for kind in (images, averages, found & {""}, found):
         if len(kind) == 1:
             return kind.pop()
     expected = "a checkpoint of one tokenizer"

@@ -34,6 +34,8 @@ class TwoPlayerModel(keras.Model):
         if self.discriminator is not None:
             if discriminator_optimizer is None:
                 discriminator_optimizer = type(optimizer).from_config(optimizer.get_config())
+            if discriminator_optimizer is optimizer:
+                refuse("discriminator_optimizer", "the generator's", "one of its own, or None")
             optimizer = TwoPlayerOptimizer(
                 optimizer,
                 keras.optimizers.get(discriminator_optimizer),

@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_regvq.backend.fit_state import synchronize
 from keras_regvq.backend.processes import is_first_process
-from keras_regvq.checks.arguments import check_positive_integer
+from keras_regvq.checks.arguments import check_positive_integer, refuse
 from keras_regvq.checks.arrays import check_images
 from keras_regvq.files.replacing import replacing
 from keras_regvq.pictures import code_counts, image_grid, usage_histogram
@@ -54,6 +54,9 @@ class EpochPicture(keras.callbacks.Callback):
 
     @property
     def tokenizer(self):
+        if not hasattr(self.model, "tokenizer"):
+            received = f"a {type(self.model).__name__}"
+            refuse("model", received, "one with a tokenizer, such as a TokenizerTrainer")
         synchronize(self.model)
         return self.model.tokenizer
 
@@ -74,7 +77,16 @@ class EpochPicture(keras.callbacks.Callback):
             self.writer.flush()
 
 
-class ReconstructionGrid(EpochPicture):
+class _PictureOfImages(EpochPicture):
+    def __init__(self, images, directory, name, every, log_dir):
+        super().__init__(directory, name, every, log_dir)
+        self.images = check_images("images", images, channels=None)
+
+    def on_train_begin(self, logs=None):
+        self.tokenizer.check_images("images", self.images)  # not after the first epoch
+
+
+class ReconstructionGrid(_PictureOfImages):
     """Images above their reconstructions, every epoch.
 
     Args:
@@ -91,14 +103,13 @@ class ReconstructionGrid(EpochPicture):
     """
 
     def __init__(self, images, directory, every=1, log_dir=None):
-        super().__init__(directory, "reconstructions", every, log_dir)
-        self.images = check_images("images", images, channels=None)
+        super().__init__(images, directory, "reconstructions", every, log_dir)
 
     def picture(self):
         return image_grid([self.images, self.tokenizer.reconstruct(self.images)])
 
 
-class CodebookHistogram(EpochPicture):
+class CodebookHistogram(_PictureOfImages):
     """How often each code is used to encode the given images, every epoch.
 
     Args:
@@ -115,8 +126,7 @@ class CodebookHistogram(EpochPicture):
     """
 
     def __init__(self, images, directory, every=1, log_dir=None):
-        super().__init__(directory, "codebook", every, log_dir)
-        self.images = check_images("images", images, channels=None)
+        super().__init__(images, directory, "codebook", every, log_dir)
 
     def picture(self):
         counts = code_counts(self.tokenizer, self.tokenizer.encode(self.images))

@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+from keras import ops
 
 from keras_regvq.backend.fit_state import synchronize
 from keras_regvq.checks.arguments import check_positive_integer, refuse
@@ -40,7 +41,7 @@ class TemperatureSchedule(keras.callbacks.Callback):
         self.every = check_positive_integer("every", every)
 
     def on_train_begin(self, logs=None):
-        quantizer = self.model.tokenizer.quantizer
+        quantizer = getattr(self.model, "tokenizer", self.model).quantizer
         stages = getattr(quantizer, "stages", (quantizer,))
         self.quantizers = [stage for stage in stages if isinstance(stage, SamplingQuantizer)]
         if not self.quantizers:
@@ -49,15 +50,20 @@ class TemperatureSchedule(keras.callbacks.Callback):
                 f"a model with a {type(quantizer).__name__}",
                 "one with a RegularizedQuantizer or GumbelQuantizer, which have a temperature",
             )
-        # The trainer's own counter, so that a resumed run goes on where it was.
-        self.steps = int(self.model.step.numpy())
+
+    def on_epoch_begin(self, epoch, logs=None):
+        # The model's own counter: a resumed run goes on where it was.
+        synchronize(self.model)
+        counter = getattr(self.model, "step", self.model.optimizer.iterations)
+        self.first = int(ops.convert_to_numpy(counter))
 
     def on_train_batch_begin(self, batch, logs=None):
-        if self.steps % self.every == 0 or batch == 0:
-            temperature = float(self.schedule(self.steps))
+        step = self.first + batch  # of `steps_per_execution` steps the first
+        if batch == 0 or step // self.every != self.last // self.every:
+            temperature = float(self.schedule(step))
             if not (np.isfinite(temperature) and temperature > 0):
-                refuse("schedule", f"{temperature} at step {self.steps}", "temperatures above 0")
+                refuse("schedule", f"{temperature} at step {step}", "temperatures above 0")
             synchronize(self.model)
             for quantizer in self.quantizers:
                 quantizer.temperature.assign(temperature)
-        self.steps += 1
+        self.last = step

@@ -72,6 +72,14 @@ def test_metadata_in_a_table_is_read(folder):
         assert captions(folder) == {0: "a cat, grey", 1: "two\nlines"}
 
 
+def test_names_are_the_same_with_composed_letters_and_without(folder):
+    write(folder / "train/e\u0301.jpg", flat(180))
+    entries = {"file_name": "\u00e9.jpg", "text": "a plane"}, {"file_name": "0.jpg", "text": "a"}
+    (folder / "train/metadata.jsonl").write_text(lines(*entries))
+    with pytest.warns(UserWarning, match="without a caption"):
+        assert captions(folder) == {0: "a", 3: "a plane"}
+
+
 def test_captions_of_coco_are_read(folder):
     content = {
         "images": [{"id": 7, "file_name": "0.jpg"}, {"id": 8, "file_name": "1.jpg"}],

@@ -125,14 +125,48 @@ def test_a_large_picture_is_averaged_in_bands_to_what_it_is_at_once(tmp_path, mo
 def test_what_white_is_in_a_large_picture_is_found_once(tmp_path, monkeypatch, mode, most):
     values = np.linspace(0, most, 300 * 64).reshape(300, 64)
     Image.fromarray(values.astype(np.float32 if mode == "F" else np.int32)).save(tmp_path / "a.tif")
-    asked, original = [], Image.Image.getextrema
+    asked, original = [], pictures._white
     monkeypatch.setattr(
-        Image.Image, "getextrema", lambda image: asked.append(image.size) or original(image)
+        pictures, "_white", lambda image: asked.append(image.size) or original(image)
     )
     monkeypatch.setattr(pictures, "_BAND", 64 * 64)
     grey = read_image(tmp_path / "a.tif", channels=1)[:, :, 0]
     assert asked == [(64, 300)]
     assert np.abs(grey - values * 255 / most).max() <= 1
+
+
+@pytest.mark.parametrize("most", [1.0, 1.0005, 255.0, 65535.0])
+def test_floats_of_every_range_are_read_alike(tmp_path, most):
+    values = np.linspace(0, most, 256, dtype=np.float32).reshape(16, 16)
+    Image.fromarray(values).save(tmp_path / "a.tif")
+    grey = read_image(tmp_path / "a.tif", channels=1)[:, :, 0]
+    assert np.abs(grey - np.arange(256).reshape(16, 16)).max() <= 1
+
+
+@pytest.mark.parametrize(
+    "values",
+    [np.linspace(-1, 1, 64, dtype=np.float32), np.linspace(0, 2e5, 64, dtype=np.int32)],
+)
+def test_values_of_no_known_range_are_refused(tmp_path, values):
+    Image.fromarray(values.reshape(8, 8)).save(tmp_path / "a.tif")
+    with pytest.raises(ValueError, match="a.tif cannot be read as a picture: values from"):
+        read_image(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("suffix", ["tif", "jpg"])
+def test_a_turned_picture_is_as_large_as_its_label_map(tmp_path, suffix):
+    for folder in ("images", "labels"):
+        (tmp_path / folder).mkdir()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (48, 32)).save(tmp_path / "images" / f"a.{suffix}", exif=exif)
+    Image.new("L", (32, 48)).save(tmp_path / "labels" / "a.png")
+    options = {"image_size": 16, "batch_size": 1, "fields": ("images", "labels")}
+    batches = load(f"folder:{tmp_path}", split="all", shuffle=False, **options)
+    assert len(list(batches)) == 1
+    Image.new("L", (48, 32)).save(tmp_path / "labels" / "a.png")
+    with pytest.raises(ValueError, match="another size"):
+        load(f"folder:{tmp_path}", split="all", **options)
 
 
 def test_captions_are_found_by_name_or_stem_and_drawn_from_several(split_folder):

@@ -142,6 +142,16 @@ def test_an_example_without_a_field_is_left_out(parquet):
     assert len(found) == COUNT - 2
 
 
+def test_a_label_map_of_another_shape_than_its_picture_is_left_out(parquet):
+    table = pq.read_table(parquet / "0.parquet").to_pydict()
+    table["label_map"][0] = png(np.zeros((16, 32), np.uint8))
+    pq.write_table(pa.table(table), parquet / "0.parquet")
+    source = f"parquet:{parquet}/*.parquet"
+    with pytest.warns(UserWarning, match=r"0 has width and height \(16, 16\).*\(32, 16\)"):
+        found = load(source, fields=("images", "labels"))
+    assert len(found) == COUNT - 1 and len(load(source, fields=("labels",))) == COUNT
+
+
 @pytest.mark.parametrize("kind", ["webdataset", "parquet"])
 def test_no_files_and_files_of_another_kind_are_named(kind, tmp_path):
     with pytest.raises(ValueError, match="files that exist"):

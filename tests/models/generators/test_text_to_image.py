@@ -4,6 +4,7 @@ import h5py
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import keras_regvq
 from keras_regvq import models
@@ -146,6 +147,17 @@ def test_fit_takes_arrays_and_datasets_of_strings():
         np.testing.assert_array_equal(old, new)
 
 
+def test_captions_that_are_no_utf_8_are_named_in_data_of_every_kind():
+    model = make_model()
+    model.compile(keras.optimizers.SGD(0.0))
+    batch = {"images": random_images(2), "captions": np.array([b"a boat", b"caf\xe9"])}
+    for data in (batch, iter([batch]), tf.data.Dataset.from_tensors(batch)):
+        with pytest.raises(ValueError, match="caf.*at position 1.*UTF-8"):
+            model.fit(data, verbose=0)
+    with pytest.raises(ValueError, match="at position 0.*UTF-8"):
+        model.generate([b"caf\xe9"])
+
+
 def test_tokens_are_made_once_and_train_like_images(tmp_path):
     model = make_model()
     images, captions = random_images(4), [*CAPTIONS, "a car"]
@@ -159,6 +171,12 @@ def test_tokens_are_made_once_and_train_like_images(tmp_path):
     np.testing.assert_array_equal(again["captions"], arrays["captions"])
     model.compile()
     model.fit(arrays, batch_size=2, verbose=0)
+    at_once = model.tokenize({"images": images, "captions": np.array(captions)}, verbose=False)
+    np.testing.assert_array_equal(at_once["tokens"], arrays["tokens"])
+    with pytest.raises(ValueError, match="`dataset`.*'images': 4, 'captions': 3"):
+        model.tokenize({"images": images, "captions": np.array(captions[:3])}, verbose=False)
+    with pytest.raises(ValueError, match='`dataset`.*the key "images"'):
+        model.tokenize([arrays], verbose=False)
 
 
 def test_a_preset_generates_the_same_images(tmp_path, model):

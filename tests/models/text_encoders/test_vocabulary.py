@@ -31,6 +31,11 @@ def test_captions_become_numbers_that_end_with_one():
     np.testing.assert_array_equal(encoder.encode(np.array(["a red car"])), [row])
 
 
+def test_letters_with_their_accents_apart_are_the_same_words():
+    encoder = models.VocabularyEncoder.from_captions(["a caf\u00e9"])
+    np.testing.assert_array_equal(encoder.encode(["cafe\u0301"]), encoder.encode(["caf\u00e9"]))
+
+
 def test_an_empty_caption_is_its_end_alone():
     assert make_encoder().encode([""]).tolist() == [[1] + [0] * 8]
 
@@ -55,6 +60,7 @@ def test_long_captions_are_cut_with_one_warning():
         ("a red boat", "a list of strings"),
         ([], "an empty list"),
         (["a", 3], "at position 1"),
+        (["a", b"caf\xe9"], "position 1.*UTF-8"),
         (np.zeros((2, 2)), "strings"),
         (None, "a list of strings"),
     ],

@@ -2,11 +2,28 @@
 
 from keras_regvq.models import ImageTokenizer
 from keras_regvq.models.tokenizers.fingerprint import tokens_fingerprint
-from keras_regvq.quantizers import FiniteScalarQuantizer, RegularizedQuantizer
+from keras_regvq.quantizers import (
+    FiniteScalarQuantizer,
+    IndexBackpropagationQuantizer,
+    RegularizedQuantizer,
+    VectorQuantizer,
+)
 
 
-def make(quantizer):
-    return ImageTokenizer(8, quantizer, 4, (1,), 0, (), 4, middle_attention=False, patch_size=4)
+def make(quantizer, **options):
+    options = {"middle_attention": False, "patch_size": 4, **options}
+    return ImageTokenizer(8, quantizer, 4, (1,), 0, (), 4, **options)
+
+
+def of_equal_weights():
+    """Tokenizers whose settings alone differ."""
+    tokenizers = [
+        make(VectorQuantizer(8, 4)), make(VectorQuantizer(8, 4, normalize=True)),
+        make(IndexBackpropagationQuantizer(8, 4)), make(VectorQuantizer(8, 4), norm_groups=2),
+    ]  # fmt: skip
+    for tokenizer in tokenizers:
+        tokenizer.set_weights(tokenizers[0].get_weights())
+    return tokenizers
 
 
 def test_weights_dither_and_levels_count_and_the_decoder_does_not():
@@ -22,6 +39,7 @@ def test_weights_dither_and_levels_count_and_the_decoder_does_not():
     assert tokens_fingerprint(again) == first
     again.quantizer.codebook.assign(-again.quantizer.codebook)
     assert tokens_fingerprint(again) != first
+    assert len({tokens_fingerprint(tokenizer) for tokenizer in of_equal_weights()}) == 4
     one = make(FiniteScalarQuantizer([3, 2]))
     other = make(FiniteScalarQuantizer([2, 3]))
     other.set_weights(one.get_weights())

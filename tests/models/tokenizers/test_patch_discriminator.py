@@ -90,3 +90,10 @@ def test_the_config_gives_the_same_discriminator_back():
 def test_wrong_arguments_are_refused_by_name(argument, options):
     with pytest.raises(ValueError, match=f"`{argument}`.*Received: .*Expected: "):
         PatchDiscriminator(**options)
+
+
+def test_images_that_are_too_small_are_refused_and_the_smallest_are_not():
+    discriminator = PatchDiscriminator(4, 2)
+    assert discriminator(np.zeros((1, 12, 12, 3), "float32")).shape == (1, 1, 1, 1)
+    with pytest.raises(ValueError, match="`images`.*at least 12"):
+        discriminator(np.zeros((1, 12, 8, 3), "float32"))

@@ -78,6 +78,10 @@ WRAPPERS = {
     "an average by prefix": lambda s: {
         **prefixed("ema_model.", s), **prefixed("model.", {n: v * 0 for n, v in s.items()})
     },
+    "an average beside": lambda s: {
+        **prefixed("ema.", s), **{name: value * 0 for name, value in s.items()}
+    },
+    "averaged": lambda s: {"model": {n: v * 0 for n, v in s.items()}, "averaged_model": s},
     "other values": lambda s: {"state_dict": s, **OTHERS},
 }  # fmt: skip
 

@@ -13,7 +13,7 @@ from keras_regvq.models.layers.grid_positions import GridPositions
 from keras_regvq.models.priors.autoregressive.decoder_block import DecoderBlock
 from keras_regvq.models.priors.autoregressive.sampling import sample_tokens
 from keras_regvq.models.priors.prior_training import token_loss
-from keras_regvq.models.priors.token_choice import choice_arrays, guidance_scales
+from keras_regvq.models.priors.token_choice import choice_arrays, guidance_scales, random_numbers
 from keras_regvq.models.priors.token_prior import TokenPrior
 
 
@@ -237,8 +237,7 @@ class AutoregressivePrior(TokenPrior):
         if guided:
             self.check_guidable(guidance_scale)
             batch["guidance"] = np.broadcast_to(scales, (count, self.length))
-        shape = (count, self.length)
-        batch["uniform"] = np.random.default_rng(seed).random(shape, dtype="float32")
+        batch["uniform"] = random_numbers(seed).random((count, self.length), dtype="float32")
 
         key = (top_k, *sorted(batch))
         if key not in self._samplers:

@@ -6,7 +6,8 @@ Ho and Salimans, "Classifier-Free Diffusion Guidance" (2021).
 import numpy as np
 from keras import ops
 
-from keras_regvq.checks.arguments import check_number, refuse
+from keras_regvq.checks.arguments import refuse
+from keras_regvq.models.priors.token_choice import check_guidance_scale
 
 
 def guidance_arrays(prior, scale, negative, count):
@@ -20,7 +21,7 @@ def guidance_arrays(prior, scale, negative, count):
     Returns:
         dict of "guidance" (B,) and, where there is one, "negative_condition".
     """
-    scale = check_number("guidance_scale", scale)
+    scale = check_guidance_scale(scale)
     if negative is not None:
         if prior.condition is None:
             refuse("negative_condition", "one", "None for a prior without condition")

@@ -3,7 +3,6 @@
 import functools
 
 import keras
-import numpy as np
 from keras import layers, ops
 
 from keras_regvq.checks.arguments import check_positive_integer, refuse
@@ -12,6 +11,7 @@ from keras_regvq.models.priors.diffusion.guidance import denoiser, guidance_arra
 from keras_regvq.models.priors.diffusion.parts import draw_in_parts
 from keras_regvq.models.priors.diffusion.processes import get_process, process_config
 from keras_regvq.models.priors.diffusion.unet import UNet
+from keras_regvq.models.priors.token_choice import random_numbers
 from keras_regvq.models.priors.token_grids import side_by_side
 from keras_regvq.models.priors.token_prior import TokenPrior
 
@@ -223,7 +223,7 @@ class DiffusionPrior(TokenPrior):
         count = len(batch["tokens"])
         batch.update(guidance_arrays(self, guidance_scale, negative_condition, count))
         choice, top_k = self.process.choice_arrays(count, temperature, top_k, top_p)
-        rng = np.random.default_rng(seed)
+        rng = random_numbers(seed)
         arrays = self.process.sampling_arrays(sampler, batch["mask"], num_steps, rng)
         batch.update(choice, **arrays)
         if on_step is not None:
