@@ -18,6 +18,11 @@ import numpy as np
 SHOWN = 10
 
 
+def is_ours(name):
+    """Whether a curve is ours, QUANTIZER-BACKEND, and not a peer's."""
+    return name.rpartition("-")[2] in ("torch", "tensorflow", "jax")
+
+
 class Clock:
     """CPU seconds of this process, which stand still while something is evaluated."""
 
@@ -83,20 +88,30 @@ class Curve:
         self.clock.leave_out(seconds)
 
 
-def train_ours(settings, train, test):
+def our_quantizer(kind, codes, seed):
+    """With codes of 16 numbers."""
+    from keras_regvq import quantizers
+
+    if kind == "simvq":
+        return quantizers.SimVQQuantizer(codes, 16)
+    if kind == "cosine":
+        upkeep = {"ema": 0.99, "codebook_start": "kmeans", "dead_code_threshold": 0.5}
+        return quantizers.VectorQuantizer(codes, 16, normalize=True, seed=seed, **upkeep)
+    sampling = {"logits": "cosine", "prior_weight": 0.01, "seed": seed}
+    return quantizers.RegularizedQuantizer(codes, 16, **sampling)
+
+
+def train_ours(kind, settings, train, test):
     import keras
 
     from keras_regvq.models import ImageTokenizer
-    from keras_regvq.quantizers import RegularizedQuantizer
     from keras_regvq.training import Muon, TokenizerTrainer
 
     keras.utils.set_random_seed(settings["seed"])
     curve = Curve(settings, test, settings["codes"])
     tokenizer = ImageTokenizer(
         train.shape[1],
-        RegularizedQuantizer(
-            settings["codes"], 16, logits="cosine", prior_weight=0.01, seed=settings["seed"]
-        ),
+        our_quantizer(kind, settings["codes"], settings["seed"]),
         base_channels=settings["width"],
         channel_multipliers=(1,),
         num_res_blocks=0,
@@ -164,8 +179,8 @@ def main(name, settings, data, output):
         import torch
 
         torch.set_num_threads(1)
-    if name.startswith("regvq-"):
-        curve, parameters = train_ours(settings, train, test)
+    if is_ours(name):
+        curve, parameters = train_ours(name.rpartition("-")[0], settings, train, test)
     else:
         kind = name.removesuffix("-muon")
         curve, parameters = train_plain(kind, kind != name, settings, train, test)

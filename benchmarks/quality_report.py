@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 
+from benchmarks.quality_curve import is_ours
 from keras_regvq.demo.images import webp_at
 from keras_regvq.files.replacing import replacing, write_text
 from keras_regvq.pictures import image_grid
@@ -41,7 +42,7 @@ def best_peer(curves):
     last = [
         curve["points"][-1]["psnr"]
         for name, curve in curves.items()
-        if not name.startswith("regvq-") and "codebook_usage" in curve["points"][-1]
+        if not is_ours(name) and "codebook_usage" in curve["points"][-1]
     ]
     return max(last, default=None)
 
@@ -107,11 +108,11 @@ def plot(curves, webp):
     figure = Figure(figsize=(14, 4.5), layout="constrained")
     FigureCanvasAgg(figure)
     for axes, (name, title) in zip(figure.subplots(1, len(PANELS)), PANELS.items(), strict=True):
-        for label, curve in curves.items():
+        for number, (label, curve) in enumerate(curves.items()):
             points = [point for point in curve["points"] if name in point]
-            style = "-" if label.startswith("regvq-") else "--"
+            style = "-" if is_ours(label) else "--"
             seconds, values = ([p[key] for p in points] for key in ("seconds", name))
-            axes.plot(seconds, values, style, marker=".", label=label)
+            axes.plot(seconds, values, style, marker=".x"[number // 10], label=label)
         if name in webp:
             axes.axhline(webp[name], color="gray", linestyle=":", label="WebP")
         axes.set(xlabel="CPU seconds", title=title)

@@ -4,7 +4,8 @@ vector-quantize-pytorch's quantizers, on the same network and the same images.
     python -m benchmarks.time_to_quality --output runs/time_to_quality
     python -m benchmarks.time_to_quality --data folder:photographs --steps 1000 --output runs/photos
 
-Ours is Reg-VQ with cosine logits and Muon. Peers train with Adam, or with Muon too ("-muon");
+Ours are --quantizers with Muon on --backends: Reg-VQ with cosine logits; cosine codes with moving
+averages, as the best peer's; SimVQ. Peers train with Adam, or with Muon too ("-muon");
 "none" has no quantizer, and WebP's line takes as many bytes as the tokens. Each curve has a process
 of its own with one thread, one after the other: run it alone on the machine. Writes results.json,
 results.md, curves.png and pictures.png. A curve that is in results.json already is not trained
@@ -21,11 +22,13 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.quality_curve import is_ours
 from keras_regvq.checks.arguments import refuse
 from keras_regvq.files.replacing import replacing, write_text
 from recipes.shared.options import adding_to, command_parser, integer
 
 BACKENDS = {"torch": "torch", "tensorflow": "tensorflow", "jax": "jax"}
+OURS = ("regvq", "cosine", "simvq")
 PEERS = ("cosine-vq", "cosine-vq-muon", "euclidean-vq", "fsq", "lfq", "none")
 ROOT = Path(__file__).parent.parent
 ONE_THREAD = {
@@ -38,7 +41,7 @@ ONE_THREAD = {
     "JAX_PLATFORMS": "cpu",
 }
 # No part of what is measured: a file with these may be gone on with.
-NOT_SETTINGS = ("output", "backends", "peers", "overwrite")
+NOT_SETTINGS = ("output", "backends", "quantizers", "peers", "overwrite")
 
 
 def parse_arguments(arguments=None):
@@ -50,6 +53,7 @@ def parse_arguments(arguments=None):
     option("--batch-size", 8, "images a step", type=integer(1))
     option("--codes", 256, "codes of the codebook; fsq has 240", type=integer(2))
     option("--backends", installed, "ours on these", type=str, nargs="*", choices=list(BACKENDS))
+    option("--quantizers", ["regvq", "cosine"], "ours", type=str, nargs="*", choices=OURS)
     option("--peers", list(PEERS), "plain PyTorch", type=str, nargs="*", choices=PEERS)
     option("--output", Path("runs/time_to_quality"), "folder to write")
     option("--seed", 0, "random seed", type=integer(0))
@@ -117,7 +121,7 @@ def run_curve(name, data, work):
     """Train and measure one method in a process of its own; returns its numbers and pictures."""
     print(f"== {name}", flush=True)
     flags = os.environ.get("XLA_FLAGS", "")
-    backend = name.removeprefix("regvq-") if name.startswith("regvq-") else "torch"
+    backend = name.rpartition("-")[2] if is_ours(name) else "torch"
     environment = {
         **os.environ,
         **ONE_THREAD,
@@ -155,7 +159,8 @@ def main(arguments=None):
         work = Path(work)
         np.savez(work / "images.npz", **images)
         (work / "settings.json").write_text(json.dumps(settings))
-        for name in [*(f"regvq-{backend}" for backend in args.backends), *args.peers]:
+        ours = [f"{kind}-{b}" for kind in args.quantizers for b in args.backends]
+        for name in [*ours, *args.peers]:
             if name in results["curves"]:
                 continue
             results["curves"][name], reconstructions = run_curve(name, work / "images.npz", work)

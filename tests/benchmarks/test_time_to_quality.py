@@ -90,12 +90,18 @@ def test_measured_numbers_are_those_of_their_definitions():
     np.testing.assert_allclose(numbers["codebook_perplexity"], 2)
 
 
+@pytest.mark.parametrize("kind", time_to_quality.OURS)
+def test_ours_are_quantizers_of_as_many_codes(kind):
+    assert quality_curve.our_quantizer(kind, 8, 0).codebook_size == 8
+    assert time_to_quality.is_ours(f"{kind}-jax") and not time_to_quality.is_ours("cosine-vq-muon")
+
+
 @pytest.mark.seldom
 def test_one_command_measures_and_goes_on_with_what_is_missing(tmp_path, monkeypatch):
     tiny = [
         *("--steps", "2", "--every", "1", "--batch-size", "2", "--codes", "16", "--width", "8"),
         *("--image-size", "16", "--train-images", "4", "--test-images", "4"),
-        *("--output", str(tmp_path), "--peers", "none"),
+        *("--output", str(tmp_path), "--peers", "none", "--quantizers", "regvq"),
     ]
     start = subprocess.run
 
