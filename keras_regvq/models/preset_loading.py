@@ -5,7 +5,7 @@ import inspect
 
 import keras
 
-from keras_regvq.backend.layer_tree import all_layers
+from keras_regvq.backend.layer_tree import all_layers, freeze
 from keras_regvq.backend.weight_creation import undrawn_weights
 from keras_regvq.checks.arguments import refuse
 from keras_regvq.checks.model_size import limited_size
@@ -87,7 +87,7 @@ def _build(model_class, config, paths, custom_objects, overrides, name):
             model = model_class.from_config(arguments)
         for layer in all_layers(model):
             if not layer.trainable:
-                layer.trainable = False  # of its weights, too, which were made after its flag
+                freeze(layer)
         quantize_again(model, config.get("quantization"))
     except ImportError:
         raise

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_regvq.backend.fast_layers import use_fast_layers
+from keras_regvq.backend.layer_tree import freeze
 from keras_regvq.backend.random_state import SavesRandomState
 from keras_regvq.checks.arguments import (
     check_choice,
@@ -104,7 +105,7 @@ class TokenizerTrainer(CheckedModel, SavesRandomState, TwoPlayerModel):
         self.discriminator = discriminator
         self.feature_extractor = feature_extractor
         if feature_extractor is not None:
-            feature_extractor.trainable = False
+            freeze(feature_extractor)
         self.settings = {
             "l1_weight": check_number("l1_weight", l1_weight),
             "perceptual_weight": check_number("perceptual_weight", perceptual_weight),

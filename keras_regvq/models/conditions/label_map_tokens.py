@@ -5,6 +5,7 @@ import math
 import keras
 from keras import layers, ops
 
+from keras_regvq.backend.layer_tree import freeze
 from keras_regvq.checks.arguments import refuse
 from keras_regvq.checks.arrays import describe
 from keras_regvq.models.conditions.condition import Condition
@@ -40,7 +41,7 @@ class TokenizedMapCondition(Condition):
         if not isinstance(tokenizer, LabelMapTokenizer):
             refuse("tokenizer", describe(tokenizer), "a keras_regvq.models.LabelMapTokenizer")
         self.tokenizer = tokenizer
-        tokenizer.trainable = False
+        freeze(tokenizer)
         self.shape = tokenizer.image_size
         self.prefix_length = math.prod(tokenizer.token_grid)
 

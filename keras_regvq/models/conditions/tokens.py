@@ -5,6 +5,7 @@ import math
 import keras
 from keras import layers, ops
 
+from keras_regvq.backend.layer_tree import freeze
 from keras_regvq.checks.arguments import check_positive_integer, refuse
 from keras_regvq.checks.arrays import check_tokens, describe
 from keras_regvq.models.conditions.condition import Condition
@@ -45,7 +46,7 @@ class TokenCondition(Condition):
         if tokenizer is not None:
             if not isinstance(tokenizer, LabelMapTokenizer):
                 refuse("tokenizer", describe(tokenizer), "a keras_regvq.models.LabelMapTokenizer")
-            tokenizer.trainable = False
+            freeze(tokenizer)
             self.shape = tokenizer.image_size
             length = math.prod(tokenizer.token_grid)
         self.prefix_length = length - 1

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_regvq.backend.layer_tree import freeze
 from keras_regvq.checks.arguments import check_choice, refuse
 from keras_regvq.checks.arrays import check_image_shape_and_dtype, unit_float
 
@@ -75,7 +76,7 @@ class FeatureExtractor(keras.Model):
                 preprocessing = keras.layers.Rescaling(**factors, dtype="float32")
         self.rescaling = preprocessing
         self.network = _truncate(model, self.layer_names)
-        self.network.trainable = False
+        freeze(self.network)
         self.built = True
 
     @property

@@ -4,6 +4,7 @@ import inspect
 
 import keras
 
+from keras_regvq.backend.layer_tree import freeze
 from keras_regvq.checks.arguments import refuse
 from keras_regvq.checks.arrays import check_lengths, check_mask, describe
 from keras_regvq.models.generators.token_cache import tokenize_batches
@@ -42,7 +43,7 @@ class ImageGenerator(TrainsPrior, PresetModel):
         check_fit("codes", prior.codebook_size, tokenizer.codebook_size)
         check_fit("grid", prior.grid, tokenizer.token_grid)
         super().__init__(dtype=dtype, name=name, trainable=trainable)
-        tokenizer.trainable = False
+        freeze(tokenizer)
         self.tokenizer, self.prior = tokenizer, prior
         prior.set_codebook(tokenizer.quantizer.codes())
         self.create_trackers(prior.loss_trackers)

@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_regvq.checks.arguments import check_number, check_positive_integer, check_seed, refuse
 
-_GREEDY, _MOST_GUIDANCE = 1e-20, 1e6
+_GREEDY, _MOST_GUIDANCE = 1e-6, 1e6
 
 
 def check_guidance_scale(scale):
