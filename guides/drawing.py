@@ -223,16 +223,18 @@ def one_step():
     return made
 
 
-def usage_and_fidelity(points):
-    """Perplexity against PSNR, a dot a run: {data: {variant: (perplexities, PSNRs)}}."""
-    made, axes = figure(10, 3.6, columns=len(points))
+def rate_and_fidelity(points):
+    """Bits a position against PSNR, a mark a run: {data: {variant: (bits, PSNRs)}}."""
+    made, axes = figure(10, 4.6, columns=len(points))
     for panel, (data, variants) in zip(axes[0], points.items(), strict=True):
-        for index, (variant, (perplexities, psnrs)) in enumerate(variants.items()):
-            panel.scatter(perplexities, psnrs, s=30, marker="os^vDP"[index], label=variant)
-        panel.set(title=data, xlabel="codebook perplexity", xlim=(0, 256))
+        for index, (variant, (bits, psnrs)) in enumerate(variants.items()):
+            shape, colour = "osv^DPX*<>hpd"[index], f"C{index % 10}"
+            panel.scatter(bits, psnrs, s=45, marker=shape, color=colour, label=variant)
+        panel.set(title=data, xlabel="bits a position, autoregressive prior")
         panel.grid(alpha=0.3)
     axes[0, 0].set_ylabel("PSNR (dB)")
-    axes[0, -1].legend(fontsize=8, loc="lower right")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    made.legend(handles, labels, fontsize=8, ncols=3, loc="outside lower center")
     return made
 
 

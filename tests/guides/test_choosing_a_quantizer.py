@@ -30,6 +30,29 @@ def test_the_prior_brings_all_codes_to_life_in_every_seed(guide, data):
 
 
 @pytest.mark.parametrize("data", DATA)
+def test_what_it_says_of_the_thirteen_quantizers_holds_in_every_seed(guide, data):
+    cells, variants = guide[0]["quantizer_study"], guide[0]["variants"]["quantizers"]
+
+    def numbers(name):
+        found = {v: guide[0]["measured"](s, data, name, cells) for v, s in variants.items()}
+        assert {len(seeds) for seeds in found.values()} == {3} and len(found) == 13
+        return {variant: np.array(seeds) for variant, seeds in found.items()}
+
+    psnr, bits = numbers("psnr"), numbers("autoregressive_bits_per_token")
+    regvq, cosine = "Reg-VQ without its contrastive loss", "VQ, cosine"
+    assert max(psnr, key=lambda variant: psnr[variant].mean()) == "SimVQ"
+    assert (psnr[regvq] > psnr["VQ-GAN"]).all()
+    for better in ("SimVQ", cosine, "FSQ", "Residual VQ, 2 stages"):
+        assert (psnr[better] > psnr[regvq] + 0.5).all()
+    assert (abs(bits[cosine] - bits[regvq]) < 0.3).all()
+    for prior in ("autoregressive", "diffusion"):
+        distances = numbers(f"{prior}_generation_kernel_distance")
+        for variant in variants:
+            difference = distances[variant] - distances[regvq]
+            assert not ((difference < 0).all() and -difference.mean() > difference.std(ddof=1))
+
+
+@pytest.mark.parametrize("data", DATA)
 def test_the_default_prior_has_the_highest_fidelity_and_leaves_no_code_unused(guide, data):
     measured, priors = guide[0]["measured"], guide[0]["variants"]["prior"]
     psnr = {name: measured(settings, data, "psnr")[0] for name, settings in priors.items()}
