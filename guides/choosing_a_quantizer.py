@@ -119,8 +119,8 @@ drawing.save(drawing.rate_and_fidelity(points), __file__, 1, "rate")
 # * **SimVQ** has the highest mean on both sets.
 # * **FSQ** and **residual codes** are level with cosine codes in fidelity, and cost a prior a bit
 #   more a position.
-# * **Reg-VQ** is 0.2 and 0.6 dB above VQ-GAN's quantizer and 0.7 and 1.1 dB below cosine codes,
-#   which need about as many bits.
+# * **Reg-VQ** is 0.2 and 0.6 dB above VQ-GAN's quantizer, for 1.4 bits more, and 0.7 and 1.1 dB
+#   below cosine codes, which need about as many bits.
 # * **IBQ** keeps only a blur in so short a training ([why](../results/quantizer_study/README.md)).
 # * **Samples**: none are nearer to real pictures than Reg-VQ's by more than seeds differ, under
 #   neither prior. LFQ's and BSQ's are further in every seed, and on one set or under one prior
