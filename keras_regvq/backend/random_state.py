@@ -5,16 +5,12 @@ import numpy as np
 from keras import ops
 
 from keras_regvq.backend.replicas import replica_count, replica_index
-from keras_regvq.checks.arguments import check_seed
 
 _APART = 63_689_077  # from one replica's seeds to the next one's
 
 
 class SeedGenerator(keras.random.SeedGenerator):
     """Keras's, whose replicas share one state but draw other numbers, the same in every run."""
-
-    def __init__(self, seed=None, **kwargs):
-        super().__init__(check_seed("seed", seed, most=2**31 - 1), **kwargs)  # PyTorch's
 
     def for_batch(self, values, training):
         """This one while training; else the `BatchSeeds` of integers of the batch."""

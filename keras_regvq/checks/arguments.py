@@ -30,8 +30,8 @@ def check_positive_integer(argument, value):
     return check_integer(argument, value, 1)
 
 
-def check_seed(argument, seed, most=None):
-    """Return `seed`, an integer from 0 (to `most`), or None for another one each time."""
+def check_seed(argument, seed, most=2**31 - 1):
+    """Return `seed`, an integer from 0 to `most` (PyTorch's, or None), or None for any."""
     if seed is None:
         return None
     whole = isinstance(seed, (int, np.integer)) and not isinstance(seed, bool)

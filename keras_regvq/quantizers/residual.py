@@ -229,12 +229,10 @@ class ResidualQuantizer(Quantizer):
 def _copy(quantizer, number):
     """A quantizer of the same settings for another stage, with weights and draws of its own."""
     config = quantizer.get_config()
-    config["name"] = f"{config['name']}_{number}"
-    initializer = config.get("codebook_initializer") or {}
-    for settings in (config, initializer.get("config", {})):
+    for settings in (config, (config.get("codebook_initializer") or {}).get("config", {})):
         if isinstance(settings.get("seed"), int):
             settings["seed"] += number
-    return type(quantizer).from_config(config)
+    return type(quantizer).from_config({**config, "name": f"{config['name']}_{number}"})
 
 
 def _check_stage(quantizer):

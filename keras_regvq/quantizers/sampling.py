@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_regvq.backend.random_state import SavesRandomState, SeedGenerator
-from keras_regvq.checks.arguments import check_choice, check_number, refuse
+from keras_regvq.checks.arguments import check_choice, check_number, check_seed, refuse
 from keras_regvq.quantizers.codebook import CodebookQuantizer, unit_length
 from keras_regvq.quantizers.dither import dither_offsets
 from keras_regvq.quantizers.noise import gumbel_noise
@@ -74,7 +74,7 @@ class SamplingQuantizer(SavesRandomState, CodebookQuantizer):
         if dither and logits != "cosine":
             refuse("dither", dither, '0 with "linear" logits')
         self.same_width = logits == "cosine"
-        self.seed = seed
+        self.seed = check_seed("seed", seed)
         self.seed_generator = SeedGenerator(seed)
 
     def build(self, input_shape):

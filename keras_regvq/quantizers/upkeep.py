@@ -10,7 +10,7 @@ from keras_regvq.backend.replicas import (
     sums_over_replicas,
     take_over_replicas,
 )
-from keras_regvq.checks.arguments import check_choice, check_number, refuse
+from keras_regvq.checks.arguments import check_choice, check_number, check_seed, refuse
 from keras_regvq.quantizers.kmeans import counts_and_sums, kmeans
 
 SMOOTHING = 1e-5  # epsilon of the Laplace smoothing
@@ -76,7 +76,7 @@ class CodebookUpkeep(SavesRandomState, keras.layers.Layer):
         self.dead_code_threshold = check_number("dead_code_threshold", dead_code_threshold)
         self.normalize = bool(normalize)
         self.block_size = block_size
-        self.seed = seed
+        self.seed = check_seed("seed", seed)
         draws = self.codebook_start is not None or self.dead_code_threshold > 0
         # Keras's own, which draws the same numbers in each replica.
         self.seed_generator = keras.random.SeedGenerator(seed) if draws else None

@@ -119,7 +119,7 @@ class TokenizerTrainer(CheckedModel, SavesRandomState, TwoPlayerModel):
             "contrastive_positions": check_positive_integer(
                 "contrastive_positions", contrastive_positions
             ),
-            "seed": check_seed("seed", seed, most=2**31 - 1),
+            "seed": check_seed("seed", seed),
         }
         for name, value in self.settings.items():
             setattr(self, name, value)

@@ -15,7 +15,7 @@ def check_guidance_scale(scale):
 
 def random_numbers(seed):
     """NumPy's random numbers of a sample, of a seed or, for None, others each time."""
-    return np.random.default_rng(check_seed("seed", seed))
+    return np.random.default_rng(check_seed("seed", seed, most=None))
 
 
 def choice_arrays(codebook_size, count, temperature, top_k, top_p):

@@ -6,7 +6,12 @@ import keras
 from keras import layers, ops
 
 from keras_regvq.backend.random_state import SavesRandomState, SeedGenerator
-from keras_regvq.checks.arguments import check_number, check_positive_integer, refuse
+from keras_regvq.checks.arguments import (
+    check_number,
+    check_positive_integer,
+    check_seed,
+    refuse,
+)
 from keras_regvq.checks.arrays import check_lengths, describe
 from keras_regvq.models.conditions.condition import Condition
 from keras_regvq.models.preset_model import PresetModel
@@ -84,7 +89,7 @@ class TokenPrior(TrainsPrior, SavesRandomState, PresetModel):
             "codebook_size": check_positive_integer("codebook_size", codebook_size),
             "grid": check_prior_grid(grid),
             "condition_dropout": check_number("condition_dropout", condition_dropout, 0, 1),
-            "seed": seed,
+            "seed": check_seed("seed", seed),
         }
         super().__init__(dtype=dtype, **kwargs)
         self.settings, self.condition = {}, condition
