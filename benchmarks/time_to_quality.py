@@ -5,7 +5,7 @@ vector-quantize-pytorch's quantizers, on the same network and the same images.
     python -m benchmarks.time_to_quality --data folder:photographs --steps 1000 --output runs/photos
 
 Ours are --quantizers with Muon on --backends: Reg-VQ with cosine logits; cosine codes with moving
-averages, as the best peer's; SimVQ. Peers train with Adam, or with Muon too ("-muon");
+averages; SimVQ. Peers train with Adam, or with Muon too ("-muon");
 "none" has no quantizer, and WebP's line takes as many bytes as the tokens. Each curve has a process
 of its own with one thread, one after the other: run it alone on the machine. Writes results.json,
 results.md, curves.png and pictures.png. A curve that is in results.json already is not trained

@@ -31,7 +31,7 @@ def check_positive_integer(argument, value):
 
 
 def check_seed(argument, seed, most=2**31 - 1):
-    """Return `seed`, an integer from 0 to `most` (PyTorch's, or None), or None for any."""
+    """Return `seed`: None, or an integer from 0 to `most`, by default the largest of PyTorch's."""
     if seed is None:
         return None
     whole = isinstance(seed, (int, np.integer)) and not isinstance(seed, bool)

@@ -142,9 +142,12 @@ def _white(image):
     """The value of white in a whole Pillow image of integers or floats, None in any other."""
     if image.mode not in ("F", "I"):
         return 65535 if image.mode.startswith("I") else None
-    values = np.asarray(image)
-    values = values[np.isfinite(values)]
-    low, high = values.min(initial=0), values.max(initial=0)
+    low = high = 0
+    for band in bands(image):
+        values = np.asarray(band)
+        finite = np.isfinite(values)
+        low = min(low, values.min(initial=0, where=finite))
+        high = max(high, values.max(initial=0, where=finite))
     whites = (1, 255, 65535) if image.mode == "F" else (255, 65535)
     white = next((white for white in whites if high <= white * 1.001), None)
     if white is None or low < -0.001 * white:

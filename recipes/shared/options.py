@@ -17,7 +17,7 @@ def option(group, name, default, help, **kwargs):
     """Add an option to a parser or a group of it; returns argparse's action.
 
     It has its default's type, if no other is given, and --help says the default. Numbers are at
-    least 0, and integers whose default is not 0 at least 1.
+    least 0, integers whose default is not 0 at least 1, and --seed is one that all backends take.
     """
     if "action" not in kwargs:
         kwargs.setdefault("type", _kind(name, default))
