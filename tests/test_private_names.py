@@ -34,6 +34,8 @@ ONE_FILE = {
     r"\b_update_model_variables_moving_average\b": "backend/averaged_weights.py",
     r"\b_all_reduce_sum_gradients\b": "backend/replicas.py",
     r"\b_should_use_adamw\b": "training/muon.py",
+    r"\b_(backend_update_step|get_variable_index)\b": "backend/torch_optimizers.py",
+    r"\b_model_variables_moving_average\b": "backend/torch_optimizers.py",
     r"\._initial_epoch\b": "training/callbacks/backup.py",
     r"\._(iterations|trainable_variables)\b": "training/adversarial/two_player_optimizer.py",
 }
@@ -71,6 +73,12 @@ def test_keras_optimizers_have_what_is_replaced_in_them():
         check(keras.optimizers.Adam, ["_all_reduce_sum_gradients"], "backend/replicas.py")
     names = ["_should_use_adamw", "zeropower_via_newtonschulz5", "lr_adjust"]
     check(keras.optimizers.Muon, names, "training/muon.py")
+    updates = ["_backend_update_step", "_get_variable_index"]
+    check(keras.optimizers.Muon, updates, "backend/torch_optimizers.py")
+    built = keras.optimizers.Muon(0.1, use_ema=True)
+    built.build([keras.Variable(np.ones((2, 2)))])
+    lists = ["momentums", "adam_velocities", "_model_variables_moving_average"]
+    check(built, lists, "backend/torch_optimizers.py")
 
 
 def test_kerashub_has_what_a_decoder_block_is_made_of():

@@ -1,7 +1,9 @@
 """Averages of weights that do not remember how training began."""
 
+import functools
 import types
 
+import keras
 from keras import ops
 
 
@@ -20,7 +22,12 @@ def warm_up_averages(optimizer):
     """
     if not optimizer.use_ema or "_update_model_variables_moving_average" in vars(optimizer):
         return
-    average = optimizer._update_model_variables_moving_average
+    if keras.backend.backend() == "torch":
+        from keras_regvq.backend.torch_optimizers import update_averages
+
+        average = functools.partial(update_averages, optimizer)
+    else:
+        average = optimizer._update_model_variables_moving_average
 
     def warmed(self, trainable_variables):
         momentum = self.ema_momentum

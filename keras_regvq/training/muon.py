@@ -6,9 +6,11 @@ import re
 import keras
 from keras import ops
 
+from keras_regvq.backend import optimizers
+
 
 @keras.saving.register_keras_serializable(package="keras_regvq")
-class Muon(keras.optimizers.Muon):
+class Muon(optimizers.Muon):
     """`keras.optimizers.Muon` that orthogonalizes the updates of convolutions too.
 
     Keras gives Muon's step to matrices alone and Adam's to all else. Here a kernel of more axes is

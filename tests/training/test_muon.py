@@ -74,6 +74,27 @@ def test_vectors_and_what_is_no_hidden_layer_take_adams_step(rng):
         assert is_adams == (variable.path != "hidden/kernel"), variable.path
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_what_adam_takes_goes_as_with_keras_adam(dtype, rng):
+    shapes = {"codebook": (6, 4), "bias": (5,), "scalar": ()}
+    starts = {name: rng.normal(size=shape) for name, shape in shapes.items()}
+    ours, kerass = (
+        [keras.Variable(start, dtype=dtype, name=name) for name, start in starts.items()]
+        for _ in range(2)
+    )
+    muon = Muon(0.1, adam_lr_ratio=0.2, adam_beta_1=0.8, adam_beta_2=0.95)
+    adam = keras.optimizers.Adam(0.02, beta_1=0.8, beta_2=0.95)
+    for _ in range(4):
+        gradients = [rng.normal(size=shape) for shape in shapes.values()]
+        for optimizer, variables in ((muon, ours), (adam, kerass)):
+            tensors = [keras.ops.convert_to_tensor(g, dtype) for g in gradients]
+            optimizer.apply(tensors, variables)
+    for mine, other, start in zip(ours, kerass, starts.values(), strict=True):
+        moved = np.abs(array_of(mine).astype("float32") - start).max()
+        difference = array_of(mine).astype("float32") - array_of(other).astype("float32")
+        assert moved > 0.005 and np.abs(difference).max() < (1e-6 if dtype == "float32" else 0.03)
+
+
 def test_codebook_and_logits_take_adams_step():
     trainer = make_trainer(discriminator=False, features=False)
     optimizer = Muon()
