@@ -53,6 +53,24 @@ def test_what_it_says_of_the_thirteen_quantizers_holds_in_every_seed(guide, data
 
 
 @pytest.mark.parametrize("data", DATA)
+def test_what_it_says_of_regvqs_parts_holds_in_every_seed(guide, data):
+    cells, ladder = guide[0]["quantizer_study"], guide[0]["variants"]["ladder"]
+
+    def gain(name, variant, over):
+        found = [guide[0]["measured"](ladder[v], data, name, cells) for v in (variant, over)]
+        assert [len(seeds) for seeds in found] == [3, 3]
+        return np.subtract(*found)
+
+    assert (gain("psnr", "+ prior", "VQ-GAN") > 0.5).all()
+    assert (gain("psnr", "+ mask", "+ prior") < -0.3).all()
+    assert (gain("autoregressive_bits_per_token", "+ mask", "+ prior") < -0.2).all()
+    for variant in ("+ contrastive", "+ PCL (Reg-VQ)"):
+        assert (abs(gain("psnr", variant, "+ mask")) < 0.11).all()
+    prior = {"emoji": "autoregressive", "scenes": "diffusion"}[data]
+    assert (gain(f"{prior}_generation_kernel_distance", "+ mask", "+ prior") < 0).all()
+
+
+@pytest.mark.parametrize("data", DATA)
 def test_the_default_prior_has_the_highest_fidelity_and_leaves_no_code_unused(guide, data):
     measured, priors = guide[0]["measured"], guide[0]["variants"]["prior"]
     psnr = {name: measured(settings, data, "psnr")[0] for name, settings in priors.items()}
