@@ -89,14 +89,17 @@ class Curve:
 
 
 def our_quantizer(kind, codes, seed):
-    """With codes of 16 numbers."""
+    """With codes of 16 numbers; cosine codes have the settings of the peer's, 8 numbers too."""
     from keras_regvq import quantizers
 
     if kind == "simvq":
         return quantizers.SimVQQuantizer(codes, 16)
     if kind == "cosine":
-        upkeep = {"ema": 0.99, "codebook_start": "kmeans", "dead_code_threshold": 0.5}
-        return quantizers.VectorQuantizer(codes, 16, normalize=True, seed=seed, **upkeep)
+        upkeep = {"ema": 0.8, "codebook_start": "kmeans", "dead_code_threshold": 2.0}
+        gradients = {"commitment_weight": 1.0, "rotation_trick": True}
+        return quantizers.VectorQuantizer(
+            codes, 8, normalize=True, seed=seed, **upkeep, **gradients
+        )
     sampling = {"logits": "cosine", "prior_weight": 0.01, "seed": seed}
     return quantizers.RegularizedQuantizer(codes, 16, **sampling)
 

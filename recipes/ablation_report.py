@@ -9,6 +9,7 @@ from keras_regvq.data.decoding import open_picture
 from keras_regvq.files.replacing import replacing, write_text
 from shared.markdown import markdown_table, mean_and_spread
 
+ROWS = 4  # of a cell's picture: test images, reconstructions, samples of two priors
 PANELS = (
     "psnr", "codebook_usage", "reconstruction_kernel_distance",
     "autoregressive_bits_per_token", "autoregressive_generation_kernel_distance",
@@ -152,18 +153,20 @@ def read_picture(path):
 
 
 def show(pictures, path):
-    """Stack {variant: picture of a cell}: test images once, reconstructions, samples."""
+    """Stack {variant: picture of a cell}: test images once, then each variant's other rows."""
     tiles = {variant: read_picture(picture) for variant, picture in pictures.items()}
     tiles = {variant: tile for variant, tile in tiles.items() if tile is not None}
     if not tiles:
         return
     width, height = next(iter(tiles.values())).size
-    first = (height + 2) // 3  # the test images and the gap below them
-    figure = Figure(figsize=(2 * width / 100, 2.4 * first * (1 + 2 * len(tiles)) / 100))
+    first = (height + 2) // ROWS  # the test images and the gap below them
+    shown = 1 + (ROWS - 1) * len(tiles)
+    figure = Figure(figsize=(2 * width / 100, 2.4 * first * shown / 100))
     FigureCanvasAgg(figure)
     parts = {"test images": next(iter(tiles.values())).crop((0, 0, width, first - 2))}
     for variant, tile in tiles.items():
-        parts[f"{variant}: reconstructions, samples"] = tile.crop((0, first, width, height))
+        title = f"{variant}: reconstructions; samples, autoregressive prior; ... diffusion prior"
+        parts[title] = tile.crop((0, first, width, height))
     heights = [part.height for part in parts.values()]
     panels = figure.subplots(len(parts), 1, height_ratios=heights)
     for axes, (title, part) in zip(np.atleast_1d(panels), parts.items(), strict=True):

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 import keras_regvq
+from keras_regvq.pictures import image_grid
 from keras_regvq.quantizers import RegularizedQuantizer
 
 TINY = "--features random --seeds 0 1 --steps 2 --prior-steps 2 --examples 16 --test 8".split()
@@ -111,6 +112,21 @@ def test_a_killed_ablation_loses_one_cell_and_the_report_has_them_all(recipe, mo
         recipe.main([*TINY, "--steps", "3", "--seeds", "5"])  # none of which is there
     assert len(ran) == count
     assert json.loads(next(cells.glob("*.json")).read_text())["facts"]["steps"] == 2
+
+
+def test_the_picture_has_the_test_images_once_and_then_a_variants_three_rows(tmp_path):
+    colours = np.array([(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 0, 255)], "uint8")
+    rows = [np.broadcast_to(colour, (12, 32, 32, 3)) for colour in colours]
+    image_grid(rows).save(tmp_path / "cell.png")
+    report = importlib.import_module("ablation_report")
+    report.show({"VQ-GAN": tmp_path / "cell.png"}, tmp_path / "shown.png")
+    shown = np.asarray(Image.open(tmp_path / "shown.png").convert("RGB"))
+    first, last = zip(
+        *(np.flatnonzero((shown == c).all(-1).any(1))[[0, -1]] for c in colours), strict=True
+    )
+    heights = np.subtract(last, first)
+    assert np.ptp(heights) <= 2  # whole rows of images, one of each
+    assert first[1] - last[0] > 12 > first[2] - last[1] > 0  # a title is above the reconstructions
 
 
 def test_differences_are_of_equal_seeds_and_bold_where_all_have_one_sign():
