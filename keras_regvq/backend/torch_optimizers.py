@@ -54,7 +54,11 @@ class Muon(keras.optimizers.Muon):
 def update_averages(optimizer, variables):
     """As Keras updates the averages of an optimizer with `use_ema`: at first they are copies."""
     pairs = zip(optimizer._model_variables_moving_average, variables, strict=True)
-    averages, values = zip(*[(a.value, v.value) for a, v in pairs if a is not None], strict=True)
-    momentum = optimizer.ema_momentum * (optimizer.iterations.value != 0)
+    pairs = [(average.value, v.value) for average, v in pairs if average is not None]
+    if not pairs:
+        return
+    averages, values = zip(*pairs, strict=True)
+    updates = ops.convert_to_tensor(optimizer.iterations)
+    momentum = optimizer.ema_momentum * (updates != 0)
     torch._foreach_mul_(averages, momentum)
     torch._foreach_add_(averages, torch._foreach_mul(values, 1 - momentum))

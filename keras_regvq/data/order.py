@@ -4,8 +4,6 @@ import itertools
 
 import numpy as np
 
-from keras_regvq.backend.processes import process_index_and_count
-
 
 def tensorflow():
     """Imports TensorFlow, which tf.data is a part of, only when a dataset is made."""
@@ -59,14 +57,12 @@ def pass_numbers(shuffle, seed, first=None):
     tf = tensorflow()
     if first is not None:
         return tf.data.Dataset.range(first, 2**62)
-    if process_index_and_count()[1] > 1:  # the same in all, whatever TensorFlow's own seed is
-        passes = itertools.count()
+    passes = itertools.count() if shuffle else itertools.repeat(0)
 
-        def numbers():
-            yield int(np.random.default_rng((seed, next(passes))).integers(2**62))
+    def numbers():  # not tf.data's own, which depend on TensorFlow's global seed, too
+        yield int(np.random.default_rng((seed, next(passes))).integers(2**62))
 
-        return tf.data.Dataset.from_generator(numbers, output_signature=tf.TensorSpec((), tf.int64))
-    return tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=bool(shuffle)).take(1)
+    return tf.data.Dataset.from_generator(numbers, output_signature=tf.TensorSpec((), tf.int64))
 
 
 def array_batches(arrays, batch_size, seed, from_step=0):

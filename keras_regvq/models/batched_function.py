@@ -23,6 +23,7 @@ class BatchedFunction:
 
     def __init__(self, owner, function, loops=False):
         use_fast_layers(owner)
+        self.owner, self.variables = owner, owner.variables
         self.model = _FunctionModel(owner, function)
         if loops and COMPILE_WITH_XLA:
             self.model.jit_compile = True
@@ -36,6 +37,9 @@ class BatchedFunction:
             verbose: whether a progress bar shows; "auto": if there are several batches.
         """
         batch_size = check_positive_integer("batch_size", batch_size)
+        variables = self.owner.variables
+        if list(map(id, variables)) != list(map(id, self.variables)):  # `quantize` makes others
+            self.variables, self.model.predict_function = variables, None
         predict = self.model.predict_on_batch
         count = len(keras.tree.flatten(inputs)[0])
         batches = -(-count // batch_size)

@@ -1,6 +1,7 @@
 """Writing shards of tokens: Parquet, or WebDataset's tar files."""
 
 import io
+import itertools
 import json
 import tarfile
 
@@ -52,16 +53,27 @@ def _write_parquet(path, rows, fields, facts):
 
 def _write_tar(path, rows, fields, facts):
     kind = np.uint16 if facts["codebook_size"] <= 2**16 else np.int32
+    # What follows the first dot of a member's name is its kind: the key has none.
+    stems = [row["key"].replace(".", "%2E") or "example" for row in rows]
     with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
-        for row in rows:
-            # What follows the first dot of a member's name is its kind: the key has none.
-            stem = row["key"].replace(".", "%2E")
+        for stem, row in zip(_made_unique(stems), rows, strict=True):
             _add(archive, f"{stem}.tokens.npy", _npy(row["tokens"].astype(kind)))
             if "captions" in fields:
                 lines = [" ".join(caption.split()) for caption in row["captions"]]
                 _add(archive, f"{stem}.txt", "\n".join(lines).encode())
             if "labels" in fields:
                 _add(archive, f"{stem}.labels.png", _png(row["labels"]))
+
+
+def _made_unique(stems):
+    """Yield the names; one that was there already with a number, since a reader would join both."""
+    taken, given = set(stems), set()
+    for stem in stems:
+        name, numbers = stem, itertools.count(2)
+        while name in given or (name != stem and name in taken):
+            name = f"{stem}-{next(numbers)}"
+        given.add(name)
+        yield name
 
 
 def _add(archive, name, data):

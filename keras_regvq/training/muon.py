@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from keras_regvq.backend import optimizers
+from keras_regvq.checks.arguments import refuse
 
 
 @keras.saving.register_keras_serializable(package="keras_regvq")
@@ -25,8 +26,9 @@ class Muon(optimizers.Muon):
     Args:
         learning_rate: of the hidden layers.
         adam_lr_ratio: Adam's learning rate, as a share of it.
-        weight_decay: of all weights; default none.
-        exclude_layers: regular expressions of the paths of variables that take Adam's step.
+        weight_decay: of what takes Muon's step; default none.
+        adam_weight_decay: of all else; default none.
+        exclude_layers: list of regular expressions: variables whose paths match take Adam's step.
         **kwargs: as in `keras.optimizers.Muon`, e.g. use_ema, gradient_accumulation_steps.
 
     Example:
@@ -44,10 +46,12 @@ class Muon(optimizers.Muon):
         adam_lr_ratio=0.1,
         weight_decay=None,
         adam_weight_decay=None,
-        exclude_layers=("conv_in", "conv_out", "codebook", "logits", "embedding"),
+        exclude_layers=("conv_in", "conv_out", "codebook", "logits"),
         name="muon",
         **kwargs,
     ):
+        if not isinstance(exclude_layers, (list, tuple)):
+            refuse("exclude_layers", repr(exclude_layers), "a list of regular expressions")
         super().__init__(
             learning_rate=learning_rate,
             adam_lr_ratio=adam_lr_ratio,
@@ -59,6 +63,8 @@ class Muon(optimizers.Muon):
         )
 
     def _should_use_adamw(self, variable):
+        if self.exclude_embeddings and "embedding" in variable.path.lower():
+            return True
         return len(variable.shape) < 2 or any(
             re.search(pattern, variable.path) for pattern in self.exclude_layers
         )

@@ -1,7 +1,5 @@
 """The optimizers of a tokenizer's two players, by options."""
 
-import math
-
 from shared.options import above_zero, option
 
 RATES = {"muon": 0.02, "adam": 2e-3}
@@ -47,10 +45,11 @@ def build_optimizers(args):
 def _schedule(args, rate):
     import keras
 
-    warmup = math.ceil(args.warmup_steps / args.accumulate)
-    updates = max(math.ceil(args.steps / args.accumulate) - warmup, 1)
+    # Keras counts batches, not updates, when it asks for a rate.
+    warmup = args.warmup_steps
+    steps = max(args.steps - warmup, 1)
     if not warmup:
-        return keras.optimizers.schedules.CosineDecay(rate, updates, alpha=0.05)
+        return keras.optimizers.schedules.CosineDecay(rate, steps, alpha=0.05)
     return keras.optimizers.schedules.CosineDecay(
-        rate / warmup, updates, alpha=0.05, warmup_target=rate, warmup_steps=warmup
+        rate / warmup, steps, alpha=0.05, warmup_target=rate, warmup_steps=warmup
     )

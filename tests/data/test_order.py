@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_regvq.data import load
 from keras_regvq.data.order import array_batches, order_of_pass
@@ -40,6 +41,16 @@ def test_passes_hold_every_example_once_and_differ(source):
     assert len({tuple(one) for one in numbers}) == 4
     captions = {text for batch in batches for text in batch["captions"]}
     assert len(captions) > 2 * COUNT, "each pass draws captions anew"
+
+
+def test_tensorflows_own_seed_changes_no_order(source):
+    def two_passes(seed):
+        tf.random.set_seed(seed)
+        dataset = load(source, image_size=4, batch_size=5, fields=("images", "captions"), seed=1)
+        return [first_batches(dataset, 2) for _ in range(2)]
+
+    first = two_passes(1)
+    assert two_passes(2) == first and first[0] != first[1]
 
 
 def test_draws_are_of_32_bits_each_set_in_half_of_them():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from keras_regvq.backend.parts_of_batches import is_marked_as_part
-from keras_regvq.data import from_arrays, load, order, own_part, pipeline
+from keras_regvq.data import from_arrays, load, own_part, pipeline
 
 
 def batches(dataset, count=None):
@@ -69,8 +69,7 @@ def test_processes_read_the_same_order_whatever_their_seeds_of_tensorflow_are(mo
 
     found = []
     for index in range(2):
-        for module in (own_part, order):
-            monkeypatch.setattr(module, "process_index_and_count", lambda i=index: (i, 2))
+        monkeypatch.setattr(own_part, "process_index_and_count", lambda i=index: (i, 2))
         tf.random.set_seed(100 + index)
         data = load("scenes", shuffle=True, drop_remainder=False, **OPTIONS)
         found.append(np.concatenate([*batches(data), *batches(data)]))  # two passes

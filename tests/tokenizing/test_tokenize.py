@@ -1,12 +1,16 @@
 """Shards of tokens: what is in them, and that nothing is lost or made twice."""
 
 import csv
+import io
 import json
 import shutil
 
 import keras
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 import keras_regvq
 from keras_regvq.__main__ import main as command
@@ -18,6 +22,12 @@ ALL = ("images", "captions", "labels")
 
 def contents(directory):
     return {path.name: path.read_bytes() for path in directory.iterdir()}
+
+
+def png(array):
+    file = io.BytesIO()
+    Image.fromarray(array).save(file, "png")
+    return file.getvalue()
 
 
 def read(directory, fields=ALL, **options):
@@ -132,6 +142,22 @@ def test_labels_that_a_shard_cannot_hold_leave_their_picture_out(preset, scenes,
     assert "labels from -1 to" in (tmp_path / "tokens" / "left_out.csv").read_text()
     found = read(tmp_path / "tokens", ("labels",), split="all")["labels"]
     np.testing.assert_array_equal(found, labels[2:])
+
+
+@pytest.mark.one_backend
+@pytest.mark.parametrize("format", ["parquet", "webdataset"])
+def test_examples_whose_keys_repeat_are_all_kept(preset, scenes, tmp_path, format):
+    keys = ["7", "7", "7-2", "", "7", ""]
+    pictures = [{"bytes": png(image)} for image in scenes["images"][: len(keys)]]
+    texts = [f"picture {number}" for number in range(len(keys))]
+    table = pa.table({"image_id": keys, "image": pictures, "text": texts})
+    pq.write_table(table, tmp_path / "rows.parquet")
+    options = {"fields": ("images", "captions"), "split": "all", "format": format}
+    options |= {"verbose": False}
+    numbers = tokenize(f"parquet:{tmp_path}/*.parquet", preset, tmp_path / "tokens", **options)
+    assert numbers["examples"] == len(keys)
+    found = read(tmp_path / "tokens", ("captions",), split="all")["captions"]
+    assert sorted(text.decode() for text in found.ravel()) == texts
 
 
 def test_a_folder_that_got_more_pictures_is_another_one(preset, folder, tmp_path):

@@ -241,7 +241,7 @@ def test_another_model_and_other_frozen_weights_are_refused_by_the_files_name(tm
         fit_small(tmp_path, 2, make_small(units=3))
     other = make_small()
     other.compile(keras.optimizers.Adam(), "mse")
-    with pytest.raises(ValueError, match="epoch_000001.npz.*variables"):
+    with pytest.raises(ValueError, match="epoch_000001.npz.*optimizer Adam.*SGD"):
         fit_small(tmp_path, 2, other)
 
     def with_frozen(seed):
@@ -268,9 +268,42 @@ def test_frozen_weights_are_not_in_the_file(tmp_path):
     assert (1000, 2) in shapes and (3, 1000) not in shapes
 
 
+def test_an_epoch_that_the_backup_does_not_have_is_refused(tmp_path):
+    backup = Backup(tmp_path / "backup")
+    model, options = make_small(), {"verbose": 0, "callbacks": [backup]}
+    with pytest.raises(ValueError, match="`initial_epoch`.*2.*Expected: 0"):
+        model.fit(np.ones((4, 3)), np.ones((4, 2)), initial_epoch=2, epochs=3, **options)
+    model.fit(np.ones((4, 3)), np.ones((4, 2)), epochs=2, **options)
+    model.fit(np.ones((4, 3)), np.ones((4, 2)), initial_epoch=2, epochs=3, **options)
+    assert backup.epoch == 3
+
+
+def test_the_state_of_another_optimizer_is_refused(tmp_path):
+    def compiled(optimizer):
+        model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+        model.compile(optimizer, "mse")
+        return model
+
+    fit_small(tmp_path, 1, compiled(keras.optimizers.RMSprop(0.1)))
+    with pytest.raises(ValueError, match="epoch_000001.npz.*SGD.*RMSprop"):
+        fit_small(tmp_path, 2, compiled(keras.optimizers.SGD(0.1, momentum=0.9)))
+    assert fit_small(tmp_path, 2, compiled(keras.optimizers.RMSprop(0.1)))[1].epoch == 2
+
+
+def test_a_run_without_an_epoch_of_its_own_leaves_those_of_another(tmp_path):
+    fit_small(tmp_path, 2, run="first")
+    with pytest.warns(UserWarning, match="another run.*epoch_000002.npz"):
+        backup = Backup(tmp_path / "backup", run="second")
+    backup.finish(keep=tmp_path / "state.npz")
+    assert files(tmp_path) == ["epoch_000001.npz", "epoch_000002.npz"]
+    assert not (tmp_path / "state.npz").exists()
+
+
 def test_backups_of_another_run_are_passed_over_and_go(tmp_path):
     fit_small(tmp_path, 5, run="first")
-    _, backup = fit_small(tmp_path, 2, run="second")
+    with pytest.warns(UserWarning, match="another run") as found:
+        _, backup = fit_small(tmp_path, 2, run="second")
+    assert sum("another run" in str(one.message) for one in found) == 1
     assert backup.epoch == 2
     assert files(tmp_path) == ["epoch_000001.npz", "epoch_000002.npz"]
     assert len((tmp_path / "log.csv").read_text().splitlines()) == 3

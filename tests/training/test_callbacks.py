@@ -106,6 +106,17 @@ def test_the_schedule_anneals_a_tokenizer_of_label_maps_which_has_no_pictures(im
 
 
 @pytest.mark.one_backend
+def test_a_schedule_counts_batches_where_gradients_are_accumulated(images):
+    tokenizer = LabelMapTokenizer(4, 16, GumbelQuantizer(16, 8), 8, (1, 2), latent_channels=8)
+    tokenizer.compile(keras.optimizers.SGD(0.01, gradient_accumulation_steps=2))
+    asked = []
+    schedule = TemperatureSchedule(lambda step: asked.append(step) or 1.0, every=1)
+    options = {"batch_size": 2, "epochs": 2, "verbose": 0, "callbacks": [schedule]}
+    tokenizer.fit(images[:8, ..., 0] % 4, **options)
+    assert asked == list(range(8))
+
+
+@pytest.mark.one_backend
 def test_a_keras_learning_rate_schedule_is_a_temperature_schedule(trainer, images):
     schedule = keras.optimizers.schedules.ExponentialDecay(0.5, 1, 1.0)
     trainer.fit(images, batch_size=4, verbose=0, callbacks=[TemperatureSchedule(schedule)])

@@ -114,3 +114,16 @@ def test_it_trains_compiled_and_comes_back_from_its_config(rng):
     config = Muon(0.01, adam_lr_ratio=0.3, exclude_layers=["head"]).get_config()
     again = Muon.from_config(config)
     assert again.get_config() == config and again.exclude_layers == ["head"]
+
+
+def test_embeddings_take_adams_step_unless_told_otherwise():
+    embedding = keras.Variable(np.ones((5, 3)), name="embeddings")
+    assert Muon()._should_use_adamw(embedding)
+    assert Muon(exclude_layers=[])._should_use_adamw(embedding)
+    assert not Muon(exclude_embeddings=False)._should_use_adamw(embedding)
+
+
+@pytest.mark.parametrize("patterns", ["codebook", None])
+def test_what_is_no_list_of_patterns_is_refused(patterns):
+    with pytest.raises(ValueError, match="`exclude_layers`"):
+        Muon(exclude_layers=patterns)

@@ -125,6 +125,8 @@ def _passes(tf, dataset, count, buffer, seed, batch_size, from_step):
         values = tf.ensure_shape(tf.numpy_function(draws, [number], tf.int64), (count,))
         examples = dataset
         if buffer is not None:
+            # Traced in a graph of its own: without the global seed, which processes may not share.
+            tf.compat.v1.get_default_graph().seed = None
             examples = dataset.shuffle(buffer, seed + number, reshuffle_each_iteration=False)
         pairs = tf.data.Dataset.zip(examples, tf.data.Dataset.from_tensor_slices(values))
         start = tf.where(number == (-1 if first is None else first), skipped, 0)

@@ -158,18 +158,19 @@ class ImageGenerator(TrainsPrior, PresetModel):
         sampling = {name: value for name, value in sampling.items() if value is not None}
         for name in sampling:
             self.check_sampling_argument(name)
+        size = sampling.get("batch_size", 32)  # of the tokenizer, too
         tokens = token_mask = None
         if (images is None) != (mask is None):
             refuse("mask", "only one of `images` and `mask`", "both or neither")
         if images is not None:
-            tokens = self.tokenizer.encode(images)
+            tokens = self.tokenizer.encode(images, size)
             height, width = self.tokenizer.image_size
             (h, w), count = self.tokenizer.token_grid[:2], len(tokens)
             mask = check_mask("mask", mask, (count, height, width))
             patches = mask.reshape(count, h, height // h, w, width // w)
             token_mask = patches.any(axis=(2, 4))
         tokens = self.prior.generate(condition, tokens=tokens, mask=token_mask, **sampling)
-        return self.tokenizer.decode(tokens)
+        return self.tokenizer.decode(tokens, size)
 
     paint = generate_images  # an earlier name
 

@@ -180,7 +180,8 @@ def _smallest(array):
     array = np.asarray(array)
     if array.dtype.kind not in "iu":
         return array
-    return array.astype(np.min_scalar_type(int(array.max(initial=0))))
+    ends = int(array.min(initial=0)), int(array.max(initial=0))
+    return array.astype(np.promote_types(*map(np.min_scalar_type, ends)))
 
 
 def _progress(dataset, verbose):

@@ -13,8 +13,10 @@ def tokens_fingerprint(tokenizer):
     digest = hashlib.sha256()
     for part in (tokenizer.encoder, tokenizer.quantizer):
         for variable in part.trainable_variables + part.non_trainable_variables:
-            if variable.dtype.startswith("float"):
-                digest.update(np.ascontiguousarray(ops.convert_to_numpy(variable.value)))
+            if "float" in variable.dtype:
+                array = ops.convert_to_numpy(variable.value)
+                array = array.astype("float32") if variable.dtype == "bfloat16" else array
+                digest.update(np.ascontiguousarray(array))
     if tokenizer.tokens_per_position > 1:  # stages that share a codebook have the weights of one
         settings = (tokenizer.tokens_per_position, tokenizer.quantizer.scale)
         digest.update(np.float64(settings).tobytes())

@@ -9,6 +9,7 @@ from keras_regvq.presets.formats.checkpoint_format import CheckpointFormat
 from keras_regvq.presets.formats.name_table import NameTable
 from keras_regvq.presets.formats.named_tensors import assign_all
 from keras_regvq.presets.formats.state_dicts import all_names, find_state, write_state_dict
+from keras_regvq.presets.formats.taming import check_groups
 from keras_regvq.presets.formats.vqgan_names import taming_tensors
 from keras_regvq.quantizers import VectorQuantizer
 
@@ -94,6 +95,7 @@ def llamagen_state_dict(tokenizer):
     if not (isinstance(quantizer, VectorQuantizer) and quantizer.normalize):
         received = f"one with {describe(quantizer)}"
         refuse("tokenizer", received, "a VectorQuantizer with normalize=True")
+    check_groups(tokenizer)
     levels = len(tokenizer.architecture["channel_multipliers"])
     tensors = taming_tensors(tokenizer, normalizes=True)
     return {NAMES.to_theirs(t.name, levels) or t.name: t.to_file() for t in tensors}

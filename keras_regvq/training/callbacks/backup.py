@@ -10,6 +10,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from keras_regvq.backend.averaged_weights import players_of
 from keras_regvq.backend.global_random_state import (
     read_global_random_state,
     write_global_random_state,
@@ -43,7 +44,8 @@ class Backup(keras.callbacks.Callback):
     Args:
         directory: where the files are; made when the first is written.
         log: a CSV file of the history, written anew after each epoch; or None.
-        run: a text; files of another run are passed over.
+        run: a text; files of another run are passed over with a warning, and those in the folder
+            are removed when this one's first epoch is done.
         start: a file that `finish` has left: the run goes on from there unless a backup is newer.
 
     Example:
@@ -63,7 +65,8 @@ class Backup(keras.callbacks.Callback):
         super().__init__()
         self.directory, self.log, self.run = Path(directory), log, run
         self.start = start and Path(start)
-        self._rows, self._arrays, self._frozen, self._random = [], None, None, {}
+        self._rows, self._arrays, self._random, self._others = [], None, {}, []
+        self._frozen = self._optimizers = None
         self._find()
 
     @property
@@ -96,6 +99,9 @@ class Backup(keras.callbacks.Callback):
             if self._frozen != frozen_checksum(model):
                 expected = "the weights that they had when the backup was made"
                 refuse("model", "frozen layers with other weights", expected)
+            optimizers = _class_names(model.optimizer)
+            if optimizers != (self._optimizers or optimizers):
+                refuse("model", f"the optimizer {optimizers}", f"{self._optimizers}, as it had")
             state = {n: a for n, a in self._arrays.items() if not n.startswith(_RANDOM)}
             write_state(model, state)
         except ValueError as error:
@@ -111,6 +117,8 @@ class Backup(keras.callbacks.Callback):
         self._write_log()
 
     def on_epoch_begin(self, epoch, logs=None):
+        if epoch != self.epoch:
+            refuse("initial_epoch", epoch, f"{self.epoch}, as many as the backup has")
         self.model._initial_epoch = None  # it has served, and would hold for another fit
 
     def on_train_batch_begin(self, batch, logs=None):
@@ -132,6 +140,7 @@ class Backup(keras.callbacks.Callback):
         if self._frozen is None:
             self._frozen = frozen_checksum(self.model)
         facts = {"run": self.run, "frozen": self._frozen, "rows": self._rows}
+        facts["optimizers"] = _class_names(self.model.optimizer)
         text = np.frombuffer(json.dumps(facts).encode(), np.uint8)
         random = {_RANDOM + name: state for name, state in read_global_random_state().items()}
         path = self.directory / f"epoch_{self.epoch:06d}.npz"
@@ -148,7 +157,8 @@ class Backup(keras.callbacks.Callback):
         Args:
             keep: path to keep the newest one at, as `start` of a run that goes on later; or None.
         """
-        newest, *older = (is_first_process() and self._files()) or [None]
+        own = [path for path in self._files() if path not in self._others]
+        newest, *older = (is_first_process() and own) or [None]
         for path in older:
             path.unlink(missing_ok=True)
         if newest is not None and keep is None:
@@ -164,7 +174,7 @@ class Backup(keras.callbacks.Callback):
 
     def _find(self):
         """Read the newest file of this run that is whole."""
-        damage, self._rows, self._kept = None, [], []
+        damage, self._rows, self._kept, others = None, [], [], []
         for path in (*self._files(), self.start):
             if path is None or not path.exists():
                 continue
@@ -177,12 +187,21 @@ class Backup(keras.callbacks.Callback):
                 continue
             if run == self.run:
                 self._path, self._rows, self._frozen, self._arrays = path, rows, frozen, arrays
+                self._optimizers = facts.get("optimizers")  # not in files of earlier versions
                 self._kept = [path]
                 break
+            others.append(path)
         if damage and self._arrays is None:
             expected = "an intact backup; delete this file to start the run from the beginning"
             received = f"{damage[0]}, damaged ({damage[1]}) and with no older one"
             refuse("directory", received, expected)
+        if others != self._others:
+            warnings.warn(
+                f"Backups of another run are passed over: {', '.join(map(str, others))}. Once an "
+                "epoch of this one is done, those in its folder are removed.",
+                stacklevel=3,
+            )
+            self._others = others
         if damage:
             warnings.warn(
                 f"The backup {damage[0]} cannot be read ({damage[1]}). The run goes on after epoch "
@@ -202,3 +221,8 @@ class Backup(keras.callbacks.Callback):
         writer.writeheader()
         writer.writerows({"epoch": epoch, **row} for epoch, row in enumerate(self._rows))
         write_text(self.log, table.getvalue())
+
+
+def _class_names(optimizer):
+    """Of an optimizer, or of those that it is made of: "Adam", "Muon, Adam"."""
+    return ", ".join(type(player).__name__ for player in players_of(optimizer))

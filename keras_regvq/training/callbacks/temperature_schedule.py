@@ -54,7 +54,10 @@ class TemperatureSchedule(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         # The model's own counter: a resumed run goes on where it was.
         synchronize(self.model)
-        counter = getattr(self.model, "step", self.model.optimizer.iterations)
+        optimizer = self.model.optimizer
+        counter = getattr(self.model, "step", None)
+        if counter is None:  # the optimizer's counts updates, each of so many batches
+            counter = optimizer.iterations * (optimizer.gradient_accumulation_steps or 1)
         self.first = int(ops.convert_to_numpy(counter))
 
     def on_train_batch_begin(self, batch, logs=None):

@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_regvq.data import load
 from keras_regvq.data.every_caption import every_caption
@@ -229,7 +230,9 @@ def test_batches_from_a_step_on_are_those_of_a_run_that_did_not_stop(data_dir, s
         read = dataset.take(count).as_numpy_iterator()
         return [(b["labels"][:, 0, -1].tolist(), b["captions"].tolist()) for b in read]
 
+    tf.random.set_seed(1)
     whole = batches(0, 9)
+    tf.random.set_seed(2)  # which a run that goes on, or another process, may have
     assert batches(step, 9 - step) == whole[step:]
     passes = [sum((labels for labels, _ in whole[i : i + 3]), []) for i in (0, 3, 6)]
     assert all(sorted(one) == [100, 101, 102, 103, 104, 105] for one in passes)

@@ -95,7 +95,7 @@ def test_regenerating_a_part_changes_only_the_patches_that_the_mask_touches(mode
     mask[:, 5, 9:13] = True  # of row 1 of the grid, columns 2 and 3
     drawn = []
     decode = model.tokenizer.decode
-    monkeypatch.setattr(model.tokenizer, "decode", lambda t: drawn.append(t) or decode(t))
+    monkeypatch.setattr(model.tokenizer, "decode", lambda t, *size: drawn.append(t) or decode(t))
     model.generate(maps, images=images, mask=mask, seed=2)
     same = drawn[0] == model.tokenizer.encode(images)
     touched = np.zeros((3, *GRID), bool)
@@ -111,7 +111,11 @@ def test_every_sampling_argument_reaches_the_prior(model, monkeypatch):
         seen.update(locals())
         return generate(*args, seed=0, **parts)
 
+    decode, sizes = model.tokenizer.decode, []
     monkeypatch.setattr(model.prior, "generate", watched)
+    monkeypatch.setattr(
+        model.tokenizer, "decode", lambda t, size=32: sizes.append(size) or decode(t, size)
+    )
     given = {
         "temperature": 0.5,
         "top_k": 3,
@@ -123,7 +127,7 @@ def test_every_sampling_argument_reaches_the_prior(model, monkeypatch):
         "verbose": 0,
     }
     model.generate(random_maps(), **given)
-    assert {name: seen[name] for name in given} == given
+    assert {name: seen[name] for name in given} == given and sizes == [2]
 
 
 @pytest.mark.parametrize("name", ["num_steps", "sampler", "method", "eta", "negative_condition"])

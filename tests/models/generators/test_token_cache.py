@@ -120,3 +120,9 @@ def test_a_foreign_index_and_an_empty_data_set_are_named(tmp_path):
         (tmp_path / "cache.json").write_text(text)
         with pytest.raises(ValueError, match="cache.json"):
             run(Encoder(), tmp_path)
+
+
+def test_negative_numbers_of_a_condition_stay_what_they_are(tmp_path):
+    batches = [{"images": np.array([[-1, 5]])}, {"images": np.array([[300, -2]])}]
+    arrays = run(lambda batch: {"labels": batch["images"]}, tmp_path / "cache", batches)
+    assert arrays["labels"].tolist() == [[-1, 5], [300, -2]]

@@ -44,3 +44,10 @@ def test_weights_dither_and_levels_count_and_the_decoder_does_not():
     other = make(FiniteScalarQuantizer([2, 3]))
     other.set_weights(one.get_weights())
     assert tokens_fingerprint(one) != tokens_fingerprint(other)
+
+
+def test_the_encoder_counts_in_half_precision_too():
+    levels, options = FiniteScalarQuantizer([3, 2]), {"dtype": "bfloat16"}
+    one, same, other = (make(levels, **options) for _ in range(3))
+    same.set_weights(one.get_weights())
+    assert tokens_fingerprint(one) == tokens_fingerprint(same) != tokens_fingerprint(other)

@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+import keras_regvq
+from keras_regvq.models import ImageTokenizer
 from keras_regvq.presets.formats.llamagen import is_llamagen, llamagen_state_dict, load_llamagen
+from keras_regvq.quantizers import VectorQuantizer
 from keras_regvq.torch_files import read_torch_file
 from tests.presets.formats.peer_models import (
     check_llamagen,
@@ -12,6 +15,13 @@ from tests.presets.formats.peer_models import (
     llamagen_model,
     taming_model,
 )
+
+
+def test_other_groups_than_llamagens_are_refused(tmp_path):
+    quantizer = VectorQuantizer(8, 4, normalize=True)
+    tokenizer = ImageTokenizer(8, quantizer, 8, (1,), 1, (), 8, norm_groups=4)
+    with pytest.raises(ValueError, match="norm_groups=32"):
+        keras_regvq.presets.export(tokenizer, tmp_path / "no.pt", "llamagen")
 
 
 @pytest.mark.parametrize("key", ["ema", "model"])

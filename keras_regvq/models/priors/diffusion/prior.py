@@ -198,7 +198,7 @@ class DiffusionPrior(TokenPrior):
             seed: int; the same seed gives the same tokens.
             tokens, mask: to regenerate a part: integers (B, *grid) of an image, and bool (B, h, w),
                 True where new tokens are to be drawn; all others are kept exactly.
-            batch_size: samples drawn at once.
+            batch_size: samples drawn at once; random numbers are drawn for all of them before.
             verbose: whether a progress bar shows; "auto": if there are several batches.
             method: an earlier name of `sampler`.
             on_step: called now and then while all samples are drawn at once, with the number of
