@@ -117,8 +117,8 @@ drawing.save(drawing.rate_and_fidelity(points), __file__, 1, "rate")
 #   The rotation trick changes nothing that could be told; a projection to eight dimensions leaves
 #   two thirds of the codes unused at the same fidelity.
 # * **SimVQ** has the highest mean on both sets.
-# * **FSQ** and **residual codes** are level with cosine codes in fidelity, and cost an autoregressive
-#   prior 1.1 to 1.5 bits more a position.
+# * **FSQ** and **residual codes** are level with cosine codes in fidelity, and cost an
+#   autoregressive prior 1.1 to 1.5 bits more a position.
 # * **Reg-VQ** is 0.2 and 0.6 dB above VQ-GAN's quantizer, for 1.4 bits more, and 0.7 and 1.1 dB
 #   below cosine codes, which need about as many bits.
 # * **IBQ** keeps only a blur in so short a training
