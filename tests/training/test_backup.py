@@ -299,6 +299,15 @@ def test_a_run_without_an_epoch_of_its_own_leaves_those_of_another(tmp_path):
     assert not (tmp_path / "state.npz").exists()
 
 
+def test_files_named_as_those_of_another_run_are_kept_at_the_end(tmp_path):
+    fit_small(tmp_path, 2, run="first")
+    with pytest.warns(UserWarning, match="another run"):
+        _, backup = fit_small(tmp_path, 2, run="second")
+    backup.finish(keep=tmp_path / "state.npz")
+    assert not (tmp_path / "backup").exists()
+    assert Backup(tmp_path / "none", run="second", start=tmp_path / "state.npz").epoch == 2
+
+
 def test_backups_of_another_run_are_passed_over_and_go(tmp_path):
     fit_small(tmp_path, 5, run="first")
     with pytest.warns(UserWarning, match="another run") as found:

@@ -150,6 +150,7 @@ class Backup(keras.callbacks.Callback):
         for old in self._files():
             if old not in self._kept:
                 old.unlink(missing_ok=True)
+        self._others = []  # gone, and files of their names are this run's now
 
     def finish(self, keep=None):
         """Remove the backups, once what was trained is saved; other files in the folder stay.
