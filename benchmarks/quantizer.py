@@ -141,7 +141,10 @@ def torch_step(quantizer, features, forward):
 
 
 def measure_step(step, repeats):
-    """Run in a process of its own: print seconds a pass and the peak memory in bytes."""
+    """Run in a process of its own: print seconds a pass and the peak memory in bytes.
+
+    Memory is watched in passes of its own: looking at it takes a processor's time.
+    """
     baseline = resident_bytes()
     peak, done = [baseline], threading.Event()
 
@@ -151,12 +154,14 @@ def measure_step(step, repeats):
 
     watcher = threading.Thread(target=watch)
     step()  # compiles; the allocator's first touches
-    watcher.start()
     seconds = []
     for _ in range(repeats):
         start = time.perf_counter()
         step()
         seconds.append(time.perf_counter() - start)
+    watcher.start()
+    for _ in range(2):
+        step()
     done.set()
     watcher.join()
     print(json.dumps({"seconds": seconds, "peak": peak[0] - baseline}))

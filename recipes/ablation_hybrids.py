@@ -13,7 +13,7 @@ from keras_regvq.backend.replicas import mean_over_replicas
 from keras_regvq.quantizers import VectorQuantizer
 from keras_regvq.quantizers.codebook import unit_length
 from keras_regvq.quantizers.mask import draw_mask
-from keras_regvq.quantizers.noise import gumbel_noise, mask_noise
+from keras_regvq.quantizers.noise import gumbel_noise
 from keras_regvq.quantizers.straight_through import (
     code_frequencies,
     sample_codes,
@@ -92,7 +92,7 @@ class MaskedVectorQuantizer(VectorQuantizer):
         noise = gumbel_noise(
             batch, length, self.codebook_size, self.block_size, self.seed_generator
         )
-        sampled = sample_codes(*logits, mask_noise(noise, mask), self.block_size)["sampled"]
+        sampled = sample_codes(*logits, noise, self.block_size)["sampled"]
         tokens = ops.where(mask, sampled, nearest)
         codes = ops.take(ops.transpose(kernel) / self.scale, tokens, axis=0)
         return {

@@ -12,6 +12,8 @@ TensorFlow and JAX; 512 gains nothing more.
 
 from keras import ops
 
+from keras_regvq.backend.loops import one_after_another
+
 
 def chunk_count(codebook_size, block_size, length):
     """Into how many chunks the L positions are cut; `length` may be known only at run time."""
@@ -48,7 +50,7 @@ def each_chunk(body, values, chunks):
     """values = body(index, values) for every chunk: a loop, or a plain call if there is one."""
     if chunks == 1:
         return body(0, values)
-    return ops.fori_loop(0, chunks, body, values)
+    return one_after_another(chunks, body, values)
 
 
 def put(chunked, index, chunk):

@@ -7,7 +7,7 @@ seeds in place of noise, and draws it again at each use.
 import keras
 from keras import ops
 
-from keras_regvq.quantizers.chunked import chunk_count, chunk_length, cut
+from keras_regvq.quantizers.chunked import chunk_count, chunk_length
 
 
 def gumbel_noise(batch, length, codebook_size, block_size, seed_generator):
@@ -17,14 +17,6 @@ def gumbel_noise(batch, length, codebook_size, block_size, seed_generator):
     if chunks == 1:
         return [draw_gumbel(shape, seed_generator)]
     return RedrawnNoise(shape, [seed_generator.next() for _ in range(chunks)])
-
-
-def mask_noise(noise, mask):
-    """M * g: the noise where the mask, bool (B, L), is True, and 0 elsewhere."""
-    mask = ops.cast(mask, "float32")[..., None]
-    if isinstance(noise, RedrawnNoise):
-        return RedrawnNoise(noise.shape, noise.seeds, cut(mask, len(noise)))
-    return [noise[0] * mask]
 
 
 def draw_gumbel(shape, seed_generator):
@@ -41,19 +33,13 @@ class RedrawnNoise:
     Args:
         shape: of each chunk's noise.
         seeds: list of what a `SeedGenerator` gave, one a chunk.
-        mask: None, or (chunks, B, l, 1), what each position's noise is multiplied by.
     """
 
-    def __init__(self, shape, seeds, mask=None):
-        self.shape, self.seeds, self.mask = shape, seeds, mask
-        self.stacked_seeds = ops.stack(seeds)
-
-    def __len__(self):
-        return len(self.seeds)
+    def __init__(self, shape, seeds):
+        self.shape, self.seeds = shape, ops.stack(seeds)
 
     def __getitem__(self, index):
-        noise = draw_gumbel(self.shape, DrawnSeed(self.stacked_seeds[index]))
-        return noise if self.mask is None else noise * self.mask[index]
+        return draw_gumbel(self.shape, DrawnSeed(self.seeds[index]))
 
 
 class DrawnSeed(keras.random.SeedGenerator):

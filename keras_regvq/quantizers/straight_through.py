@@ -22,6 +22,8 @@ from keras_regvq.quantizers.chunked import (
     with_ones,
 )
 
+PIECE = 256  # codes
+
 
 def best_codes(features, kernel, bias, block_size):
     """argmax_n of the logits `features @ kernel + bias`; the lowest index wins a tie.
@@ -54,18 +56,32 @@ def sample_codes(features, kernel, bias, noise, block_size):
 
     def choose(index, tokens):
         logits = map_rows(rows[index], weights)
-        chosen = [ops.argmax(logits, axis=-1)]
+        chosen = [first_largest(logits)]
         if noise is not None:
-            chosen.append(ops.argmax(logits + noise[index], axis=-1))
+            chosen.append(first_largest(logits + noise[index]))
         return tuple(
-            put(all_tokens, index, ops.cast(chunk, "int32"))
-            for all_tokens, chunk in zip(tokens, chosen, strict=True)
+            put(all_tokens, index, chunk) for all_tokens, chunk in zip(tokens, chosen, strict=True)
         )
 
     empty = ops.zeros_like(rows[..., 0], dtype="int32")
     tokens = each_chunk(choose, (empty,) * len(names), chunks)
     tokens = {name: join(chunk, length) for name, chunk in zip(names, tokens, strict=True)}
     return {"sampled": tokens["best"], **tokens}
+
+
+def first_largest(logits):
+    """argmax_n of logits (B, l, N), int32; the lowest index wins a tie.
+
+    The largest of each piece, then the piece, then the place in it: XLA's argmax on a CPU takes
+    the numbers one by one, 0.29 s for 2,048 x 65,536 of them where this takes 0.03.
+    """
+    *rest, size = ops.shape(logits)
+    if size % PIECE:
+        return ops.cast(ops.argmax(logits, axis=-1), "int32")
+    pieces = ops.reshape(logits, (*rest, size // PIECE, PIECE))
+    piece = ops.argmax(ops.max(pieces, axis=-1), axis=-1, keepdims=True)
+    found = ops.squeeze(ops.take_along_axis(pieces, piece[..., None], axis=-2), -2)
+    return ops.cast(ops.squeeze(piece, -1) * PIECE + ops.argmax(found, axis=-1), "int32")
 
 
 def straight_through_lookup(
@@ -82,7 +98,7 @@ def straight_through_lookup(
         features: (B, L, C). kernel: (C, N). bias: (N,). codebook: (N, d).
         tokens: int32 (B, L), what `sample_codes` chose with the same noise.
         noise: None or the noise given to `sample_codes`.
-        temperature: (B, L), divides the noisy logits of each position.
+        temperature: (B, L), divides the noisy logits of each position; None for 1.
 
     Returns:
         embeddings (B, L, d), frequencies (B, N) of the codes in each image.
@@ -99,8 +115,7 @@ def straight_through_lookup(
             shapes = ops.shape(embeddings), ops.shape(frequencies)
             d_embeddings, d_frequencies = unpack(upstream, shapes)
             d_codebook = into_chosen_rows(d_embeddings, tokens, size)
-            # Multiplied, not divided by: where a chunk is filled up there are zeros.
-            sharpness = cut(1.0 / temperature[..., None], chunks)
+            sharpness = None if temperature is None else cut(1.0 / temperature[..., None], chunks)
             from_embeddings = cut(d_embeddings, chunks)
             from_frequencies = d_frequencies[:, None] / ops.cast(length, "float32")
             codes = ops.transpose(codebook)
@@ -108,9 +123,11 @@ def straight_through_lookup(
             def logits_gradient(index, logits):
                 if noise is not None:
                     logits = logits + noise[index]
-                p = ops.softmax(logits * sharpness[index], axis=-1)
+                # Multiplied, not divided by: where a chunk is filled up there are zeros.
+                scaled = logits if sharpness is None else logits * sharpness[index]
                 slopes = map_rows(from_embeddings[index], codes) + from_frequencies
-                return through_softmax(p, slopes) * sharpness[index]
+                d_scaled = through_softmax(ops.softmax(scaled, axis=-1), slopes)
+                return d_scaled if sharpness is None else d_scaled * sharpness[index]
 
             return (*affine_gradients(features, kernel, bias, chunks, logits_gradient), d_codebook)
 

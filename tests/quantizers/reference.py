@@ -39,13 +39,16 @@ class ScriptedDraws:
             assert tuple(shape) == self.order.shape
             return keras.ops.convert_to_tensor(self.order)
         batch, size, codes = shape
-        length = self.uniform.shape[1]
         assert (batch, codes) == (self.uniform.shape[0], self.uniform.shape[2])
-        if size == length:
+        if size == self.uniform.shape[1]:
             return keras.ops.convert_to_tensor(self.uniform)
+        # A codebook in blocks draws for the sampled positions alone.
+        length = self.sampled_count
         chunks = -(-length // size)
         filled = np.full((batch, chunks * size, codes), 0.5, "float32")
-        filled[:, :length] = self.uniform
+        filled[:, :length] = self.uniform[self.mask].reshape(batch, length, codes)
+        if chunks == 1:
+            return keras.ops.convert_to_tensor(filled)
         chunked = keras.ops.convert_to_tensor(filled.reshape(batch, chunks, size, codes))
         # The second number of a chunk's seed counts the chunks.
         draw = keras.ops.cast(seed.next()[1], "int32")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from keras_regvq.quantizers import GumbelQuantizer, RegularizedQuantizer, VectorQuantizer
+from keras_regvq.quantizers.straight_through import first_largest
 from tests.gradients import assert_close, layer_gradients, layer_outputs
 from tests.quantizers.reference import (
     BATCH,
@@ -130,6 +131,7 @@ def test_beta_weighs_the_commitment_term_and_not_the_codebook_term(rng):
     assert_close(pulls["codebook"], into_codes)
 
 
+@pytest.mark.parametrize("block_size", [2, 5, 8])
 @pytest.mark.parametrize(
     ("quantizer", "options"),
     [
@@ -141,15 +143,33 @@ def test_beta_weighs_the_commitment_term_and_not_the_codebook_term(rng):
     ids=["regularized-hard", "regularized-soft", "gumbel", "vector"],
 )
 def test_a_codebook_in_blocks_equals_the_reference(
-    quantizer, options, features, upstream, script, rng
+    quantizer, options, block_size, features, upstream, script, rng
 ):
     if quantizer is VectorQuantizer:
         features = features[..., :CODE_WIDTH]
     # 11 codes in blocks of 5: the positions are cut into three chunks.
-    layer = make(quantizer, rng, features.shape[-1], block_size=5, **options)
+    layer = make(quantizer, rng, features.shape[-1], block_size=block_size, **options)
     sampled_count = LENGTH if quantizer is GumbelQuantizer else round(0.4 * LENGTH)
     draws = None if quantizer is VectorQuantizer else script(sampled_count)
     assert_equals_reference(layer, features, upstream, draws)
+
+
+@pytest.mark.parametrize("mask_ratio", [0.0, 0.01, 0.99, 1.0])
+def test_a_codebook_in_blocks_may_have_no_sampled_position_or_no_other(
+    mask_ratio, features, upstream, script, rng
+):
+    layer = make(RegularizedQuantizer, rng, block_size=5, mask_ratio=mask_ratio, prior_weight=2.0)
+    assert_equals_reference(layer, features, upstream, script(round(mask_ratio * LENGTH)))
+
+
+@pytest.mark.parametrize("size", [512, 500])
+def test_the_largest_of_many_logits(size, rng):
+    """In pieces of 256 codes where these divide the codebook."""
+    logits = rng.integers(0, 40, (2, 3, size)).astype("float32")
+    np.testing.assert_array_equal(
+        keras.ops.convert_to_numpy(first_largest(keras.ops.convert_to_tensor(logits))),
+        logits.argmax(-1),
+    )
 
 
 def test_the_lowest_code_wins_a_tie_across_blocks(rng):
