@@ -40,6 +40,7 @@ BENCHMARKS = {
     "sample_autoregressive": ("", f"--length 16 --layers 1 --width 8 --codes 16 {SMALL}"),
     "sample_diffusion": ("", f"--grid 4 --steps 2 {SMALL}"),
     "start_up": ("", "--rounds 1"),
+    "images": ("", "--count 4 --batch-size 2 --workers 1 --rounds 1"),
     "tokenizing": (
         "--output {folder}",
         "--count 20 --few 10 --workers 1 --kills 0 --output {folder}",

@@ -21,28 +21,34 @@ def take_turns(builders, args):
     """
     context = multiprocessing.get_context("spawn")
     connections, seconds, memory = {}, {name: [] for name in args.only}, {}
-    for name in args.only:
-        connections[name], theirs = context.Pipe()
-        process = context.Process(target=_serve, args=(builders[name], args, theirs), daemon=True)
-        process.start()
-        theirs.close()  # so that a process that fails ends the wait for it
-        connections[name].send(0)
-        first, _ = connections[name].recv()
-        print(f"{name}: first sample {first:.1f} s", flush=True)
-    for seed in range(1, args.rounds + 1):
-        for name, connection in connections.items():
-            connection.send(seed)
-            taken, memory[name] = connection.recv()
-            seconds[name].append(taken)
-    for connection in connections.values():
-        connection.send(None)
+    try:
+        for name in args.only:
+            connections[name], theirs = context.Pipe()
+            # Not a daemon: it may start processes of its own.
+            context.Process(target=_serve, args=(builders[name], args, theirs)).start()
+            theirs.close()  # so that a process that fails ends the wait for it
+            connections[name].send(0)
+            first, _ = connections[name].recv()
+            print(f"{name}: first sample {first:.1f} s", flush=True)
+        for seed in range(1, args.rounds + 1):
+            for name, connection in connections.items():
+                connection.send(seed)
+                taken, memory[name] = connection.recv()
+                seconds[name].append(taken)
+    finally:
+        for connection in connections.values():
+            connection.close()  # which ends the process
     return seconds, memory
 
 
 def _serve(build, args, connection):
     sample = build(args)
     before = _peak_memory()
-    while (seed := connection.recv()) is not None:
+    while True:
+        try:
+            seed = connection.recv()
+        except EOFError:
+            return
         start = time.perf_counter()
         size = np.asarray(sample(seed)).size
         seconds = time.perf_counter() - start

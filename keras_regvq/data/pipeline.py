@@ -10,6 +10,8 @@ from keras_regvq.data.own_part import own_examples, own_size
 
 FIELDS = ("images", "labels", "captions")
 
+# Examples that a call into Python reads: one by one, threads wait for each other half of the time.
+_TOGETHER = 8
 _CACHE_LIMIT = 2**30  # bytes: what fits below this is kept in memory unless `cache` says otherwise
 
 
@@ -54,10 +56,14 @@ def example_dataset(
             example = {**example, **turned}
         return [np.asarray(example[name]) for name in fields]
 
-    def to_tensors(index, draw):
-        values = tf.numpy_function(read, [index, draw], [kinds[name] for name in fields])
+    def read_some(numbers, draws):
+        rows = [read(*pair) for pair in zip(numbers, draws, strict=True)]
+        return [np.stack(values) for values in zip(*rows, strict=True)]
+
+    def to_tensors(numbers, draws):
+        values = tf.numpy_function(read_some, [numbers, draws], [kinds[name] for name in fields])
         return {
-            name: tf.ensure_shape(value, shapes[name])
+            name: tf.ensure_shape(value, (None, *shapes[name]))
             for name, value in zip(fields, values, strict=True)
         }
 
@@ -69,7 +75,8 @@ def example_dataset(
         order = endless_passes(len(examples), batch_size, shuffle, seed, from_step)
         order = own_examples(order, len(examples), batch_size, endless=True)
     workers = tf.data.AUTOTUNE if examples.parallel else None
-    return order.map(to_tensors, num_parallel_calls=workers)
+    some = order.batch(_TOGETHER).map(to_tensors, num_parallel_calls=workers)
+    return some.unbatch().apply(tf.data.experimental.assert_cardinality(order.cardinality()))
 
 
 def batch_dataset(dataset, count, batch_size, drop_remainder, for_training):
