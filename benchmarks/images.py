@@ -4,10 +4,11 @@
 
 A folder of JPEG files of 400 x 300 pixels into batches of 32 of 64 pixels: `keras_regvq.data.load`,
 beside a DataLoader with two workers whose data set reads with Pillow (scaled until it just covers
-the square, and cropped). Then as many pictures of 64 pixels into tokens and back, by the preset
-regvq_scenes_64 in batches of 32, beside diffusers' VQModel of about as many parameters
-(`benchmarks.tokenizing_peer`). Each way is a process of its own; they take turns, and the result is
-the ratio of the medians. Needs `pip install diffusers`. Run it alone on the machine.
+the square, and cropped). Both have the JPEG decoder give the smallest picture of twice the size.
+Then as many pictures of 64 pixels into tokens and back, by the preset regvq_scenes_64 in batches of
+32, beside diffusers' VQModel of about as many parameters (`benchmarks.tokenizing_peer`). Each way
+is a process of its own; they take turns, and the result is the ratio of the medians. Needs `pip
+install diffusers`. Run it alone on the machine.
 """
 
 import argparse
@@ -36,7 +37,7 @@ def load_ours(args):
     from keras_regvq.data import load
 
     data = load(f"folder:{args.folder}", "all", SIZE, args.batch_size, cache=False)
-    return lambda seed: _all_batches(batch["images"] for batch in data)
+    return lambda seed: _all_batches((batch["images"] for batch in data), args.count)
 
 
 def load_peers(args):
@@ -50,7 +51,7 @@ def load_peers(args):
         collate_fn=np.stack,
         persistent_workers=True,
     )
-    return lambda seed: _all_batches(loader)
+    return lambda seed: _all_batches(loader, args.count)
 
 
 class Pictures:
@@ -66,11 +67,14 @@ class Pictures:
         from PIL import Image, ImageOps
 
         with Image.open(self.files[index]) as picture:
+            picture.draft("RGB", (2 * SIZE, 2 * SIZE))
             return np.asarray(ImageOps.fit(picture.convert("RGB"), (SIZE, SIZE)))
 
 
-def _all_batches(batches):
-    return sum(len(batch) for batch in batches)
+def _all_batches(batches, count):
+    read = sum(len(batch) for batch in batches)
+    assert read == count, f"{read} of {count} pictures were read"
+    return read
 
 
 def encode_ours(args):
@@ -92,15 +96,17 @@ def encode_peers(args):
 
     from benchmarks.tokenizing_peer import build
 
-    images = torch.from_numpy(_pictures(args)).permute(0, 3, 1, 2).float() / 127.5 - 1.0
-    model = build()
+    images, model = torch.from_numpy(_pictures(args)).permute(0, 3, 1, 2), build()
 
     @torch.no_grad()
     def encode(seed):
         del seed
         batches = images.split(args.batch_size)
         return np.concatenate(
-            [model.quantize(model.encode(batch).latents)[2][2].numpy() for batch in batches]
+            [
+                model.quantize(model.encode(batch.float() / 127.5 - 1.0).latents)[2][2].numpy()
+                for batch in batches
+            ]
         )
 
     return encode

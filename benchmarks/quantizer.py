@@ -152,7 +152,7 @@ def measure_step(step, repeats):
         while not done.wait(0.002):
             peak[0] = max(peak[0], resident_bytes())
 
-    watcher = threading.Thread(target=watch)
+    watcher = threading.Thread(target=watch, daemon=True)
     step()  # compiles; the allocator's first touches
     seconds = []
     for _ in range(repeats):
@@ -160,7 +160,8 @@ def measure_step(step, repeats):
         step()
         seconds.append(time.perf_counter() - start)
     watcher.start()
-    for _ in range(2):
+    start = time.perf_counter()
+    while time.perf_counter() - start < max(0.5, 2 * seconds[-1]):
         step()
     done.set()
     watcher.join()

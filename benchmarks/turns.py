@@ -21,11 +21,13 @@ def take_turns(builders, args):
     """
     context = multiprocessing.get_context("spawn")
     connections, seconds, memory = {}, {name: [] for name in args.only}, {}
+    processes = []
     try:
         for name in args.only:
             connections[name], theirs = context.Pipe()
             # Not a daemon: it may start processes of its own.
-            context.Process(target=_serve, args=(builders[name], args, theirs)).start()
+            processes.append(context.Process(target=_serve, args=(builders[name], args, theirs)))
+            processes[-1].start()
             theirs.close()  # so that a process that fails ends the wait for it
             connections[name].send(0)
             first, _ = connections[name].recv()
@@ -38,6 +40,9 @@ def take_turns(builders, args):
     finally:
         for connection in connections.values():
             connection.close()  # which ends the process
+        for process in processes:
+            process.join(30)
+            process.terminate()
     return seconds, memory
 
 

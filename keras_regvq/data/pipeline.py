@@ -10,8 +10,9 @@ from keras_regvq.data.own_part import own_examples, own_size
 
 FIELDS = ("images", "labels", "captions")
 
-# Examples that a call into Python reads: one by one, threads wait for each other half of the time.
-_TOGETHER = 8
+# Of so many bytes, and at most so many examples, each call into Python reads: one by one, threads
+# wait for each other half of the time.
+_TOGETHER_BYTES, _TOGETHER = 2**23, 8
 _CACHE_LIMIT = 2**30  # bytes: what fits below this is kept in memory unless `cache` says otherwise
 
 
@@ -75,7 +76,9 @@ def example_dataset(
         order = endless_passes(len(examples), batch_size, shuffle, seed, from_step)
         order = own_examples(order, len(examples), batch_size, endless=True)
     workers = tf.data.AUTOTUNE if examples.parallel else None
-    some = order.batch(_TOGETHER).map(to_tensors, num_parallel_calls=workers)
+    size = max(1, bytes_of_example(height, width, fields, examples.channels))
+    together = max(1, min(_TOGETHER, batch_size or _TOGETHER, _TOGETHER_BYTES // size))
+    some = order.batch(together).map(to_tensors, num_parallel_calls=workers)
     return some.unbatch().apply(tf.data.experimental.assert_cardinality(order.cardinality()))
 
 
@@ -128,8 +131,11 @@ def is_flipped(draw):
 def should_cache(cache, count, height, width, fields, channels=3):
     if cache is not None:
         return cache
-    bytes_per_pixel = channels * ("images" in fields) + 4 * ("labels" in fields)
-    return count * height * width * bytes_per_pixel < _CACHE_LIMIT
+    return count * bytes_of_example(height, width, fields, channels) < _CACHE_LIMIT
+
+
+def bytes_of_example(height, width, fields, channels=3):
+    return height * width * (channels * ("images" in fields) + 4 * ("labels" in fields))
 
 
 class _Remembered:
