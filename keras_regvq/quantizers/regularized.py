@@ -163,10 +163,11 @@ class RegularizedQuantizer(SamplingQuantizer):
         if sampled:
             noise = gumbel_noise(batch, length, self.codebook_size, block_size, self.seed_generator)
             temperature = ops.ones((batch, length), "float32") * self.temperature
-        tokens = sample_codes(features, *self.scores(), noise, block_size)
+        scores = self.scores()
+        tokens = sample_codes(features, *scores, noise, block_size)
         embeddings, frequencies = straight_through_lookup(
             features,
-            *self.scores(),
+            *scores,
             self.codes(),
             tokens["sampled"],
             noise,

@@ -22,7 +22,8 @@ from keras_regvq.quantizers.chunked import (
     with_ones,
 )
 
-PIECE, FEWEST_PIECES = 256, 16  # codes
+# Codes that `first_largest` looks at together, and of how many pieces on that is faster.
+PIECE, FEWEST_PIECES = 256, 16
 
 
 def best_codes(features, kernel, bias, block_size):

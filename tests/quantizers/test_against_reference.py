@@ -147,7 +147,7 @@ def test_a_codebook_in_blocks_equals_the_reference(
 ):
     if quantizer is VectorQuantizer:
         features = features[..., :CODE_WIDTH]
-    # 11 codes in blocks of 5: the positions are cut into three chunks.
+    # 11 codes in blocks of 5: three chunks, of Reg-VQ's sampled positions one, of the others two.
     layer = make(quantizer, rng, features.shape[-1], block_size=block_size, **options)
     sampled_count = LENGTH if quantizer is GumbelQuantizer else round(0.4 * LENGTH)
     draws = None if quantizer is VectorQuantizer else script(sampled_count)
