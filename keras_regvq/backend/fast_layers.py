@@ -16,6 +16,9 @@ else:
 
 if _BACKEND == "jax":
     from keras_regvq.backend.bfloat16_convolution import make_fast
+    from keras_regvq.backend.freed_memory import compute_where_it_is_kept
+
+    compute_where_it_is_kept()
 elif _BACKEND == "tensorflow":
 
     def make_fast(layer):

@@ -20,10 +20,28 @@ def keep_freed_memory():
     Where the environment already says something of malloc, that holds. Only glibc is told, and
     TensorFlow, which has an allocator of its own, needs none of it. The backend is KERAS_BACKEND's.
     """
+    if os.environ.get("KERAS_BACKEND") in ("jax", "torch") and _is_left_to_us():
+        libc = ctypes.CDLL(None)
+        for option, value in _KEEP_FREED.items():
+            libc.mallopt(option, value)
+
+
+def compute_where_it_is_kept():
+    """Have JAX compute on a CPU in the thread that asks for it, whose freed memory is kept.
+
+    The thread that JAX leaves a step to may have an arena of malloc's to itself, if there were
+    several before the package was imported. There glibc maps an array beyond 64 MB anew each time,
+    whatever it was told: a training step's one of 1.2 GB in every step. While JAX computes on a
+    CPU there is no processor left for Python, so not waiting gains nothing.
+
+    Call it before JAX first computes; afterwards it has no effect.
+    """
+    if _is_left_to_us():
+        import jax
+
+        jax.config.update("jax_cpu_enable_async_dispatch", False)
+
+
+def _is_left_to_us():
     said = any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ)
-    backend = os.environ.get("KERAS_BACKEND")
-    if backend not in ("jax", "torch") or said or platform.libc_ver()[0] != "glibc":
-        return
-    libc = ctypes.CDLL(None)
-    for option, value in _KEEP_FREED.items():
-        libc.mallopt(option, value)
+    return not said and platform.libc_ver()[0] == "glibc"
