@@ -13,6 +13,7 @@ Studies:
     length      VQ-GAN and Reg-VQ with four times the tokenizer's steps, or the generative prior's
     quantizers  Reg-VQ beside twelve others, all with about as many bits a position; --codes 1024
                 gives each more (to an --output of its own)
+    quantizers_longer  the same with four times the tokenizer's steps
     hybrids     cosine codes with averages, start and replacement, and Reg-VQ's mask, prior or both
     finite      FSQ with four numbers of codes, beside VQ-GAN and Reg-VQ
     search      what might bring Reg-VQ's fidelity to VQ-GAN's: less sampling, or none, or no prior

@@ -68,6 +68,30 @@ def studies(codes):
     parts = {"mask_ratio": 0.0, "prior_weight": 0.0, "prior_target": "uniform", "scale": 10.0}
     hybrid = {**upkeep, **parts, "quantizer": "masked_vq"}
     sizes = [codes * factor for factor in (1, 2, 4, 8, 16)]
+    quantizers = {
+        "VQ-GAN": vqgan,
+        "VQ, cosine": {**vqgan, "normalize": True},
+        "VQ, cosine, rotation trick": {**vqgan, "normalize": True, "rotation_trick": True},
+        "VQ, cosine, EMA, k-means start, dead codes replaced": upkeep,
+        "VQ, cosine, projected to 8 dimensions": {
+            **vqgan,
+            "normalize": True,
+            "projection_dim": 8,
+        },
+        "SimVQ": {**vqgan, "quantizer": "simvq"},
+        "IBQ": {**vqgan, "quantizer": "ibq"},
+        "Gumbel-VQ": gumbel,
+        "Reg-VQ without its contrastive loss": {**full, "contrastive": None},
+        "FSQ": {
+            "quantizer": "fsq",
+            "levels": list(FINITE_LEVELS.get(codes, (codes,))),
+            "contrastive": None,
+        },
+        "LFQ": {**vqgan, "quantizer": "lfq"},
+        "BSQ": {**vqgan, "quantizer": "lfq", "spherical": True},
+        # As many bits a position: of 256 codes, two stages of 16, each with its own codebook.
+        "Residual VQ, 2 stages": {**vqgan, "quantizer": "residual", "stages": 2},
+    }
     return {
         "ladder": ladder,
         "mask": {
@@ -118,29 +142,9 @@ def studies(codes):
                 for size, levels in FINITE_LEVELS.items()
             },
         },
-        "quantizers": {
-            "VQ-GAN": vqgan,
-            "VQ, cosine": {**vqgan, "normalize": True},
-            "VQ, cosine, rotation trick": {**vqgan, "normalize": True, "rotation_trick": True},
-            "VQ, cosine, EMA, k-means start, dead codes replaced": upkeep,
-            "VQ, cosine, projected to 8 dimensions": {
-                **vqgan,
-                "normalize": True,
-                "projection_dim": 8,
-            },
-            "SimVQ": {**vqgan, "quantizer": "simvq"},
-            "IBQ": {**vqgan, "quantizer": "ibq"},
-            "Gumbel-VQ": gumbel,
-            "Reg-VQ without its contrastive loss": {**full, "contrastive": None},
-            "FSQ": {
-                "quantizer": "fsq",
-                "levels": list(FINITE_LEVELS.get(codes, (codes,))),
-                "contrastive": None,
-            },
-            "LFQ": {**vqgan, "quantizer": "lfq"},
-            "BSQ": {**vqgan, "quantizer": "lfq", "spherical": True},
-            # As many bits a position: of 256 codes, two stages of 16, each with its own codebook.
-            "Residual VQ, 2 stages": {**vqgan, "quantizer": "residual", "stages": 2},
+        "quantizers": quantizers,
+        "quantizers_longer": {
+            name: {**settings, "steps_factor": 4} for name, settings in quantizers.items()
         },
         "hybrids": {
             "VQ, cosine, EMA, k-means start, dead codes replaced": upkeep,
