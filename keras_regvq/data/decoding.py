@@ -140,7 +140,8 @@ def _convert(band, white, channels, shrink):
 
 def _white(image):
     """The value of white in a whole Pillow image of integers or floats, None in any other."""
-    if image.mode not in ("F", "I"):
+    scaled = image.mode == "I" and image.format in ("PPM", "PNG")  # by Pillow, to 0 to 65535
+    if image.mode not in ("F", "I") or scaled:
         return 65535 if image.mode.startswith("I") else None
     low = high = 0
     for band in bands(image):

@@ -25,6 +25,8 @@ _FOLDERS = {
 _SOURCES = ", ".join(['"scenes"', *(f'"{kind}:DIR"' for kind in _FOLDERS)])
 _SOURCES += ', "tfds:NAME", "npz:FILE", "webdataset:GLOB", "parquet:GLOB" or "tokens:DIR"'
 _SAMPLES = {"webdataset": webdataset_samples, "parquet": parquet_samples}
+STREAMED = (*_SAMPLES, "tokens")
+"""Sources that are read from start to end."""
 _OPTIONS = {
     "scenes": ("first_seed",),
     **{kind: ("min_size", "verify", "label_palette", "max_pixels") for kind in _FOLDERS},
@@ -134,7 +136,7 @@ def load(
         if batch_size is None or drop_remainder is False:
             received = f"{from_step} with batch_size={batch_size}, drop_remainder={drop_remainder}"
             refuse("from_step", received, "a batch_size, and no smaller last batch")
-    if kind in _SAMPLES or kind == "tokens":
+    if kind in STREAMED:
         if flip and kind == "tokens":
             refuse("flip", flip, "False for tokens: those of a mirrored picture are others")
         stream = open_stream(kind, location, split, image_size, **options)

@@ -30,7 +30,8 @@ def stream_dataset(stream, fields, shuffle, seed, flip, limit=None, endless=Fals
         shuffle: Whether each pass has its own order.
         seed: Integer >= 0.
         flip: Whether half of the examples are mirrored left to right.
-        limit: At most so many records a pass of all processes, or None.
+        limit: At most so many records a pass of all processes, the first ones of the shards in
+            their order, whether shuffled or not; None: all.
         endless: Whether passes follow each other without end.
 
     Raises:
@@ -87,7 +88,7 @@ def _records(stream, seed, shuffle, index, count, limit, left_out):
         limit = (limit + count - 1 - index) // count
     generator = np.random.default_rng(seed if shuffle else seed[0])
     shards = list(stream.shards)
-    if shuffle:
+    if shuffle and limit is None:  # with a limit each pass has the same records
         shards = [shards[number] for number in generator.permutation(len(shards))]
     waiting, size, given = [], 0, 0
     for record in _of_shards(stream, shards[index::count], left_out):

@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from keras_regvq.checks.arguments import check_integer, check_size, refuse
+from keras_regvq.checks.arguments import check_size, refuse
 from keras_regvq.data.loading import open_examples, open_stream, parse_source
 from keras_regvq.files.regular_files import shown_name
 from keras_regvq.tokenizing.tfds_parts import TfdsParts
@@ -27,7 +27,6 @@ def open_parts(source, split, image_size, fields, channels, num_examples, exampl
     kind, location = parse_source(source)
     if location and kind != "tfds":  # workers may run elsewhere
         location = str(Path(location).expanduser().absolute())
-    check_integer("examples_per_shard", examples_per_shard, 1)
     if kind == "tokens":
         refuse(
             "source", repr(source), "pictures: scenes, a folder, tfds:, webdataset:, parquet: ..."

@@ -74,11 +74,16 @@ def tokenize(
         next(iter(train))["tokens"].shape  # (4, 16, 16)
         ```
     """
+    from keras_regvq.files.builtin_presets import locate
     from keras_regvq.models import ImageTokenizer
     from keras_regvq.models.tokenizers.fingerprint import tokens_fingerprint
     from keras_regvq.presets import from_preset
 
     check_choice("format", format, tuple(FORMATS))
+    check_choice("split", split, ("train", "test", "all"))
+    if num_examples is not None:
+        num_examples = check_integer("num_examples", num_examples, 1)
+    examples_per_shard = check_integer("examples_per_shard", examples_per_shard, 1)
     fields, batch_size = check_fields(fields), check_integer("batch_size", batch_size, 1)
     if "images" not in fields:
         refuse("fields", repr(fields), 'some with "images"')
@@ -105,9 +110,10 @@ def tokenize(
         "set_of_pictures": digest(parts.names()),
         "parts": len(parts),
     }
-    directory = Path(directory)
+    directory = Path(directory).expanduser()
     _open_directory(directory, facts)
-    preset = str(Path(preset).resolve()) if Path(preset).is_dir() else str(preset)
+    preset = locate(preset)[1]  # workers may run elsewhere, where it is the same folder
+    preset = str(Path(preset).resolve()) if Path(preset).is_dir() else preset
     job = Job(
         *(str(directory.resolve()), preset, options, parts, fields, batch_size, format, facts)
     )

@@ -119,6 +119,9 @@ def test_what_does_not_fit_is_named(preset, folder, tmp_path):
         keras_regvq.data.load(f"tokens:{target}", split="test")
     with pytest.raises(ValueError, match="`flip`.*mirrored"):
         keras_regvq.data.load(f"tokens:{target}", flip=True)
+    for wrong in ({"split": "val"}, {"num_examples": 2.5}, {"examples_per_shard": 0}):
+        with pytest.raises(ValueError, match=f"`{next(iter(wrong))}`"):
+            tokenize(source, preset, tmp_path / "wrong", **wrong)
     with pytest.raises(ValueError, match="holds something else"):
         tokenize(source, preset, folder)
     with pytest.raises(ValueError, match="`preset`.*SemanticToImage"):
@@ -130,6 +133,20 @@ def test_what_does_not_fit_is_named(preset, folder, tmp_path):
         keras_regvq.data.load(f"tokens:{target}")
     with pytest.raises(ValueError, match="`source`"):
         tokenize("tokens:there", preset, tmp_path / "wrong")
+
+
+def test_tokens_of_both_splits_are_not_parted_by_another_rule(preset, folder, tmp_path):
+    target = tmp_path / "both"
+    tokenize(f"folder:{folder}", preset, target, split="all", num_examples=np.int64(2))
+    with pytest.raises(ValueError, match="`split`.*does not say which is which"):
+        keras_regvq.data.load(f"tokens:{target}", split="train")
+    assert len(list(keras_regvq.data.load(f"tokens:{target}", "all", batch_size=1))) == 2
+
+
+def test_a_home_folder_is_one_folder(preset, folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    tokenize(f"folder:{folder}", preset, "~/tokens", num_examples=2, verbose=False)
+    assert len(list(keras_regvq.data.load("tokens:~/tokens", batch_size=1))) == 2
 
 
 def test_labels_that_a_shard_cannot_hold_leave_their_picture_out(preset, scenes, tmp_path):

@@ -129,7 +129,8 @@ def files_of(source, pattern):
     Raises:
         ValueError: naming the source, if there are none.
     """
-    found = glob.glob(str(Path(pattern).expanduser()), recursive=True)
+    path = Path(pattern).expanduser()
+    found = [path] if path.is_file() else glob.glob(str(path), recursive=True)
     files = sorted(Path(name) for name in found if Path(name).is_file())
     if not files:
         refuse("source", f'"{source}:{pattern}"', "the path or the glob of files that exist")

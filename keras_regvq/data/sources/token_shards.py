@@ -19,6 +19,8 @@ INDEX = "tokens.json"
 FORMATS = {"parquet": "parquet", "webdataset": "tar"}
 """Kinds of shards, and how their names end."""
 
+_SPLIT_BY_KEY = ("webdataset:", "parquet:")
+
 
 class TokenStream:
     """The tokens of a folder that `keras_regvq.tokenizing` has written, for `stream_dataset`.
@@ -27,8 +29,8 @@ class TokenStream:
 
     Args:
         directory: The folder.
-        split: "train", "test" or "all". Of a folder of both, which an example is in depends on its
-            key: see `samples.in_split`.
+        split: "train", "test" or "all". Of a folder of both, which an example is in is known of
+            shards alone, by its key: see `samples.in_split`.
 
     Raises:
         ValueError: naming the folder, for one that holds no tokens, not all of them, or those of
@@ -49,6 +51,9 @@ class TokenStream:
         elif split != "all" and self.facts["split"] != "all":
             received = f"{split!r} of {shown}, which is of split {self.facts['split']!r}"
             refuse("split", received, f"{self.facts['split']!r} or 'all'")
+        elif split != "all" and not str(self.facts.get("source")).startswith(_SPLIT_BY_KEY):
+            received = f"{split!r} of {shown}, which holds both and does not say which is which"
+            refuse("split", received, "'all'; or tokens of 'train' and of 'test', made apart")
         self._read = {"parquet": _parquet_records, "webdataset": _tar_records}[self.facts["format"]]
         self.shards = [Path(directory).expanduser() / name for name in self.facts["shards"]]
         self.grid = tuple(self.facts["grid"])

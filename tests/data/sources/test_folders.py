@@ -143,6 +143,16 @@ def test_floats_of_every_range_are_read_alike(tmp_path, most):
     assert np.abs(grey - np.arange(256).reshape(16, 16)).max() <= 1
 
 
+@pytest.mark.parametrize("suffix", ["pgm", "png", "tif"])
+def test_a_dark_picture_of_16_bits_stays_dark(tmp_path, suffix):
+    values = np.full((8, 8), 200, np.uint16)
+    if suffix == "pgm":
+        (tmp_path / "a.pgm").write_bytes(b"P5 8 8 65535\n" + values.astype(">u2").tobytes())
+    else:
+        Image.fromarray(values).save(tmp_path / f"a.{suffix}")
+    assert (read_image(tmp_path / f"a.{suffix}", channels=1) == 1).all()
+
+
 @pytest.mark.parametrize(
     "values",
     [np.linspace(-1, 1, 64, dtype=np.float32), np.linspace(0, 2e5, 64, dtype=np.int32)],

@@ -12,6 +12,7 @@ from PIL import Image
 
 import keras_regvq
 from keras_regvq.data import streams
+from keras_regvq.data.every_caption import every_caption
 from keras_regvq.data.sources.samples import in_split
 
 COUNT, SHARDS = 12, 3
@@ -70,6 +71,25 @@ def source(request):
 def load(source, **options):
     options = {"image_size": 16, "split": "all", "batch_size": None, **options}
     return list(keras_regvq.data.load(source, **options).as_numpy_iterator())
+
+
+def test_a_limit_gives_the_same_examples_in_every_shuffled_pass(source):
+    chosen = {"shuffle": True, "num_examples": 3}
+    first = load(source, shuffle=False, num_examples=3)
+    expected = sorted(example["images"].tobytes() for example in first)
+    for seed in range(4):
+        found = load(source, seed=seed, **chosen)
+        assert sorted(example["images"].tobytes() for example in found) == expected
+
+
+def test_every_caption_is_listed_of_shards_too(source, scenes):
+    assert sorted(every_caption(source, "all")) == sorted(map(str, scenes["captions"]))
+    assert len(every_caption(source, "all", num_examples=5)) == 5
+
+
+def test_a_file_whose_name_looks_like_a_glob_is_found(tars):
+    folder = tars.rename(tars.with_name("x[1]"))
+    assert len(load(f"webdataset:{folder}/0.tar")) == COUNT // SHARDS
 
 
 def test_every_field_of_every_example_is_read_in_the_order_of_the_shards(source, scenes):
