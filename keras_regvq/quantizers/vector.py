@@ -74,7 +74,6 @@ class VectorQuantizer(CodebookQuantizer):
 
     loss_names = ("codebook", "commitment")
     same_width = True
-    copies_gradient = True
 
     def __init__(
         self,
@@ -110,6 +109,7 @@ class VectorQuantizer(CodebookQuantizer):
         if projection_dim is not None:
             projection_dim = check_positive_integer("projection_dim", projection_dim)
         self.projection_dim = projection_dim
+        self.copies_gradient = projection_dim is None  # else it passes through two projections
         if projection_dim is not None:
             self.project_in = keras.layers.Dense(projection_dim, dtype="float32", name="project_in")
             self.project_out = keras.layers.Dense(

@@ -8,6 +8,7 @@ from keras_regvq.backend.layer_tree import freeze
 from keras_regvq.backend.random_state import SavesRandomState
 from keras_regvq.checks.arguments import (
     check_choice,
+    check_integer,
     check_number,
     check_positive_integer,
     check_seed,
@@ -106,7 +107,7 @@ class TokenizerTrainer(CheckedModel, SavesRandomState, TwoPlayerModel):
         self.feature_extractor = feature_extractor
         if feature_extractor is not None:
             freeze(feature_extractor)
-        self.settings = {
+        settings = {
             "l1_weight": check_number("l1_weight", l1_weight),
             "perceptual_weight": check_number("perceptual_weight", perceptual_weight),
             "contrastive_weight": check_number("contrastive_weight", contrastive_weight),
@@ -114,15 +115,16 @@ class TokenizerTrainer(CheckedModel, SavesRandomState, TwoPlayerModel):
                 "contrastive", contrastive, ("probabilistic", "plain", None)
             ),
             "adversarial_weight": check_number("adversarial_weight", adversarial_weight),
-            "discriminator_start": int(check_number("discriminator_start", discriminator_start)),
-            "discriminator_ramp": int(check_number("discriminator_ramp", discriminator_ramp)),
+            "discriminator_start": check_integer("discriminator_start", discriminator_start, 0),
+            "discriminator_ramp": check_integer("discriminator_ramp", discriminator_ramp, 0),
             "contrastive_positions": check_positive_integer(
                 "contrastive_positions", contrastive_positions
             ),
             "seed": check_seed("seed", seed),
         }
-        for name, value in self.settings.items():
+        for name, value in settings.items():
             setattr(self, name, value)
+        self.settings = settings
         self.feature_losses = feature_extractor and FeatureLosses(
             feature_extractor,
             perceptual_weight,
@@ -219,6 +221,14 @@ class TokenizerTrainer(CheckedModel, SavesRandomState, TwoPlayerModel):
         images = ops.clip(ops.nan_to_num(decoded), 0.0, 1.0)
         values = peak_signal_to_noise_ratio(outputs["originals"], images)
         return ops.where(finite, values, float("nan"))
+
+    def __setattr__(self, name, value):
+        if name in self.__dict__.get("settings", ()):
+            raise AttributeError(
+                f"{name} is fixed when the trainer is made: make another TokenizerTrainer with "
+                f"{name}={value!r}."
+            )
+        super().__setattr__(name, value)
 
     def get_config(self):
         serialize = keras.saving.serialize_keras_object

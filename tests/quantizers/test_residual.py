@@ -284,3 +284,13 @@ def test_a_saved_layer_comes_back_with_its_weights(shared, features, rng, tmp_pa
     first, second = model(features), loaded(features)
     for name in ("tokens", "embeddings"):
         np.testing.assert_array_equal(*map(ops.convert_to_numpy, (first[name], second[name])))
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_each_stages_projections_learn(features, shared):
+    layer = make(VectorQuantizer(CODES, WIDTH, projection_dim=2), shared)
+    _, _, gradients = layer_gradients(
+        layer, features, lambda outputs: ops.sum(outputs["embeddings"] ** 2), training=True
+    )
+    kernels = [value for name, value in gradients.items() if "project_out" in name or "ker" in name]
+    assert len(kernels) >= 2 and all(np.abs(value).max() > 0 for value in kernels)

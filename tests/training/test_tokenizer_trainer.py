@@ -175,6 +175,7 @@ def test_the_feature_network_stays_as_it_is(run):
         ("l1_weight", {"l1_weight": -1.0}),
         ("contrastive", {"contrastive": "both"}),
         ("discriminator_start", {"discriminator_start": -1}),
+        ("discriminator_ramp", {"discriminator_ramp": 0.5}),
         ("contrastive_positions", {"contrastive_positions": 0}),
         ("tokenizer", {"tokenizer": None}),
     ],
@@ -182,6 +183,13 @@ def test_the_feature_network_stays_as_it_is(run):
 def test_a_wrong_setting_is_refused_with_its_name(run, argument, options):
     with pytest.raises(ValueError, match=rf"`{argument}`.*Received.*Expected"):
         TokenizerTrainer(**{"tokenizer": run["trainer"].tokenizer, **options})
+
+
+def test_a_setting_that_would_no_longer_count_cannot_be_set(run):
+    trainer = run["trainer"]
+    for name, value in trainer.settings.items():
+        with pytest.raises(AttributeError, match=f"{name} is fixed when the trainer is made"):
+            setattr(trainer, name, value)
 
 
 def test_an_optimizer_for_a_discriminator_that_is_not_there_is_refused(run):

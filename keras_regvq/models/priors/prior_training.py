@@ -59,8 +59,10 @@ def prior_optimizer(optimizer, variables):
             3e-4, weight_decay=0.01, beta_2=0.95, global_clipnorm=1.0
         )
     optimizer = keras.optimizers.get(optimizer)
-    if optimizer.weight_decay and not optimizer.built:
-        optimizer.exclude_from_weight_decay([v for v in variables if v.name != "kernel"])
+    inner = getattr(optimizer, "inner_optimizer", optimizer)  # of a LossScaleOptimizer
+    decays = inner.weight_decay or getattr(inner, "adam_weight_decay", None)  # Muon has both
+    if decays and not inner.built:
+        inner.exclude_from_weight_decay([v for v in variables if v.name != "kernel"])
     return optimizer
 
 

@@ -4,7 +4,10 @@ import keras
 
 from keras_regvq.checks.arguments import refuse
 from keras_regvq.checks.arrays import describe
-from keras_regvq.training.adversarial.two_player_optimizer import TwoPlayerOptimizer
+from keras_regvq.training.adversarial.two_player_optimizer import (
+    TwoPlayerOptimizer,
+    check_no_loss_scaling,
+)
 
 
 class TwoPlayerModel(keras.Model):
@@ -25,12 +28,7 @@ class TwoPlayerModel(keras.Model):
                 auto_scale_loss).
         """
         optimizer = keras.optimizers.get(optimizer)
-        if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-            refuse(
-                "optimizer",
-                "a LossScaleOptimizer",
-                "the optimizer inside it: loss scaling is added under mixed_float16",
-            )
+        check_no_loss_scaling("optimizer", optimizer)
         if self.discriminator is not None:
             if discriminator_optimizer is None:
                 discriminator_optimizer = type(optimizer).from_config(optimizer.get_config())

@@ -2,6 +2,8 @@
 
 import keras
 
+from keras_regvq.checks.arguments import refuse
+
 
 @keras.saving.register_keras_serializable(package="keras_regvq")
 class TwoPlayerOptimizer(keras.optimizers.Optimizer):
@@ -14,6 +16,10 @@ class TwoPlayerOptimizer(keras.optimizers.Optimizer):
         generator_optimizer: a keras Optimizer.
         discriminator_optimizer: another instance.
         discriminator_variables: the variables that the second one updates.
+
+    Raises:
+        ValueError: for an optimizer that scales losses itself, and for two of different
+            `loss_scale_factor`: both players' losses are summed, and scaled as one.
 
     Example:
         ```python
@@ -32,7 +38,13 @@ class TwoPlayerOptimizer(keras.optimizers.Optimizer):
     def __init__(
         self, generator_optimizer, discriminator_optimizer, discriminator_variables=(), name=None
     ):
-        super().__init__(learning_rate=0.0, name=name)
+        check_no_loss_scaling("generator_optimizer", generator_optimizer)
+        check_no_loss_scaling("discriminator_optimizer", discriminator_optimizer)
+        factor = generator_optimizer.loss_scale_factor  # each player divides by its own
+        if discriminator_optimizer.loss_scale_factor != factor:
+            received = f"one of loss_scale_factor={discriminator_optimizer.loss_scale_factor}"
+            refuse("discriminator_optimizer", received, f"the generator's factor, {factor}")
+        super().__init__(learning_rate=0.0, loss_scale_factor=factor, name=name)
         self.generator_optimizer = generator_optimizer
         self.discriminator_optimizer = discriminator_optimizer
         self._discriminator_ids = {id(variable) for variable in discriminator_variables}
@@ -101,3 +113,9 @@ class TwoPlayerOptimizer(keras.optimizers.Optimizer):
             name: keras.optimizers.deserialize(config[name], custom_objects) for name in players
         }
         return cls(**{**config, **optimizers})
+
+
+def check_no_loss_scaling(argument, optimizer):
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        expected = "the optimizer inside it: loss scaling is added under mixed_float16"
+        refuse(argument, "a LossScaleOptimizer", expected)

@@ -91,3 +91,22 @@ def test_its_state_is_saved_and_restored_with_both_players(variables):
     for variable, twin in zip(variables, twins, strict=True):
         np.testing.assert_array_equal(value(variable), value(twin))
     assert [int(value(each.iterations)) for each in (restored, *restored.optimizers)] == [3, 3, 3]
+
+
+def test_gradients_of_a_scaled_loss_are_unscaled_by_both_players(variables):
+    players = [keras.optimizers.SGD(1.0, loss_scale_factor=8.0) for _ in range(2)]
+    optimizer = TwoPlayerOptimizer(*players, variables[2:])
+    optimizer.build(variables)
+    loss = float(value(optimizer.scale_loss(ops.ones(()))))
+    optimizer.apply([loss * gradient for gradient in gradients()], variables)
+    moved = [value(v)[0] - i for i, v in enumerate(variables)]
+    np.testing.assert_allclose(moved, [-1.0, -10.0, -100.0, -1000.0], rtol=1e-5)
+
+
+def test_players_that_would_unscale_a_loss_that_nobody_scaled_are_refused():
+    scaling = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(1.0))
+    for wrong in scaling, keras.optimizers.SGD(1.0, loss_scale_factor=8.0):
+        with pytest.raises(ValueError, match="`discriminator_optimizer`"):
+            TwoPlayerOptimizer(keras.optimizers.SGD(1.0), wrong)
+    with pytest.raises(ValueError, match="`generator_optimizer`"):
+        TwoPlayerOptimizer(scaling, keras.optimizers.SGD(1.0))

@@ -4,6 +4,7 @@ import pytest
 
 import keras_regvq
 from keras_regvq import models
+from keras_regvq.training import Muon
 from tests.models.priors.tiny_prior import (
     CLASSES,
     CODES,
@@ -120,14 +121,26 @@ def test_gradient_checkpointing_changes_no_gradient():
         np.testing.assert_allclose(checkpointed, plain, atol=2e-6)
 
 
-def test_weight_decay_reaches_matrices_alone():
+def adamw():
+    return keras.optimizers.AdamW(1e-12, weight_decay=1e10)  # decay: 1 % a step
+
+
+@pytest.mark.parametrize(
+    "make_optimizer, kept",
+    [
+        (adamw, 0.99),
+        (lambda: keras.optimizers.LossScaleOptimizer(adamw()), 0.99),
+        (lambda: Muon(1e-12, adam_weight_decay=1e10), 1.0),  # its own matrices do not decay
+    ],
+)
+def test_weight_decay_reaches_matrices_alone(make_optimizer, kept):
     prior = make_map_prior()
     before = {v.path: keras.ops.convert_to_numpy(v).copy() for v in prior.trainable_variables}
-    prior.compile(keras.optimizers.AdamW(1e-12, weight_decay=1e10))  # decay: 1 % a step
+    prior.compile(make_optimizer())
     prior.fit({"tokens": random_tokens(2), "condition": random_maps(2)}, verbose=0)
     for variable in prior.trainable_variables:
         ratio = keras.ops.convert_to_numpy(variable) / before[variable.path]
-        np.testing.assert_allclose(ratio, 0.99 if variable.name == "kernel" else 1.0, rtol=1e-4)
+        np.testing.assert_allclose(ratio, kept if variable.name == "kernel" else 1.0, rtol=1e-4)
     kernels = [v for v in prior.trainable_variables if v.name == "kernel"]
     assert len(kernels) == 2 * 6 + 2 + 1, "six a block, two patch embeddings, the head"
 
