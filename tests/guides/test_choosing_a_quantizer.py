@@ -52,6 +52,30 @@ def test_what_it_says_of_the_thirteen_quantizers_holds_in_every_seed(guide, data
             assert not ((difference < 0).all() and -difference.mean() > difference.std(ddof=1))
 
 
+def test_after_longer_training_vqgans_quantizer_passes_regvqs(guide):
+    cells, measured = guide[0]["quantizer_study"], guide[0]["measured"]
+
+    def numbers(study, name):
+        found = {
+            variant: measured(settings, "scenes", name, cells)[0]
+            for variant, settings in guide[0]["variants"][study].items()
+        }
+        assert len(found) == 13
+        return found
+
+    short, long = numbers("quantizers", "psnr"), numbers("quantizers_longer", "psnr")
+    gains = {variant: long[variant] - short[variant] for variant in long}
+    assert max(gains, key=gains.get) == "VQ-GAN" and min(gains, key=gains.get) == "IBQ"
+    assert 1.35 < sorted(gains.values())[1] and max(gains.values()) < 2.25
+    best = ["SimVQ", "Residual VQ, 2 stages", "FSQ"]
+    best += ["VQ, cosine, EMA, k-means start, dead codes replaced"]
+    assert sorted(long, key=long.get)[-4:] == best[::-1]
+    regvq, name = "Reg-VQ without its contrastive loss", "autoregressive_bits_per_token"
+    assert 0.35 < long["VQ-GAN"] - long[regvq] < 0.5
+    bits = numbers("quantizers_longer", name)
+    assert -0.7 < bits["VQ-GAN"] - bits[regvq] < -0.6
+
+
 @pytest.mark.parametrize("data", DATA)
 def test_what_it_says_of_regvqs_parts_holds_in_every_seed(guide, data):
     cells, ladder = guide[0]["quantizer_study"], guide[0]["variants"]["ladder"]
