@@ -142,7 +142,10 @@ def load(
         stream = open_stream(kind, location, split, image_size, **options)
         endless = from_step is not None
         dataset = stream_dataset(stream, fields, shuffle, seed, flip, num_examples, endless)
-        drop_remainder = split == "train" if drop_remainder is None else drop_remainder
+        if drop_remainder is None:
+            known = [n for n in (stream.count, num_examples) if n is not None]
+            fills_a_batch = batch_size is None or not known or min(known) >= batch_size
+            drop_remainder = split == "train" and fills_a_batch
         dataset = batch_dataset(dataset, None, batch_size, drop_remainder or endless, False)
         return dataset.skip(from_step) if from_step else dataset
     if kind == "tfds":

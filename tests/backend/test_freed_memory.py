@@ -31,7 +31,7 @@ print(min(faults))
 """
 
 
-# A fifth of a second of work, so that a call that does not wait for it gives an array that is not ready.
+# A fifth of a second of work: a call that does not wait for it gives an array that is not ready.
 WAITING = """
 import keras_regvq.models, jax
 from keras import ops

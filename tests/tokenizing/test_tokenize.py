@@ -143,6 +143,14 @@ def test_tokens_of_both_splits_are_not_parted_by_another_rule(preset, folder, tm
     assert len(list(keras_regvq.data.load(f"tokens:{target}", "all", batch_size=1))) == 2
 
 
+def test_tokens_of_fewer_examples_than_a_batch_are_one_batch(preset, folder, tmp_path):
+    tokenize(f"folder:{folder}", preset, tmp_path / "few", num_examples=2, verbose=False)
+    source = f"tokens:{tmp_path / 'few'}"
+    (batch,) = keras_regvq.data.load(source)
+    assert len(batch["tokens"]) == 2
+    assert not list(keras_regvq.data.load(source, drop_remainder=True))
+
+
 def test_a_home_folder_is_one_folder(preset, folder, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     tokenize(f"folder:{folder}", preset, "~/tokens", num_examples=2, verbose=False)

@@ -75,6 +75,7 @@ class SampleStream:
 
     width = 4
     names = {}
+    count = None  # known when all have been read
 
     def __init__(self, shards, samples, split, image_size, channels=3, max_pixels=MAX_PIXELS):
         self.shards, self._samples, self._split = shards, samples, split

@@ -57,6 +57,7 @@ class TokenStream:
         self._read = {"parquet": _parquet_records, "webdataset": _tar_records}[self.facts["format"]]
         self.shards = [Path(directory).expanduser() / name for name in self.facts["shards"]]
         self.grid = tuple(self.facts["grid"])
+        self.count = self.facts.get("examples") if self._split == "all" else None
 
     def records(self, shard):
         for record in self._read(shard):
