@@ -40,11 +40,11 @@ class TwoPlayerOptimizer(keras.optimizers.Optimizer):
     ):
         check_no_loss_scaling("generator_optimizer", generator_optimizer)
         check_no_loss_scaling("discriminator_optimizer", discriminator_optimizer)
-        factor = generator_optimizer.loss_scale_factor  # each player divides by its own
+        factor = generator_optimizer.loss_scale_factor
         if discriminator_optimizer.loss_scale_factor != factor:
             received = f"one of loss_scale_factor={discriminator_optimizer.loss_scale_factor}"
             refuse("discriminator_optimizer", received, f"the generator's factor, {factor}")
-        super().__init__(learning_rate=0.0, loss_scale_factor=factor, name=name)
+        super().__init__(learning_rate=0.0, name=name)
         self.generator_optimizer = generator_optimizer
         self.discriminator_optimizer = discriminator_optimizer
         self._discriminator_ids = {id(variable) for variable in discriminator_variables}
@@ -93,6 +93,16 @@ class TwoPlayerOptimizer(keras.optimizers.Optimizer):
     def learning_rate(self, value):
         for optimizer in self.optimizers:
             optimizer.learning_rate = value
+
+    @property
+    def loss_scale_factor(self):
+        return self.generator_optimizer.loss_scale_factor  # each player divides by its own
+
+    @loss_scale_factor.setter
+    def loss_scale_factor(self, value):
+        if hasattr(self, "generator_optimizer"):  # which it is not yet in Keras's constructor
+            for optimizer in self.optimizers:
+                optimizer.loss_scale_factor = value
 
     def set_weights(self, weights):
         for variable, value in zip(self.variables, weights, strict=True):

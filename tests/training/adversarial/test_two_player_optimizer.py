@@ -103,6 +103,12 @@ def test_gradients_of_a_scaled_loss_are_unscaled_by_both_players(variables):
     np.testing.assert_allclose(moved, [-1.0, -10.0, -100.0, -1000.0], rtol=1e-5)
 
 
+def test_dynamic_loss_scaling_takes_the_place_of_a_fixed_factor(variables):
+    players = [keras.optimizers.SGD(1.0, loss_scale_factor=8.0) for _ in range(2)]
+    keras.optimizers.LossScaleOptimizer(TwoPlayerOptimizer(*players, variables[2:]))
+    assert [player.loss_scale_factor for player in players] == [None, None]
+
+
 def test_players_that_would_unscale_a_loss_that_nobody_scaled_are_refused():
     scaling = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(1.0))
     for wrong in scaling, keras.optimizers.SGD(1.0, loss_scale_factor=8.0):
