@@ -20,7 +20,7 @@ def keep_freed_memory():
     Where the environment already says something of malloc, that holds. Only glibc is told, and
     TensorFlow, which has an allocator of its own, needs none of it. The backend is KERAS_BACKEND's.
     """
-    if os.environ.get("KERAS_BACKEND") in ("jax", "torch") and _is_left_to_us():
+    if _is_kept():
         libc = ctypes.CDLL(None)
         for option, value in _KEEP_FREED.items():
             libc.mallopt(option, value)
@@ -36,12 +36,13 @@ def compute_where_it_is_kept():
 
     Call it before JAX first computes; afterwards it has no effect.
     """
-    if _is_left_to_us():
+    if _is_kept():
         import jax
 
         jax.config.update("jax_cpu_enable_async_dispatch", False)
 
 
-def _is_left_to_us():
+def _is_kept():
+    needed = os.environ.get("KERAS_BACKEND") in ("jax", "torch")
     said = any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ)
-    return not said and platform.libc_ver()[0] == "glibc"
+    return needed and not said and platform.libc_ver()[0] == "glibc"

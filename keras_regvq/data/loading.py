@@ -3,7 +3,7 @@
 import numpy as np
 
 from keras_regvq.checks.arguments import check_choice, check_integer, check_size, refuse
-from keras_regvq.data.pipeline import FIELDS, batch_dataset, example_dataset
+from keras_regvq.data.pipeline import FIELDS, batch_dataset, drops_remainder, example_dataset
 from keras_regvq.data.procedural.scenes import SCENE_CLASSES, SceneExamples
 from keras_regvq.data.sources.ade20k import Ade20kExamples
 from keras_regvq.data.sources.arrays import open_npz
@@ -142,10 +142,9 @@ def load(
         stream = open_stream(kind, location, split, image_size, **options)
         endless = from_step is not None
         dataset = stream_dataset(stream, fields, shuffle, seed, flip, num_examples, endless)
-        if drop_remainder is None:
-            known = [n for n in (stream.count, num_examples) if n is not None]
-            fills_a_batch = batch_size is None or not known or min(known) >= batch_size
-            drop_remainder = split == "train" and fills_a_batch
+        if batch_size is not None and not endless:
+            count = min((n for n in (stream.count, num_examples) if n is not None), default=None)
+            drop_remainder = drops_remainder(drop_remainder, count, batch_size, split == "train")
         dataset = batch_dataset(dataset, None, batch_size, drop_remainder or endless, False)
         return dataset.skip(from_step) if from_step else dataset
     if kind == "tfds":

@@ -82,20 +82,31 @@ def example_dataset(
     return some.unbatch().apply(tf.data.experimental.assert_cardinality(order.cardinality()))
 
 
+def drops_remainder(drop_remainder, count, batch_size, for_training):
+    """Whether a smaller last batch of `count` examples, None if not known, is left out.
+
+    `drop_remainder` None drops it for training, where equal shapes keep a compiled step from being
+    compiled again, unless that would leave nothing.
+
+    Raises:
+        ValueError: if True would leave nothing.
+    """
+    if drop_remainder is None:
+        return for_training and (count is None or count >= batch_size)
+    if drop_remainder and count is not None and count < batch_size:
+        refuse("batch_size", f"{batch_size} with drop_remainder=True", f"at most {count}")
+    return drop_remainder
+
+
 def batch_dataset(dataset, count, batch_size, drop_remainder, for_training):
     """Batches `dataset` of `count` examples, or leaves single examples if `batch_size` is None.
 
     Both numbers are of all processes that train together, of which each has its own part here.
-    `count` is None if it is not known; then `drop_remainder` is True or False.
-    `drop_remainder` None drops a smaller last batch for training, where equal shapes keep a
-    compiled step from being compiled again, unless that would leave nothing.
+    `count` is None if it is not known. `drop_remainder` is as in `drops_remainder`.
     """
     tf = tensorflow()
     if batch_size is not None:
-        if drop_remainder is None:
-            drop_remainder = for_training and count >= batch_size
-        if drop_remainder and count is not None and count < batch_size:
-            refuse("batch_size", f"{batch_size} with drop_remainder=True", f"at most {count}")
+        drop_remainder = drops_remainder(drop_remainder, count, batch_size, for_training)
         if not drop_remainder and count is not None:
             own_size(count % batch_size, f"the last batch, of {count % batch_size},")
         dataset = dataset.batch(own_size(batch_size), drop_remainder=drop_remainder)

@@ -19,6 +19,7 @@ INDEX = "tokens.json"
 FORMATS = {"parquet": "parquet", "webdataset": "tar"}
 """Kinds of shards, and how their names end."""
 
+# Sources that `in_split` parts by the keys which their tokens keep; others have rules of their own.
 _SPLIT_BY_KEY = ("webdataset:", "parquet:")
 
 
